@@ -1,0 +1,1 @@
+"""nipype workflows: ``init_*_wf`` functions that only wire interfaces together."""

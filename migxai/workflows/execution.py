@@ -1,0 +1,120 @@
+"""Run a nipype workflow and turn what crashed into sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from migxai import errors
+
+if TYPE_CHECKING:
+    from nipype.pipeline.engine import Workflow
+
+_ERROR_LINE = re.compile(r"^migxai\.errors\.(\w+): (.+?)(?=\n\S*Error|\nWhen creating|\Z)", re.MULTILINE | re.DOTALL)
+_SUBJECT = re.compile(r"\bsub_(\w+?)_wf\b")
+
+
+@dataclass(frozen=True)
+class Crash:
+    """What one failed node left behind."""
+
+    subject: str
+    node: str
+    error: errors.MigxaiError
+
+
+def execute(
+    workflow: Workflow,
+    *,
+    stop_on_first_crash: bool = False,
+    resource_monitor: bool = False,
+    plugin: str = "Linear",
+    plugin_args: dict[str, Any] | None = None,
+    report: Callable[[str, str], None] | None = None,
+) -> list[Crash]:
+    """Run a workflow to its end and return the crashes, an empty list when all went well.
+
+    Parameters
+    ----------
+    workflow
+        A workflow whose ``base_dir`` is set.
+    stop_on_first_crash
+        Leave out everything that has not begun when a node fails.
+    resource_monitor
+        Let nipype sample memory and CPU use of each node.
+    plugin, plugin_args
+        A nipype plugin; ``Linear`` runs in this process.
+    report
+        Called with a node's full name and ``start``, ``end`` or ``exception``.
+
+    Returns
+    -------
+    list of Crash
+        One for each failed node, by the time of its failure.
+    """
+    from nipype import config as nipype_config
+
+    crash_dir = Path(workflow.base_dir) / "crashes"
+    crash_dir.mkdir(parents=True, exist_ok=True)
+    # Crashes of an earlier, resumed run are not this run's.
+    for old in crash_dir.glob("crash-*"):
+        old.unlink()
+    nipype_config.update_config({"monitoring": {"enabled": resource_monitor}})
+    workflow.config["execution"] = {
+        "crashdump_dir": str(crash_dir),
+        "crashfile_format": "txt",
+        "stop_on_first_crash": str(stop_on_first_crash).lower(),
+        # The work directory is ours to delete; nipype must not thin it out while other nodes may still read.
+        "remove_unnecessary_outputs": "false",
+        "create_report": "false",
+        "check_version": "false",
+        "poll_sleep_duration": "0.1",
+    }
+    arguments = dict(plugin_args or {})
+    if report is not None:
+        arguments["status_callback"] = lambda node, status: report(node.fullname, status)
+    try:
+        workflow.run(plugin=plugin, plugin_args=arguments)
+    except Exception as error:
+        crashes = read_crashes(crash_dir)
+        if not crashes:
+            # Nothing crashed inside a node: the plugin itself failed, which nobody else will report.
+            raise errors.ResourceError(f"The nipype plugin {plugin} could not run the workflow: {error}") from error
+        return crashes
+    return read_crashes(crash_dir)
+
+
+def read_crashes(folder: Path) -> list[Crash]:
+    """Read nipype's text crash files, oldest first."""
+    files = sorted(folder.glob("crash-*.txt"), key=lambda path: path.stat().st_mtime_ns)
+    return [_read_crash(path.read_text(errors="replace")) for path in files]
+
+
+def _read_crash(text: str) -> Crash:
+    match = re.search(r"^Node: (\S+)", text, re.MULTILINE)
+    node = match[1] if match else "unknown"
+    subject = _SUBJECT.search(node)
+    return Crash(subject[1] if subject else "", node, error_from_traceback(text, node))
+
+
+def error_from_traceback(text: str, node: str) -> errors.MigxaiError:
+    """Rebuild the error that a node raised from the traceback nipype kept of it.
+
+    nipype wraps what an interface raises, and sends it through text files and other machines; the class and its
+    sentence survive as text only.
+    """
+    matches = _ERROR_LINE.findall(text)
+    if matches:
+        name, message = matches[-1]
+        kind = getattr(errors, name, None)
+        if isinstance(kind, type) and issubclass(kind, errors.MigxaiError):
+            return kind(" ".join(message.split()))
+    if re.search(r"^\w*MemoryError\b|Unable to allocate", text, re.MULTILINE):
+        return errors.ResourceError(f"Memory ran out in {node}; give more memory, or fewer processes at once.")
+    if "No space left on device" in text:
+        return errors.ResourceError(f"The disk is full ({node}); free space in the work and output directories.")
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    return errors.MigxaiError(f"Internal error in {node}: {lines[-1].strip() if lines else 'no traceback was left'}")

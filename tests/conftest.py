@@ -1,0 +1,19 @@
+"""Fixtures that several layers' tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The developers' real data and reference values; tests that need them are skipped elsewhere."""
+    folder = Path(os.environ.get("MIGXAI_SHARED", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("the developers' reference data (shared/data, or MIGXAI_SHARED) is not on this machine")
+    return folder
