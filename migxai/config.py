@@ -7,6 +7,7 @@ hold a path or concern one machine alone (`Run`) are left out of the hash that d
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import tomllib
@@ -237,7 +238,9 @@ def placeholders(text: str, origin: str = "configuration") -> tuple[str, ...]:
         If the text is no TOML.
     """
     sections = ((name, section) for name, section in _load(text, origin).items() if isinstance(section, dict))
-    return tuple(f"{name}.{key}" for name, section in sections for key, item in section.items() if _is_placeholder(item))
+    return tuple(
+        f"{name}.{key}" for name, section in sections for key, item in section.items() if _is_placeholder(item)
+    )
 
 
 def _load(text: str, origin: str) -> dict[str, Any]:
@@ -265,7 +268,7 @@ def _plain(value: Any) -> Any:
 
 
 def _typed(owner: type, name: str, value: Any, where: str) -> Any:
-    hints = typing.get_type_hints(owner)
+    hints = _hints(owner)
     if name not in hints:
         raise UsageError(f"{where} is not a setting of migxai; known are: {', '.join(sorted(hints))}.")
     for candidate in _alternatives(hints[name]):
@@ -273,6 +276,11 @@ def _typed(owner: type, name: str, value: Any, where: str) -> Any:
         if converted is not None:
             return converted
     raise UsageError(f"{where} = {value!r} does not fit; expected {_describe(hints[name])}.")
+
+
+@functools.cache
+def _hints(owner: type) -> dict[str, Any]:
+    return typing.get_type_hints(owner)
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:
@@ -286,7 +294,9 @@ def _convert(hint: Any, value: Any) -> Any:
     origin = typing.get_origin(hint)
     if origin is Literal:
         # 24 == 24.0 == True in Python, but the hash of a configuration must not depend on how a number was written.
-        return next((choice for choice in typing.get_args(hint) if choice == value and type(choice) is type(value)), None)
+        return next(
+            (choice for choice in typing.get_args(hint) if choice == value and type(choice) is type(value)), None
+        )
     if origin is tuple and isinstance(value, list | tuple):
         inner = typing.get_args(hint)
         kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ from migxai import errors
 if TYPE_CHECKING:
     from nipype.pipeline.engine import Workflow
 
-_ERROR_LINE = re.compile(r"^migxai\.errors\.(\w+): (.+?)(?=\n\S*Error|\nWhen creating|\Z)", re.MULTILINE | re.DOTALL)
+# nipype indents the traceback of an interface by a tab.
+_ERROR_LINE = re.compile(r"^\s*migxai\.errors\.(\w+): (.+?)(?=\n\s*\n|\nThe above|\Z)", re.MULTILINE | re.DOTALL)
 _SUBJECT = re.compile(r"\bsub_(\w+?)_wf\b")
 
 
@@ -26,6 +27,18 @@ class Crash:
     error: errors.MigxaiError
 
 
+@dataclass
+class Execution:
+    """What came of a workflow: its crashes, by the time of their happening, and the files that were written."""
+
+    crashes: list[Crash] = field(default_factory=list)
+    files: dict[str, list[str]] = field(default_factory=dict)
+
+    def written(self, subject: str) -> list[str]:
+        """Paths, relative to the output dataset, of what one subject's nodes wrote."""
+        return self.files.get(subject, [])
+
+
 def execute(
     workflow: Workflow,
     *,
@@ -34,8 +47,8 @@ def execute(
     plugin: str = "Linear",
     plugin_args: dict[str, Any] | None = None,
     report: Callable[[str, str], None] | None = None,
-) -> list[Crash]:
-    """Run a workflow to its end and return the crashes, an empty list when all went well.
+) -> Execution:
+    """Run a workflow to its end, and gather what was written and what crashed.
 
     Parameters
     ----------
@@ -52,8 +65,7 @@ def execute(
 
     Returns
     -------
-    list of Crash
-        One for each failed node, by the time of its failure.
+    Execution
     """
     from nipype import config as nipype_config
 
@@ -77,14 +89,24 @@ def execute(
     if report is not None:
         arguments["status_callback"] = lambda node, status: report(node.fullname, status)
     try:
-        workflow.run(plugin=plugin, plugin_args=arguments)
+        graph = workflow.run(plugin=plugin, plugin_args=arguments)
     except Exception as error:
         crashes = read_crashes(crash_dir)
         if not crashes:
             # Nothing crashed inside a node: the plugin itself failed, which nobody else will report.
             raise errors.ResourceError(f"The nipype plugin {plugin} could not run the workflow: {error}") from error
-        return crashes
-    return read_crashes(crash_dir)
+        return Execution(crashes)
+    return Execution(read_crashes(crash_dir), _written(graph))
+
+
+def _written(graph: Any) -> dict[str, list[str]]:
+    """Gather the ``written`` output of all nodes that have one, by subject."""
+    files: dict[str, list[str]] = {}
+    for node in graph.nodes():
+        if "written" in node.outputs.copyable_trait_names():
+            subject = _SUBJECT.search(node.fullname)
+            files.setdefault(subject[1] if subject else "", []).extend(node.result.outputs.written)
+    return files
 
 
 def read_crashes(folder: Path) -> list[Crash]:
@@ -112,7 +134,7 @@ def error_from_traceback(text: str, node: str) -> errors.MigxaiError:
         kind = getattr(errors, name, None)
         if isinstance(kind, type) and issubclass(kind, errors.MigxaiError):
             return kind(" ".join(message.split()))
-    if re.search(r"^\w*MemoryError\b|Unable to allocate", text, re.MULTILINE):
+    if re.search(r"^\s*[\w.]*MemoryError\b|Unable to allocate", text, re.MULTILINE):
         return errors.ResourceError(f"Memory ran out in {node}; give more memory, or fewer processes at once.")
     if "No space left on device" in text:
         return errors.ResourceError(f"The disk is full ({node}); free space in the work and output directories.")

@@ -1,0 +1,164 @@
+"""Read migxai outputs, of one site or several, back as one table of maps with labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from migxai.bids.layout import inherited_metadata
+from migxai.bids.names import BIDSName, parse_name
+from migxai.bids.tables import participant_columns, read_json, read_participants
+from migxai.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Columns of `read_maps` before those of participants.tsv.
+MAP_COLUMNS = (
+    "dataset",
+    "participant_id",
+    "session",
+    "task",
+    "run",
+    "indicator",
+    "form",
+    "space",
+    "res",
+    "path",
+    "excluded",
+    "exclusion_reason",
+)
+
+#: The form of a map whose name has no ``desc-``: divided by its mean over the brain.
+DEFAULT_FORM = "mean"
+
+
+def read_maps(
+    datasets: Path | str | Sequence[Path | str],
+    *,
+    stat: str | Sequence[str] | None = None,
+    form: str | Sequence[str] | None = None,
+    suffix: str = "boldmap",
+    extension: str = ".nii.gz",
+    runs: bool = False,
+) -> pd.DataFrame:
+    """Read one or several output datasets back as a table of maps with labels.
+
+    Needs the derivatives and their participants.tsv alone. A person is (dataset, participant_id): ``sub-01`` of two
+    sites are two people.
+
+    Parameters
+    ----------
+    datasets
+        A migxai output directory, or several; any dataset whose maps are named ``..._stat-<indicator>_boldmap.nii.gz``.
+    stat
+        Keep these indicators (``alff``, ``falff``, ``reho``, ``rfcs``); None keeps all.
+    form
+        Keep these forms (``mean``, ``raw``, ``zscore``); None keeps all.
+    suffix, extension
+        ``extension=".tsv"`` lists the regional tables in place of the maps.
+    runs
+        Keep the maps of single runs too where their mean over runs exists.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns `MAP_COLUMNS`, then those of participants.tsv (numbers as numbers; ``site`` is the dataset's name where
+        none is given), sorted by dataset, participant, session, indicator, form and run. ``excluded`` says that
+        a run was set aside when it was made (for motion, say) and ``exclusion_reason`` why.
+
+    Raises
+    ------
+    InputError
+        If a directory is no dataset or holds no such map, or a sidecar or participants.tsv cannot be read.
+    UsageError
+        If two of the datasets have the same name.
+    """
+    import pandas as pd
+
+    folders = [datasets] if isinstance(datasets, Path | str) else list(datasets)
+    tables = [_read_dataset(Path(folder), suffix=suffix, extension=extension, runs=runs) for folder in folders]
+    names = [str(table["dataset"].iloc[0]) for table in tables]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"Two datasets have the same Name, {twice[0]!r}; give them different ones.")
+    table = pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
+    for column, wanted in (("indicator", stat), ("form", form)):
+        if wanted is not None:
+            values = [wanted] if isinstance(wanted, str) else list(wanted)
+            _refuse_absent(column, values, table[column].unique())
+            table = table[table[column].isin(values)]
+    order = ["dataset", "participant_id", "session", "indicator", "form", "run", "path"]
+    return table.sort_values(order, na_position="first", kind="stable").reset_index(drop=True)
+
+
+def _refuse_absent(column: str, wanted: Iterable[str], present: Iterable[str]) -> None:
+    missing = sorted(set(wanted) - set(present))
+    if missing:
+        raise InputError(f"No map with {column} {missing[0]!r}; there are: {', '.join(sorted(set(present)))}.")
+
+
+def _read_dataset(root: Path, *, suffix: str, extension: str, runs: bool) -> pd.DataFrame:
+    import pandas as pd
+
+    description = root / "dataset_description.json"
+    if not description.is_file():
+        raise InputError(f"{root.name!r} is no dataset of maps: it has no dataset_description.json.")
+    dataset = str(read_json(description, root).get("Name") or "").strip() or root.resolve().name
+    found: list[tuple[Path, BIDSName]] = []
+    for pattern in (f"sub-*/func/*_{suffix}{extension}", f"sub-*/ses-*/func/*_{suffix}{extension}"):
+        for path in sorted(root.glob(pattern)):
+            name = parse_name(path)
+            if name is not None and "stat" in name.entities and name.suffix == suffix and name.extension == extension:
+                found.append((path, name))
+    if not found:
+        raise InputError(f"{root.name!r} holds no *_stat-*_{suffix}{extension}; run the participant level first.")
+    rows = [_map_row(path, name, root, dataset) for path, name in (found if runs else _means_first(found))]
+    labels = participant_columns(read_participants(root)).apply(_numbers)
+    if "site" not in labels:
+        labels["site"] = dataset
+    labels["site"] = labels["site"].replace("n/a", pd.NA).fillna(dataset)
+    table = pd.DataFrame(rows, columns=list(MAP_COLUMNS)).join(labels, on="participant_id")
+    table["site"] = table["site"].fillna(dataset)
+    return table
+
+
+def _means_first(found: Sequence[tuple[Path, BIDSName]]) -> list[tuple[Path, BIDSName]]:
+    """Leave out a run's map where there is one over all runs, whose name is the same but for ``run-``."""
+
+    def key(name: BIDSName) -> tuple[tuple[str, str], ...]:
+        return tuple(item for item in name.entities.items() if item[0] != "run")
+
+    means = {key(name) for _, name in found if "run" not in name.entities}
+    return [(path, name) for path, name in found if "run" not in name.entities or key(name) not in means]
+
+
+def _map_row(path: Path, name: BIDSName, root: Path, dataset: str) -> dict[str, Any]:
+    metadata = inherited_metadata(path, root)
+    entities = name.entities
+    return {
+        "dataset": dataset,
+        "participant_id": f"sub-{entities['sub']}",
+        "session": entities.get("ses"),
+        "task": entities.get("task"),
+        "run": entities.get("run"),
+        "indicator": entities["stat"],
+        "form": entities.get("desc", DEFAULT_FORM),
+        "space": entities.get("space"),
+        "res": entities.get("res"),
+        "path": path,
+        "excluded": bool(metadata.get("Excluded", False)),
+        "exclusion_reason": metadata.get("ExclusionReason"),
+    }
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    """Turn a column of text into numbers if all of it is numbers; ``n/a`` is missing either way."""
+    import pandas as pd
+
+    column = column.replace({"n/a": pd.NA, "N/A": pd.NA, "": pd.NA})
+    try:
+        return pd.to_numeric(column).astype("float64")
+    except (ValueError, TypeError):
+        return column

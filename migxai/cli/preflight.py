@@ -1,0 +1,116 @@
+"""What can be known to be wrong before anything is computed."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from migxai.bids.inputs import check_output_place
+from migxai.bids.outputs import refuse_foreign_output
+from migxai.bids.writing import prepare_directory
+from migxai.cli.resources import free_gb
+from migxai.config import Config
+from migxai.errors import MissingDependencyError, OutputError, ResourceError, UsageError
+
+#: Free space in GB below which a run is not begun.
+LEAST_FREE_GB = 0.2
+
+
+def directories(config: Config) -> tuple[Path, Path, Path]:
+    """Return the dataset, the output and the work directory of a run."""
+    bids_dir, output_dir = config.run.bids_dir, config.run.output_dir
+    assert bids_dir is not None
+    assert output_dir is not None
+    return bids_dir, output_dir, config.run.work_dir or output_dir / ".work"
+
+
+def check_places(config: Config) -> None:
+    """Check that what is read exists and that nothing would be written into it. Writes nothing.
+
+    Raises
+    ------
+    UsageError
+        If something that was named does not exist, or a directory lies where it must not.
+    """
+    bids_dir, output_dir, work_dir = directories(config)
+    if not bids_dir.is_dir():
+        raise UsageError(f"bids_dir {bids_dir} does not exist or is not a directory.")
+    for name, place in config.run.derivatives:
+        if not place.is_dir():
+            raise UsageError(f"The derivative {name} at {place} does not exist or is not a directory.")
+        if _is_inside(output_dir, place):
+            raise UsageError(f"The output directory {output_dir} lies inside the derivative {name}; choose another.")
+    for option, file in (
+        ("--atlas", config.indicators.atlas),
+        ("--atlas-labels", config.indicators.atlas_labels),
+        ("--use-plugin", config.run.use_plugin),
+    ):
+        if file is not None and not file.is_file():
+            raise UsageError(f"{option}: there is no file {file}.")
+    if config.preprocessing.registration == "ants" and importlib.util.find_spec("ants") is None:
+        raise MissingDependencyError(
+            "--registration ants needs antspyx, which is not installed: pip install migxai[ants]."
+        )
+    check_output_place(bids_dir, output_dir)
+    if _is_inside(work_dir, bids_dir) and not _is_inside(work_dir, output_dir):
+        raise UsageError(f"The work directory {work_dir} lies inside the input dataset; choose one outside with -w.")
+    if _is_inside(output_dir, work_dir):
+        raise UsageError(f"The output directory {output_dir} lies inside the work directory; choose another with -w.")
+
+
+def prepare_output(config: Config) -> None:
+    """Make the output and work directories, and check that they can be written and have room.
+
+    Raises
+    ------
+    OutputError
+        If a directory can't be made or written, or the output belongs to another program.
+    ResourceError
+        If there is no room left.
+    """
+    _, output_dir, work_dir = directories(config)
+    for what, folder in (("output", output_dir), ("work", work_dir)):
+        try:
+            prepare_directory(folder)
+        except OutputError as error:
+            raise OutputError(f"The {what} directory {folder} can't be used: {error}") from error
+        free = free_gb(folder)
+        if free < LEAST_FREE_GB:
+            raise ResourceError(f"Only {free:.2f} GB are free in the {what} directory {folder}; make room first.")
+    refuse_foreign_output(output_dir)
+
+
+def read_plugin(file: Path) -> dict[str, Any]:
+    """Read a nipype plugin file.
+
+    Returns
+    -------
+    dict
+        ``plugin`` (str) and ``plugin_args`` (dict, maybe empty).
+
+    Raises
+    ------
+    UsageError
+        If it is no YAML, or not of that form.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UsageError(f"The plugin file {file} is not valid YAML: {' '.join(str(error).split())}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The plugin file {file} can't be read: {error}.") from error
+    form = "it needs 'plugin: NAME' and, where there are any, 'plugin_args:' with names and values"
+    if not isinstance(content, dict) or not isinstance(content.get("plugin"), str):
+        raise UsageError(f"The plugin file {file} names no plugin; {form}.")
+    arguments = content.get("plugin_args") or {}
+    unknown = sorted(set(map(str, content)) - {"plugin", "plugin_args"})
+    if unknown or not isinstance(arguments, dict):
+        raise UsageError(f"The plugin file {file} has unknown content ({', '.join(unknown) or 'plugin_args'}); {form}.")
+    return {"plugin": content["plugin"], "plugin_args": arguments}
+
+
+def _is_inside(inner: Path, outer: Path) -> bool:
+    return inner.resolve().is_relative_to(outer.resolve())

@@ -1,0 +1,145 @@
+"""What this process may use: CPUs, memory and disk, inside a container or a batch job as well as outside."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from migxai.config import Config
+
+GB = 1e9
+MB_PER_GB = 1000.0
+
+#: Memory a subject needs at its peak, in GB, from raw data and from fMRIPrep's output.
+SUBJECT_GB = {"raw": 4.0, "derivatives": 2.0}
+#: Threads a single subject makes good use of.
+MAX_THREADS = 8
+
+CGROUP_ROOT = Path("/sys/fs/cgroup")
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Share:
+    """How the machine is divided: subjects at once, and for each of them threads and memory."""
+
+    subjects: int
+    threads: int
+    memory_gb: float
+
+
+def cpu_count(root: Path = CGROUP_ROOT, proc: Path = PROC) -> int:
+    """Return the number of CPUs this process may use, by its affinity and its cgroup's quota (v1 or v2)."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quotas = [available]
+    for folder in _cgroups(root, proc, "cpu"):
+        fields = _read(folder / "cpu.max").split()
+        if len(fields) == 2 and fields[0] != "max":
+            quotas.append(math.ceil(int(fields[0]) / int(fields[1])))
+        quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+        if quota and period and int(quota) > 0:
+            quotas.append(math.ceil(int(quota) / int(period)))
+    return max(1, min(quotas))
+
+
+def memory_gb(
+    environment: Mapping[str, str] | None = None, cpus: int | None = None, root: Path = CGROUP_ROOT, proc: Path = PROC
+) -> float:
+    """Return the memory in GB this process may use: the least of machine, cgroup and SLURM job.
+
+    Parameters
+    ----------
+    environment
+        Environment variables (default: this process's); SLURM's are in MB, and 0 means all of the node.
+    cpus
+        CPUs of the job, for ``SLURM_MEM_PER_CPU`` (default: ``SLURM_CPUS_ON_NODE``, else `cpu_count`).
+    root, proc
+        Where the cgroups and ``/proc`` are mounted.
+    """
+    environment = os.environ if environment is None else environment
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB]
+    for folder in _cgroups(root, proc, "memory"):
+        for name in ("memory.max", "memory.high", "memory.limit_in_bytes"):
+            text = _read(folder / name)
+            if text.isdigit() and int(text) > 0:
+                limits.append(int(text) / GB)
+    per_node = environment.get("SLURM_MEM_PER_NODE", "")
+    if per_node.isdigit() and int(per_node) > 0:
+        limits.append(int(per_node) / MB_PER_GB)
+    per_cpu = environment.get("SLURM_MEM_PER_CPU", "")
+    if per_cpu.isdigit() and int(per_cpu) > 0:
+        on_node = environment.get("SLURM_CPUS_ON_NODE", "")
+        job_cpus = cpus or (int(on_node) if on_node.isdigit() else cpu_count(root, proc))
+        limits.append(int(per_cpu) * job_cpus / MB_PER_GB)
+    return min(limits)
+
+
+def _cgroups(root: Path, proc: Path, controller: str) -> list[Path]:
+    """Return this process's cgroup folder and all above it, for v1 and v2: any of them may set the limit."""
+    folders = [root, root / controller]
+    for line in _read(proc / "self" / "cgroup").splitlines():
+        fields = line.split(":", 2)
+        if len(fields) != 3 or (fields[1] and controller not in fields[1].split(",")):
+            continue
+        base = root / controller if fields[1] else root
+        inner = base / fields[2].lstrip("/")
+        folders += [inner, *(folder for folder in inner.parents if base in folder.parents)]
+    return list(dict.fromkeys(folders))
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):  # the file of the other cgroup version, or of another system
+        return ""
+
+
+def divide(config: Config, n_subjects: int) -> Share:
+    """Divide CPUs and memory among subjects.
+
+    Parameters
+    ----------
+    config
+        The run's configuration; ``nprocs``, ``omp_nthreads`` and ``mem_gb`` override what the machine has.
+    n_subjects
+        Subjects to process.
+
+    Returns
+    -------
+    Share
+        At least one subject at once, whatever the memory.
+    """
+    run = config.run
+    cpus = run.nprocs or cpu_count()
+    total = run.mem_gb or memory_gb()
+    need = SUBJECT_GB["derivatives" if run.derivatives else "raw"]
+    by_memory = max(1, int(total / need))
+    at_once = max(1, min(n_subjects, by_memory, cpus // (run.omp_nthreads or 1)))
+    threads = run.omp_nthreads or max(1, min(MAX_THREADS, cpus // at_once))
+    return Share(at_once, threads, total / at_once)
+
+
+def thread_environment(threads: int) -> dict[str, str]:
+    """Return the environment variables that hold numerical libraries to a number of threads.
+
+    The linear algebra libraries stay at one: how they cut a sum depends on the number of threads, and results have to
+    be the same bits for any.
+    """
+    return {
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": str(threads),
+        "NUMBA_NUM_THREADS": str(threads),
+        "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": str(threads),
+    }
+
+
+def free_gb(folder: Path) -> float:
+    """Return the free space in GB where a folder is, or will be, made."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free / GB

@@ -1,0 +1,65 @@
+"""Registration and resampling: pure functions on arrays and affines (engines use temporary files of their own).
+
+Everything is loaded when first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from migxai.registration.brain import extract_brain
+    from migxai.registration.engines import find_engine
+    from migxai.registration.masks import epi_brain_mask, template_grid, tissue_compartment
+    from migxai.registration.normalise import epi_to_t1w, epi_to_template, t1w_to_template
+    from migxai.registration.realignment import realign
+    from migxai.registration.resample import labels_on_grid, resample_series, resample_to_grid
+    from migxai.registration.transforms import Chain, load_transform, map_points, save_transform
+    from migxai.registration.volume import Volume
+
+_HOMES = {
+    "extract_brain": "brain",
+    "find_engine": "engines",
+    "epi_brain_mask": "masks",
+    "template_grid": "masks",
+    "tissue_compartment": "masks",
+    "epi_to_t1w": "normalise",
+    "epi_to_template": "normalise",
+    "t1w_to_template": "normalise",
+    "realign": "realignment",
+    "labels_on_grid": "resample",
+    "resample_series": "resample",
+    "resample_to_grid": "resample",
+    "Chain": "transforms",
+    "load_transform": "transforms",
+    "map_points": "transforms",
+    "save_transform": "transforms",
+    "Volume": "volume",
+}
+
+__all__ = [
+    "Chain",
+    "Volume",
+    "epi_brain_mask",
+    "epi_to_t1w",
+    "epi_to_template",
+    "extract_brain",
+    "find_engine",
+    "labels_on_grid",
+    "load_transform",
+    "map_points",
+    "realign",
+    "resample_series",
+    "resample_to_grid",
+    "save_transform",
+    "t1w_to_template",
+    "template_grid",
+    "tissue_compartment",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,177 @@
+"""From one space to another: T1w to template, EPI to T1w, EPI to template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from migxai.registration import quality
+from migxai.registration.engines import Engine, Registration
+from migxai.registration.images import crop_grid, mask_centre, regrid
+from migxai.registration.transforms import Affine, Chain, as_field
+from migxai.registration.volume import Volume
+
+#: What real and simulated heads reach lies well above (see tests/registration/test_quality.py for what fails).
+T1W_GATE = quality.Gate(dice=0.85, similarity=0.05)
+EPI_T1W_GATE = quality.Gate(dice=0.75, similarity=0.02, nearby=0.95)
+EPI_GATE = quality.Gate(dice=0.80, similarity=0.03, nearby=0.95)
+
+
+@dataclass(frozen=True, eq=False)
+class Normalisation:
+    """A registration that passed its gate, with the figures it passed with."""
+
+    registration: Registration
+    quality: quality.Quality
+
+
+@dataclass(frozen=True, eq=False)
+class Brain:
+    """An image with the mask of its brain, both on one grid."""
+
+    image: Volume
+    mask: Volume
+
+    def on(self, spacing: float) -> Brain:
+        """Return the brain alone, background 0, on an axis-aligned isotropic grid cut to it."""
+        affine, shape = crop_grid(self.mask, spacing)
+        inside = self.mask.data.astype(bool)
+        brain = regrid(self.image.with_data(np.where(inside, self.image.data, 0)), affine, shape)
+        mask = regrid(self.mask.with_data(inside.astype(np.float32)), affine, shape)
+        return Brain(_levelled(brain, mask), mask.with_data(mask.data > 0.5))
+
+
+def _levelled(brain: Volume, mask: Volume) -> Volume:
+    """Cut off the brightest and darkest half per cent inside the mask, and scale to 0..1000."""
+    values = brain.data[mask.data > 0.5]
+    low, high = np.percentile(values, [0.5, 99.5]) if values.size else (0.0, 1.0)
+    low = min(0.0, float(low))
+    scaled = (brain.data - low) / max(float(high) - low, float(np.finfo(np.float32).tiny)) * 1000
+    return brain.with_data(np.clip(scaled, 0, 1000).astype(np.float32))
+
+
+def t1w_to_template(t1w: Brain, template: Brain, engine: Engine) -> Normalisation:
+    """Normalise a T1w brain: affine, then diffeomorphic, both by local correlation.
+
+    Parameters
+    ----------
+    t1w, template
+        Images with their brain masks; what lies outside the masks is not used.
+    engine
+        See `engines.find_engine`.
+
+    Returns
+    -------
+    Normalisation
+        ``registration.forward`` carries the T1w to the template (maps template points to T1w points).
+
+    Raises
+    ------
+    RegistrationError
+        If the result does not pass `T1W_GATE`.
+    """
+    moving, fixed = t1w.on(1.0), _brain_only(template)
+    start = _centres(moving, fixed)
+    affine = engine.affine(moving.image, fixed.image, start=start, metric="NCC")
+    found = engine.deformable(moving.image, fixed.image, start=affine)
+    return _judged(found, moving, fixed, start, T1W_GATE, "T1w to template")
+
+
+def epi_to_t1w(epi: Brain, t1w: Brain, engine: Engine) -> Normalisation:
+    """Align an EPI with the same head's T1w: six degrees of freedom, normalised mutual information.
+
+    Parameters
+    ----------
+    epi, t1w
+        Images with their brain masks.
+    engine
+        See `engines.find_engine`.
+
+    Returns
+    -------
+    Normalisation
+        ``registration.forward`` carries the EPI to the T1w (maps T1w points to EPI points); both chains hold one
+        `Affine`.
+
+    Raises
+    ------
+    RegistrationError
+        If the result does not pass `EPI_T1W_GATE`.
+    """
+    moving, fixed = epi.on(2.0), t1w.on(2.0)
+    start = _better_start(moving, fixed)
+    matrix = engine.rigid(moving.image, fixed.image, start=start, metric="NMI")
+    found = Registration(Chain((matrix,)), Chain((matrix.inverse(),)))
+    return _judged(found, moving, fixed, start, EPI_T1W_GATE, "EPI to T1w")
+
+
+def epi_to_template(epi: Brain, template: Brain, engine: Engine) -> Normalisation:
+    """Normalise an EPI without a T1w, to an EPI template: affine, then a gentle diffeomorphic step.
+
+    Parameters
+    ----------
+    epi, template
+        Images with their brain masks. The template must be an EPI: a T1w template misleads silently.
+    engine
+        See `engines.find_engine`.
+
+    Returns
+    -------
+    Normalisation
+        ``registration.forward`` carries the EPI to the template (maps template points to EPI points).
+
+    Raises
+    ------
+    RegistrationError
+        If the result does not pass `EPI_GATE`.
+    """
+    moving, fixed = epi.on(2.0), _brain_only(template)
+    start = _centres(moving, fixed)
+    affine = engine.affine(moving.image, fixed.image, start=start, metric="NCC")
+    found = engine.deformable(moving.image, fixed.image, start=affine, smoothness=2.0)
+    return _judged(found, moving, fixed, start, EPI_GATE, "EPI to template")
+
+
+def compact(registration: Registration, fixed: Volume, moving_mask: Volume, spacing: float = 2.0) -> Registration:
+    """Compose each direction into one displacement field, as it is saved.
+
+    The forward field lies on the fixed grid; the inverse one on an isotropic grid around the moving brain.
+    """
+    grid = crop_grid(moving_mask, spacing, margin=20.0)
+    return Registration(
+        Chain((as_field(registration.forward, fixed.affine, fixed.shape),)),
+        Chain((as_field(registration.inverse, *grid),)),
+    )
+
+
+def _brain_only(template: Brain) -> Brain:
+    inside = template.mask.data.astype(bool)
+    brain = template.image.with_data(np.where(inside, template.image.data, 0).astype(np.float32))
+    return Brain(_levelled(brain, template.mask), template.mask.with_data(inside))
+
+
+def _centres(moving: Brain, fixed: Brain) -> Affine:
+    """Shift the centre of one brain to that of the other; orientation is taken from the headers."""
+    matrix = np.eye(4)
+    matrix[:3, 3] = mask_centre(moving.mask) - mask_centre(fixed.mask)
+    return Affine(matrix)
+
+
+def _better_start(moving: Brain, fixed: Brain) -> Affine:
+    """Headers as they are, or centres together: whichever looks more alike. Scanners mostly get headers right."""
+    candidates = [Affine(np.eye(4)), _centres(moving, fixed)]
+    found = [_measure(Chain((candidate,)), moving, fixed, candidate).similarity for candidate in candidates]
+    return candidates[int(np.argmax(found))]
+
+
+def _measure(chain: Chain, moving: Brain, fixed: Brain, start: Affine) -> quality.Quality:
+    return quality.measure(moving.image, moving.mask, fixed.image, fixed.mask, result=chain, start=Chain((start,)))
+
+
+def _judged(
+    found: Registration, moving: Brain, fixed: Brain, start: Affine, gate: quality.Gate, what: str
+) -> Normalisation:
+    seen = _measure(found.forward, moving, fixed, start)
+    quality.check(seen, gate, what)
+    return Normalisation(found, seen)

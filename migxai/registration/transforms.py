@@ -1,0 +1,212 @@
+"""Spatial transforms as maps of points, their composition, and ITK files of them.
+
+The convention is ITK's: a transform that carries an image *from* A *to* B (BIDS ``from-A_to-B_mode-image_xfm``) maps
+*points* of B to points of A, since resampling asks for each voxel of B where in A it lies. All points and
+displacements are RAS mm in memory; files are LPS mm, as ITK has it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from migxai.errors import ImageError
+from migxai.registration.volume import FloatArray, check_affine
+
+#: RAS <-> LPS: the first two axes turn round.
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_AFFINE_HEADER = "#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_3_3\n"
+_VECTOR_INTENT = 1007
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """The point map ``x -> matrix @ x`` between RAS worlds; `matrix` is (4, 4)."""
+
+    matrix: FloatArray
+
+    def __post_init__(self) -> None:
+        matrix = np.array(self.matrix, dtype=np.float64)
+        check_affine(matrix)
+        matrix.flags.writeable = False
+        object.__setattr__(self, "matrix", matrix)
+
+    def map_points(self, points: FloatArray) -> FloatArray:
+        """Map points (N, 3) in mm."""
+        return np.asarray(points @ self.matrix[:3, :3].T + self.matrix[:3, 3], dtype=np.float64)
+
+    def inverse(self) -> Affine:
+        """Return the map the other way."""
+        return Affine(np.linalg.inv(self.matrix))
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """The point map ``x -> x + d(x)``, d interpolated linearly on a grid; beyond it the edge's value holds.
+
+    Parameters
+    ----------
+    displacements
+        d at the voxels, (X, Y, Z, 3), RAS mm.
+    affine
+        Voxel indices to RAS world, (4, 4).
+    """
+
+    displacements: NDArray[np.float32]
+    affine: FloatArray
+
+    def __post_init__(self) -> None:
+        displacements = np.array(self.displacements, dtype=np.float32)
+        if displacements.ndim != 4 or displacements.shape[3] != 3 or not np.isfinite(displacements).all():
+            raise ImageError("A displacement field is a finite array (X, Y, Z, 3), and this one is not.")
+        displacements.flags.writeable = False
+        affine = np.array(self.affine, dtype=np.float64)
+        check_affine(affine)
+        affine.flags.writeable = False
+        object.__setattr__(self, "displacements", displacements)
+        object.__setattr__(self, "affine", affine)
+
+    def map_points(self, points: FloatArray) -> FloatArray:
+        """Map points (N, 3) in mm."""
+        to_voxel = np.linalg.inv(self.affine)
+        voxels = (points @ to_voxel[:3, :3].T + to_voxel[:3, 3]).T
+        mapped = np.array(points, dtype=np.float64)
+        for axis in range(3):
+            mapped[:, axis] += ndimage.map_coordinates(
+                self.displacements[..., axis], voxels, order=1, mode="nearest", output=np.float64
+            )
+        return mapped
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """Point maps applied one after the other, the first of `steps` first. Without steps, the identity."""
+
+    steps: tuple[Affine | Field, ...] = ()
+
+    def map_points(self, points: FloatArray) -> FloatArray:
+        """Map points (N, 3) in mm."""
+        mapped = np.array(points, dtype=np.float64)
+        for step in self.steps:
+            mapped = step.map_points(mapped)
+        return mapped
+
+    def then(self, following: Chain | Affine | Field) -> Chain:
+        """Return this map followed by another.
+
+        For images it reads the other way round: with T1w to template, ``a``, and BOLD to T1w, ``b``, the chain that
+        carries BOLD to the template is ``a.then(b)``: template points to T1w, then T1w points to BOLD.
+        """
+        more = following.steps if isinstance(following, Chain) else (following,)
+        return Chain(self.steps + more)
+
+
+def map_points(chain: Chain, points: NDArray[np.floating]) -> FloatArray:
+    """Map points (N, 3), RAS mm, through a chain."""
+    return chain.map_points(np.asarray(points, dtype=np.float64))
+
+
+def grid_points(affine: FloatArray, shape: tuple[int, int, int], mask: NDArray[np.bool_] | None = None) -> FloatArray:
+    """World coordinates (N, 3) of a grid's voxels in C order, all or those in a mask."""
+    indices = np.indices(shape).reshape(3, -1).T if mask is None else np.argwhere(mask)
+    return np.asarray(indices @ affine[:3, :3].T + affine[:3, 3], dtype=np.float64)
+
+
+def as_field(chain: Chain, affine: FloatArray, shape: tuple[int, int, int]) -> Field:
+    """Compose a chain into one displacement field on a grid."""
+    points = grid_points(affine, shape)
+    displacements = (chain.map_points(points) - points).reshape(*shape, 3)
+    return Field(displacements.astype(np.float32), affine)
+
+
+def save_transform(chain: Chain, path: Path) -> None:
+    """Write a transform as an ITK file; the same transform always gives the same bytes.
+
+    Parameters
+    ----------
+    chain
+        Affines only for ``.txt`` (they are multiplied); exactly one field for ``.nii.gz`` (see `as_field`). ITK's HDF5
+        composites are not offered: they record the date and the operating system of the writer.
+    path
+        ``.txt`` (ITK affine, LPS) or ``.nii.gz`` (5-D vector image, intent 1007, LPS mm).
+
+    Raises
+    ------
+    ValueError
+        If the chain does not fit the kind of file.
+    """
+    if path.name.endswith(".txt") and all(isinstance(step, Affine) for step in chain.steps):
+        matrix = np.eye(4)
+        for step in chain.steps:
+            assert isinstance(step, Affine)
+            matrix = step.matrix @ matrix
+        matrix = LPS @ matrix @ LPS
+        numbers = " ".join(repr(float(value)) for value in [*matrix[:3, :3].ravel(), *matrix[:3, 3]])
+        path.write_text(f"{_AFFINE_HEADER}Parameters: {numbers}\nFixedParameters: 0 0 0\n", encoding="ascii")
+    elif path.name.endswith(".nii.gz") and len(chain.steps) == 1 and isinstance(chain.steps[0], Field):
+        _save_field(chain.steps[0], path)
+    else:
+        raise ValueError(
+            f"{path.name}: .txt holds affines and .nii.gz one displacement field; compose the chain first."
+        )
+
+
+def _save_field(field: Field, path: Path) -> None:
+    import nibabel
+
+    vectors = field.displacements * np.array([-1, -1, 1], dtype=np.float32)
+    image = nibabel.Nifti1Image(vectors[:, :, :, None, :], field.affine)
+    image.header.set_intent(_VECTOR_INTENT)
+    image.header.set_xyzt_units("mm")
+    image.to_filename(path)
+
+
+def load_transform(path: Path) -> Chain:
+    """Read a transform that `save_transform` or ITK wrote: an affine ``.txt`` or a displacement field.
+
+    Raises
+    ------
+    ImageError
+        If the file is neither.
+    """
+    if path.name.endswith(".txt"):
+        return Chain((_load_affine(path),))
+    import nibabel
+
+    image = nibabel.load(path)
+    shape = image.shape
+    if len(shape) != 5 or shape[3:] != (1, 3) or int(image.header["intent_code"]) != _VECTOR_INTENT:
+        raise ImageError(f"{path.name} is not an ITK displacement field (5-D, intent 1007).")
+    vectors = np.asarray(image.dataobj, dtype=np.float32)[:, :, :, 0] * np.array([-1, -1, 1], dtype=np.float32)
+    return Chain((Field(vectors, image.affine),))
+
+
+def _load_affine(path: Path) -> Affine:
+    fields = dict(line.split(":", 1) for line in path.read_text(encoding="ascii").splitlines() if ":" in line)
+    names = ("AffineTransform_double_3_3", "MatrixOffsetTransformBase_double_3_3")
+    try:
+        numbers = np.array(fields["Parameters"].split(), dtype=np.float64)
+        centre = np.array(fields["FixedParameters"].split(), dtype=np.float64)
+        known = fields["Transform"].strip() in names and numbers.shape == (12,) and centre.shape == (3,)
+    except (KeyError, ValueError) as error:
+        raise ImageError(f"{path.name} is not an ITK affine transform.") from error
+    if not known:
+        raise ImageError(f"{path.name} is not an ITK affine transform of three dimensions.")
+    matrix = np.eye(4)
+    matrix[:3, :3] = numbers[:9].reshape(3, 3)
+    matrix[:3, 3] = numbers[9:] + centre - matrix[:3, :3] @ centre
+    return Affine(LPS @ matrix @ LPS)
+
+
+def save_affines(matrices: NDArray[np.floating], path: str | Path) -> None:
+    """Write a series of affines (T, 4, 4), point maps between RAS worlds, as one ITK transform file."""
+    lines = ["#Insight Transform File V1.0"]
+    for number, matrix in enumerate(LPS @ np.asarray(matrices, dtype=np.float64) @ LPS):
+        numbers = " ".join(repr(float(value)) for value in [*matrix[:3, :3].ravel(), *matrix[:3, 3]])
+        lines += [f"#Transform {number}", "Transform: AffineTransform_double_3_3", f"Parameters: {numbers}"]
+        lines.append("FixedParameters: 0 0 0")
+    Path(path).write_text("\n".join(lines) + "\n", encoding="ascii")

@@ -1,0 +1,153 @@
+"""From voxels to the regions of an atlas and back."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from migxai.errors import AtlasError
+from migxai.signal._checks import as_mask, as_series
+from migxai.signal._parallel import for_chunks
+
+
+def region_means(series: ArrayLike, labels: ArrayLike, indices: ArrayLike) -> NDArray[np.float64]:
+    """Mean series of each region.
+
+    Parameters
+    ----------
+    series
+        Voxel series (V, T).
+    labels
+        The region each voxel belongs to (V,), 0 for none.
+    indices
+        Labels of the regions wanted, in the order wanted (R,).
+
+    Returns
+    -------
+    array
+        Series (T, R) in double precision; all NaN for a region without voxels.
+
+    Raises
+    ------
+    AtlasError
+        If there is not one label for each voxel.
+    """
+    from migxai.signal import _kernels
+
+    samples = as_series(series)
+    wanted = np.asarray(indices, dtype=np.int64)
+    members, bounds = _members(_whole(labels), wanted)
+    if len(samples) != np.size(labels):
+        raise AtlasError(f"{np.size(labels)} voxel labels do not fit {len(samples)} voxel series.")
+    sums = np.zeros((len(wanted), samples.shape[1]))
+
+    def task(start: int, stop: int) -> None:
+        _kernels.member_sums(samples, members, bounds[start : stop + 1], sums[start:stop])
+
+    for_chunks(task, len(wanted), size=8)
+    return _divided(sums, np.diff(bounds)[:, None]).T
+
+
+def region_values(values: ArrayLike, labels: ArrayLike, indices: ArrayLike) -> NDArray[np.float64]:
+    """Mean of a map (any shape) in each region of labels of the same shape; (R,), NaN for a region without voxels."""
+    numbers = np.asarray(values, dtype=np.float64).ravel()
+    found = _whole(labels).ravel()
+    if len(numbers) != len(found):
+        raise AtlasError(f"{len(found)} labels do not fit a map of {len(numbers)} values.")
+    members, bounds = _members(found, np.asarray(indices, dtype=np.int64))
+    sums = np.array([numbers[members[a:b]].sum() for a, b in pairwise(bounds)])
+    return _divided(sums, np.diff(bounds))
+
+
+def region_coverage(atlas: ArrayLike, mask: ArrayLike, indices: ArrayLike) -> NDArray[np.float64]:
+    """Share of each region's voxels on the grid that lie within the mask.
+
+    Parameters
+    ----------
+    atlas
+        Labels on the grid of the data (X, Y, Z), 0 outside.
+    mask
+        Voxels that have data (X, Y, Z), non-zero inside.
+    indices
+        Labels of the regions (R,).
+
+    Returns
+    -------
+    array
+        Coverage (R,), 0 to 1; NaN for a region that has no voxel on the grid at all.
+
+    Raises
+    ------
+    AtlasError
+        If atlas and mask differ in shape.
+    """
+    labels, inside = _whole(atlas), as_mask(mask)
+    if labels.shape != inside.shape:
+        raise AtlasError(f"An atlas of shape {labels.shape} does not fit a mask of shape {inside.shape}.")
+    return region_values(inside, labels, indices)
+
+
+def paint(values: ArrayLike, atlas: ArrayLike, indices: ArrayLike, *, missing: float = np.nan) -> NDArray[np.float64]:
+    """Give every voxel the value of its region.
+
+    Parameters
+    ----------
+    values
+        One value for each region (R,).
+    atlas
+        Labels (X, Y, Z).
+    indices
+        Labels that the values belong to (R,).
+    missing
+        What a region whose value is NaN is painted with: by default NaN, so that no coverage never looks like a low
+        value.
+
+    Returns
+    -------
+    array
+        Map (X, Y, Z), zero outside the regions.
+
+    Raises
+    ------
+    AtlasError
+        If values and indices differ in number.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    wanted = np.asarray(indices, dtype=np.int64)
+    if numbers.shape != wanted.shape:
+        raise AtlasError(f"{numbers.size} regional values do not fit {wanted.size} regions.")
+    labels = _whole(atlas)
+    order = np.argsort(wanted)
+    place = np.searchsorted(wanted[order], labels).clip(max=len(wanted) - 1)
+    known = wanted[order][place] == labels
+    painted = np.where(np.isnan(numbers), missing, numbers)[order][place]
+    result: NDArray[np.float64] = np.where(known, painted, 0.0)
+    return result
+
+
+def _whole(labels: ArrayLike) -> NDArray[np.int64]:
+    """Labels as whole numbers, whatever type the image they came from had."""
+    found: NDArray[Any] = np.asarray(labels)
+    whole: NDArray[np.int64] = np.rint(found).astype(np.int64)
+    if not np.array_equal(whole, found):
+        raise AtlasError("The atlas holds values that are not whole numbers; resample it by nearest neighbour.")
+    return whole
+
+
+def _members(labels: NDArray[np.int64], indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """List the voxels of each region one after the other, and where each region's start (R + 1)."""
+    order = np.argsort(labels, kind="stable")
+    ordered = labels[order]
+    starts = np.searchsorted(ordered, indices, side="left")
+    stops = np.searchsorted(ordered, indices, side="right")
+    bounds = np.concatenate([[0], np.cumsum(stops - starts)])
+    pieces = [order[a:b] for a, b in zip(starts, stops, strict=True)]
+    return (np.concatenate(pieces) if pieces else order[:0]), bounds
+
+
+def _divided(sums: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    means: NDArray[np.float64] = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    return means

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from migxai.cli import preflight
+from migxai.cli.parser import parse
+from migxai.errors import OutputError, ResourceError, UsageError
+
+
+@pytest.fixture
+def config(dataset, tmp_path):
+    root = dataset("01")
+
+    def make(output=tmp_path / "out", *arguments, bids=root):
+        return parse([str(bids), str(output), "participant", *map(str, arguments)]).config
+
+    return make
+
+
+def test_usual_places_are_fine(config, tmp_path):
+    for output in (tmp_path / "out", tmp_path / "bids" / "derivatives" / "migxai"):
+        preflight.check_places(config(output))
+        assert not output.exists()
+        preflight.prepare_output(config(output))
+        assert output.is_dir()
+        assert (output / ".work").is_dir()
+
+
+def test_misplaced_directories(config, tmp_path):
+    bids = tmp_path / "bids"
+    cases = {
+        "input dataset itself": config(bids),
+        "inside the input dataset": config(bids / "out"),
+        "work directory .* inside the input": config(tmp_path / "out", "-w", bids / "work"),
+        "inside the work directory": config(tmp_path / "w" / "out", "-w", tmp_path / "w"),
+        "inside the derivative": config(bids / "out", "-d", f"fmriprep={bids}"),
+    }
+    for sentence, wrong in cases.items():
+        with pytest.raises(UsageError, match=sentence):
+            preflight.check_places(wrong)
+
+
+def test_a_link_into_the_input_is_seen_through(config, tmp_path):
+    (tmp_path / "bids" / "sub-01" / "x").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "bids" / "sub-01")
+    with pytest.raises(UsageError, match="inside the input dataset"):
+        preflight.check_places(config(tmp_path / "link" / "x"))
+
+
+def test_what_is_named_must_exist(config, tmp_path):
+    gone = tmp_path / "gone"
+    labels = tmp_path / "labels.tsv"
+    labels.write_text("index\tname\n")
+    cases = [
+        config(bids=gone),
+        config(tmp_path / "out", "-d", f"fmriprep={gone}"),
+        config(tmp_path / "out", "--use-plugin", gone),
+        config(tmp_path / "out", "--atlas", gone, "--atlas-labels", labels),
+    ]
+    for wrong in cases:
+        with pytest.raises(UsageError, match="gone"):
+            preflight.check_places(wrong)
+
+
+def test_unusable_output(config, tmp_path):
+    (tmp_path / "file").write_text("x")
+    for wrong in (config(tmp_path / "file"), config(tmp_path / "file" / "out"), config("/proc/nothing")):
+        with pytest.raises(OutputError, match="output directory"):
+            preflight.prepare_output(wrong)
+    with pytest.raises(OutputError, match="work directory"):
+        preflight.prepare_output(config(tmp_path / "out", "-w", tmp_path / "file"))
+
+
+def test_anothers_dataset_is_not_written_into(config, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "dataset_description.json").write_text(json.dumps({"Name": "x", "BIDSVersion": "1.9.0"}))
+    with pytest.raises(OutputError):
+        preflight.prepare_output(config())
+
+
+def test_full_disk(config, monkeypatch):
+    monkeypatch.setattr(preflight, "free_gb", lambda folder: 0.01)
+    with pytest.raises(ResourceError, match=r"Only 0\.01 GB are free"):
+        preflight.prepare_output(config())
+
+
+def test_plugin_files(tmp_path):
+    file = tmp_path / "plugin.yml"
+    file.write_text("plugin: SLURM\nplugin_args: {sbatch_args: '--mem=8G'}\n")
+    assert preflight.read_plugin(file) == {"plugin": "SLURM", "plugin_args": {"sbatch_args": "--mem=8G"}}
+    file.write_text("plugin: Linear\n")
+    assert preflight.read_plugin(file) == {"plugin": "Linear", "plugin_args": {}}
+
+
+@pytest.mark.parametrize(
+    "text", ["plugin: [", "- a", "", "plugin_args: {}", "plugin: A\nextra: 1", "plugin: A\nplugin_args: 3"]
+)
+def test_malformed_plugin_files(tmp_path, text):
+    file = tmp_path / "plugin.yml"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=r"plugin\.yml"):
+        preflight.read_plugin(file)
