@@ -47,8 +47,11 @@ class DerivativeSet:
         self.written: list[str] = []
 
     def path(self, suffix: str, extension: str, *, spatial: bool = True, **more: str | None) -> Path:
-        """Path of a file of this run, with ``space`` and ``res`` unless it is not `spatial`."""
+        """Path of a file of this run, with ``space`` unless it is not `spatial`, and ``res`` if it is an image's."""
         entities: dict[str, str | int | None] = {**self.entities, **(self.space if spatial else {}), **more}
+        if "atlas" in more:
+            # A table has one row or column a region, whatever the grid was.
+            entities.pop("res", None)
         return self.output_dir / derivative_path(entities, suffix, extension)
 
     def image(self, data: NDArray[Any], affine: NDArray[np.float64], suffix: str, content: Facts, **more: Any) -> None:
@@ -73,7 +76,7 @@ class DerivativeSet:
         made = sidecar(
             fields.pop("Description"),
             sources=self.facts["sources"],
-            resolution=self.resolution if spatial and "res" in self.space else None,
+            resolution=self.resolution if spatial and "res" in self.space and "atlas" not in more else None,
             excluded=self.facts.get("excluded"),
             **fields,
         )
@@ -112,7 +115,7 @@ class WriteRunInput(BaseInterfaceInputSpec):  # noqa: D101
     confounds = traits.File(exists=True, mandatory=True)
     maps = traits.File(exists=True, mandatory=True)
     regions = traits.File(exists=True, mandatory=True)
-    transforms = traits.List(traits.File(exists=True))
+    transforms = traits.List(traits.File(exists=True), value=[], usedefault=True)
     facts = traits.Dict(mandatory=True)
 
 

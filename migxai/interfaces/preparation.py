@@ -122,7 +122,7 @@ def time_slices(
     times, direction = metadata.get("SliceTiming"), metadata.get("SliceEncodingDirection", "k")
     try:
         if times is None:
-            raise TimingError(f"{name} has no SliceTiming in its JSON.")
+            raise TimingError("There is no SliceTiming in its JSON.")
         check_slice_timing(times, data.shape[slice_axis(direction)[0]], tr)
     except TimingError as error:
         if options.slice_timing == "force":

@@ -24,7 +24,7 @@ from migxai.interfaces.base import (
     traits,
 )
 from migxai.interfaces.indicators import on_grid
-from migxai.interfaces.tissues import tissue_classes
+from migxai.interfaces.tissues import signal_compartment, tissue_classes
 from migxai.registration.volume import Volume
 from migxai.reports import carpet, maps, motion, overlays, regions, spectra
 from migxai.reports.methods import Facts as MethodsFacts
@@ -130,7 +130,10 @@ class DrawRun(Step):
         mean = load_volume(self.inputs.mean)
         brain, white = packaged_volume("T1w"), packaged_volume("WM")
         inside = mask.data.astype(bool)
-        tissues = {name: on_grid(voxels, inside) for name, voxels in tissue_classes(inside, mask.affine).items()}
+        used = [name for name in ("white_matter", "csf") if name in self.inputs.facts["nuisance_regressors"]]
+        tissues = {
+            name: mask.with_data(on_grid(signal_compartment(name, inside, mask.affine), inside)) for name in used
+        }
         paths = [
             overlays.plot_registration(
                 brain,
@@ -144,8 +147,8 @@ class DrawRun(Step):
                 mean,
                 mask,
                 self._file("masks"),
-                wm=mask.with_data(tissues["WM"]),
-                csf=mask.with_data(tissues["CSF"]),
+                wm=tissues.get("white_matter"),
+                csf=tissues.get("csf"),
             ),
         ]
         if self.inputs.epi_in_t1w:
@@ -207,10 +210,7 @@ def summarise(
         parameters=_parameters(config, facts),
         numbers=_numbers(facts),
         steps=_steps(facts, anat),
-        quality=tuple(
-            Quality(name, value, unit, limit, passed)
-            for name, value, unit, limit, passed in [*anat.get("quality", ()), *facts.get("quality", ())]
-        )
+        quality=tuple(Quality(*row) for row in [*anat.get("quality", ()), *facts.get("quality", ())])
         + (
             Quality(
                 "Residual degrees of freedom",

@@ -9,6 +9,7 @@ import numpy as np
 from migxai.registration import quality
 from migxai.registration.engines import Engine, Registration
 from migxai.registration.images import crop_grid, mask_centre, regrid
+from migxai.registration.realignment import rigid_matrix
 from migxai.registration.transforms import Affine, Chain, as_field
 from migxai.registration.volume import Volume
 
@@ -16,6 +17,9 @@ from migxai.registration.volume import Volume
 T1W_GATE = quality.Gate(dice=0.85, similarity=0.05)
 EPI_T1W_GATE = quality.Gate(dice=0.75, similarity=0.02, nearby=0.95)
 EPI_GATE = quality.Gate(dice=0.80, similarity=0.03, nearby=0.95)
+
+#: Heads lie differently in the scanner from session to session, mostly in pitch.
+NOD_DEGREES = 8.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,11 +103,18 @@ def epi_to_t1w(epi: Brain, t1w: Brain, engine: Engine) -> Normalisation:
     RegistrationError
         If the result does not pass `EPI_T1W_GATE`.
     """
+    moving, fixed = epi.on(4.0), t1w.on(4.0)
+
+    def align(start: Affine) -> tuple[float, Affine]:
+        matrix = engine.rigid(moving.image, fixed.image, start=start, metric="NMI")
+        return _measure(Chain((matrix,)), moving, fixed, start).similarity, matrix
+
+    # Mutual information of a masked brain has many local maxima, and only the end tells which start was right.
+    _, start = max((align(start) for start in _starts(moving, fixed)), key=lambda found: found[0])
     moving, fixed = epi.on(2.0), t1w.on(2.0)
-    start = _better_start(moving, fixed)
     matrix = engine.rigid(moving.image, fixed.image, start=start, metric="NMI")
     found = Registration(Chain((matrix,)), Chain((matrix.inverse(),)))
-    return _judged(found, moving, fixed, start, EPI_T1W_GATE, "EPI to T1w")
+    return _judged(found, moving, fixed, _centres(moving, fixed), EPI_T1W_GATE, "EPI to T1w")
 
 
 def epi_to_template(epi: Brain, template: Brain, engine: Engine) -> Normalisation:
@@ -158,11 +169,15 @@ def _centres(moving: Brain, fixed: Brain) -> Affine:
     return Affine(matrix)
 
 
-def _better_start(moving: Brain, fixed: Brain) -> Affine:
-    """Headers as they are, or centres together: whichever looks more alike. Scanners mostly get headers right."""
-    candidates = [Affine(np.eye(4)), _centres(moving, fixed)]
-    found = [_measure(Chain((candidate,)), moving, fixed, candidate).similarity for candidate in candidates]
-    return candidates[int(np.argmax(found))]
+def _starts(moving: Brain, fixed: Brain) -> list[Affine]:
+    """Headers as they are, and centres together with the head as it is, nodding forwards and backwards."""
+    starts = [Affine(np.eye(4))]
+    centre = mask_centre(fixed.mask)
+    for degrees in (0.0, -NOD_DEGREES, NOD_DEGREES):
+        nod = rigid_matrix(np.array([0.0, 0.0, 0.0, np.radians(degrees), 0.0, 0.0]))
+        nod[:3, 3] += mask_centre(moving.mask) - nod[:3, :3] @ centre
+        starts.append(Affine(nod))
+    return starts
 
 
 def _measure(chain: Chain, moving: Brain, fixed: Brain, start: Affine) -> quality.Quality:
