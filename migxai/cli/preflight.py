@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from migxai.errors import MissingDependencyError, OutputError, ResourceError, Us
 
 #: Free space in GB below which a run is not begun.
 LEAST_FREE_GB = 0.2
+ATTEMPTS = 5
 
 
 def directories(config: Config) -> tuple[Path, Path, Path]:
@@ -72,13 +74,21 @@ def prepare_output(config: Config) -> None:
     _, output_dir, work_dir = directories(config)
     for what, folder in (("output", output_dir), ("work", work_dir)):
         try:
-            prepare_directory(folder)
+            _prepare(folder)
         except OutputError as error:
             raise OutputError(f"The {what} directory {folder} can't be used: {error}") from error
         free = free_gb(folder)
         if free < LEAST_FREE_GB:
             raise ResourceError(f"Only {free:.2f} GB are free in the {what} directory {folder}; make room first.")
     refuse_foreign_output(output_dir)
+
+
+def _prepare(folder: Path) -> None:
+    # A run that ends beside this one may remove the emptied work directory just after it is made here.
+    for _ in range(ATTEMPTS - 1):
+        with contextlib.suppress(OutputError):
+            return prepare_directory(folder)
+    return prepare_directory(folder)
 
 
 def read_plugin(file: Path) -> dict[str, Any]:

@@ -140,6 +140,8 @@ def thread_environment(threads: int) -> dict[str, str]:
 
 def free_gb(folder: Path) -> float:
     """Return the free space in GB where a folder is, or will be, made."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free / GB
+    while True:
+        try:
+            return shutil.disk_usage(folder).free / GB
+        except FileNotFoundError:
+            folder = folder.parent

@@ -201,6 +201,8 @@ def summarise(
     excluded = facts["excluded"]
     warnings = [*anat.get("messages", ()), *facts["messages"]]
     warnings += [facts["dof_warning"]] if facts["dof_warning"] else []
+    dof = facts["residual_dof"]
+    freedom = ("Residual degrees of freedom", dof, "", f"at least {DOF_WARNING}", dof >= DOF_WARNING)
     return RunSummary(
         entities=entities,
         usable=excluded is None,
@@ -210,15 +212,7 @@ def summarise(
         parameters=_parameters(config, facts),
         numbers=_numbers(facts),
         steps=_steps(facts, anat),
-        quality=tuple(Quality(*row) for row in [*anat.get("quality", ()), *facts.get("quality", ())])
-        + (
-            Quality(
-                "Residual degrees of freedom",
-                facts["residual_dof"],
-                limit=f"at least {DOF_WARNING}",
-                passed=facts["residual_dof"] >= DOF_WARNING,
-            ),
-        ),
+        quality=tuple(Quality(*row) for row in [*anat.get("quality", ()), *facts.get("quality", ()), freedom]),
         regions=tuple(
             Region(str(name), float(stored["coverage"][place]), {stat: float(stored[stat][place]) for stat in stats})
             for place, name in enumerate(stored["names"])

@@ -27,6 +27,24 @@ class Registration:
     inverse: Chain
 
 
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two images to bring together.
+
+    Parameters
+    ----------
+    moving, fixed
+        Images, background 0.
+    covered
+        Where the moving image was acquired (not 0), on its grid: beyond it nothing is known, which is not the same as
+        background. None if it covers all of the brain.
+    """
+
+    moving: Volume
+    fixed: Volume
+    covered: Volume | None = None
+
+
 class Engine(Protocol):
     """A registration program. Every result is the same bits for the same images, whatever the machine's cores."""
 
@@ -34,13 +52,13 @@ class Engine(Protocol):
     def name(self) -> str:
         """Name and version, for sidecars."""
 
-    def rigid(self, moving: Volume, fixed: Volume, *, start: Affine, metric: Metric) -> Affine:
+    def rigid(self, pair: Pair, *, start: Affine, metric: Metric) -> Affine:
         """Six degrees of freedom; returns the map of fixed points to moving points."""
 
-    def affine(self, moving: Volume, fixed: Volume, *, start: Affine, metric: Metric) -> Affine:
+    def affine(self, pair: Pair, *, start: Affine, metric: Metric) -> Affine:
         """Twelve degrees of freedom; returns the map of fixed points to moving points."""
 
-    def deformable(self, moving: Volume, fixed: Volume, *, start: Affine, smoothness: float = 1.0) -> Registration:
+    def deformable(self, pair: Pair, *, start: Affine, smoothness: float = 1.0) -> Registration:
         """Diffeomorphic refinement of an affine by local correlation; `smoothness` scales its regularisation."""
 
 

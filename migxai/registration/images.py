@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ def to_itk(volume: Volume) -> Any:
     """Return a SimpleITK float32 image of a volume (whose affine must have no shear)."""
     import SimpleITK
 
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(volume.data.astype(np.float32).T))
+    image: Any = SimpleITK.GetImageFromArray(np.ascontiguousarray(volume.data.astype(np.float32).T))
     lps = LPS @ volume.affine
     sizes = voxel_sizes(volume.affine)
     image.SetSpacing(sizes.tolist())
@@ -56,7 +56,7 @@ def crop_grid(mask: Volume, spacing: float, margin: float = 10.0) -> tuple[Float
     return affine, (int(extent[0]), int(extent[1]), int(extent[2]))
 
 
-def regrid(volume: Volume, affine: FloatArray, shape: tuple[int, int, int], order: int = 1) -> Volume:
+def regrid(volume: Volume, affine: FloatArray, shape: tuple[int, int, int], order: Literal[0, 1] = 1) -> Volume:
     """Sample a volume on another grid (0 outside), smoothed first along axes where the new grid is coarser."""
     data: NDArray[np.float64] = np.asarray(volume.data, dtype=np.float64)
     new = voxel_sizes(affine).min()

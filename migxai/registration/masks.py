@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -17,7 +19,7 @@ BRAIN_LITRES = (0.3, 2.6)
 
 
 def template_grid(
-    affine: NDArray[np.floating], shape: tuple[int, int, int], resolution: float
+    affine: NDArray[Any], shape: tuple[int, int, int], resolution: float
 ) -> tuple[FloatArray, tuple[int, int, int]]:
     """Grid with a template's field of view at another resolution, isotropic.
 
@@ -111,7 +113,7 @@ def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _closed(mask: NDArray[np.bool_], radius: float, sizes: FloatArray) -> NDArray[np.bool_]:
-    """Closing that does not lose the border of the grid."""
+    """Close gaps without losing the border of the grid."""
     pad = [(int(np.ceil(radius / size)) + 1,) * 2 for size in sizes]
     padded = ndimage.binary_closing(np.pad(mask, pad), _ball(radius, sizes))
     return np.asarray(padded[tuple(slice(before, -after) for before, after in pad)])
@@ -126,7 +128,7 @@ def _fill(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def brain_mask_in_target(
-    template_mask: Volume, target_affine: NDArray[np.floating], target_shape: tuple[int, int, int]
+    template_mask: Volume, target_affine: NDArray[Any], target_shape: tuple[int, int, int]
 ) -> NDArray[np.bool_]:
     """Put a template's brain mask on the target grid: voxels at least half filled by it."""
     values = resample_to_grid(
@@ -142,7 +144,7 @@ def brain_mask_in_target(
 def tissue_compartment(
     probability: Volume,
     mask: NDArray[np.bool_],
-    mask_affine: NDArray[np.floating],
+    mask_affine: NDArray[Any],
     *,
     name: str,
     threshold: float = 0.9,
@@ -185,6 +187,6 @@ def tissue_compartment(
     if selected.sum() < MIN_TISSUE_VOXELS:
         raise DenoisingError(
             f"Only {int(selected.sum())} voxels of {name} are left inside the brain mask, too few for a tissue signal; "
-            "the field of view may miss them, or the registration be wrong: look at the report, or turn this signal off."
+            "the field of view may miss them, or the registration be wrong: look at the report or turn the signal off."
         )
     return selected

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from migxai.registration import quality
-from migxai.registration.engines import Engine, Registration
+from migxai.registration.engines import Engine, Pair, Registration
 from migxai.registration.images import crop_grid, mask_centre, regrid
 from migxai.registration.realignment import rigid_matrix
 from migxai.registration.transforms import Affine, Chain, as_field
@@ -77,8 +77,9 @@ def t1w_to_template(t1w: Brain, template: Brain, engine: Engine) -> Normalisatio
     """
     moving, fixed = t1w.on(1.0), _brain_only(template)
     start = _centres(moving, fixed)
-    affine = engine.affine(moving.image, fixed.image, start=start, metric="NCC")
-    found = engine.deformable(moving.image, fixed.image, start=affine)
+    pair = Pair(moving.image, fixed.image)
+    affine = engine.affine(pair, start=start, metric="NCC")
+    found = engine.deformable(pair, start=affine)
     return _judged(found, moving, fixed, start, T1W_GATE, "T1w to template")
 
 
@@ -106,13 +107,13 @@ def epi_to_t1w(epi: Brain, t1w: Brain, engine: Engine) -> Normalisation:
     moving, fixed = epi.on(4.0), t1w.on(4.0)
 
     def align(start: Affine) -> tuple[float, Affine]:
-        matrix = engine.rigid(moving.image, fixed.image, start=start, metric="NMI")
+        matrix = engine.rigid(Pair(moving.image, fixed.image), start=start, metric="NMI")
         return _measure(Chain((matrix,)), moving, fixed, start).similarity, matrix
 
     # Mutual information of a masked brain has many local maxima, and only the end tells which start was right.
     _, start = max((align(start) for start in _starts(moving, fixed)), key=lambda found: found[0])
     moving, fixed = epi.on(2.0), t1w.on(2.0)
-    matrix = engine.rigid(moving.image, fixed.image, start=start, metric="NMI")
+    matrix = engine.rigid(Pair(moving.image, fixed.image), start=start, metric="NMI")
     found = Registration(Chain((matrix,)), Chain((matrix.inverse(),)))
     return _judged(found, moving, fixed, _centres(moving, fixed), EPI_T1W_GATE, "EPI to T1w")
 
@@ -139,8 +140,9 @@ def epi_to_template(epi: Brain, template: Brain, engine: Engine) -> Normalisatio
     """
     moving, fixed = epi.on(2.0), _brain_only(template)
     start = _centres(moving, fixed)
-    affine = engine.affine(moving.image, fixed.image, start=start, metric="NCC")
-    found = engine.deformable(moving.image, fixed.image, start=affine, smoothness=2.0)
+    pair = Pair(moving.image, fixed.image, _covered(epi.image, moving.image))
+    affine = engine.affine(pair, start=start, metric="NCC")
+    found = engine.deformable(pair, start=affine, smoothness=2.0)
     return _judged(found, moving, fixed, start, EPI_GATE, "EPI to template")
 
 
@@ -154,6 +156,12 @@ def compact(registration: Registration, fixed: Volume, moving_mask: Volume, spac
         Chain((as_field(registration.forward, fixed.affine, fixed.shape),)),
         Chain((as_field(registration.inverse, *grid),)),
     )
+
+
+def _covered(acquired: Volume, grid: Volume) -> Volume:
+    """Where a grid lies inside the acquired field of view: a brain that is cut off must not be stretched to fit."""
+    everywhere = acquired.with_data(np.ones(acquired.shape, dtype=np.float32))
+    return regrid(everywhere, grid.affine, grid.shape, order=0)
 
 
 def _brain_only(template: Brain) -> Brain:

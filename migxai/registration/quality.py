@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,7 @@ def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     return 2.0 * int((a & b).sum()) / total if total else 0.0
 
 
-def similarity(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+def similarity(a: NDArray[Any], b: NDArray[Any]) -> float:
     """Normalised mutual information of two samples minus 1: (H(a) + H(b)) / H(a, b) - 1, between 0 and 1.
 
     Studholme C, Hill DLG, Hawkes DJ, Pattern Recognition 1999;32:71-86. Histograms have `BINS` bins between the 0.5th
@@ -85,12 +86,12 @@ def similarity(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     return (_entropy(joint.sum(axis=0)) + _entropy(joint.sum(axis=1))) / whole - 1.0 if whole > 0 else 0.0
 
 
-def _binned(values: NDArray[np.floating]) -> NDArray[np.intp]:
+def _binned(values: NDArray[Any]) -> NDArray[np.intp]:
     if values.size == 0:
         return np.zeros(0, dtype=np.intp)
     low, high = np.percentile(values, [0.5, 99.5])
     scaled = (values - low) / max(high - low, np.finfo(float).tiny)
-    return np.clip((scaled * BINS).astype(np.intp), 0, BINS - 1)
+    return np.asarray(np.clip((scaled * BINS).astype(np.intp), 0, BINS - 1), dtype=np.intp)
 
 
 def _entropy(probabilities: FloatArray) -> float:
@@ -149,7 +150,7 @@ def _nudges(centre: FloatArray) -> list[Affine]:
     return nudges
 
 
-def _sample(volume: Volume, points: FloatArray, order: int) -> FloatArray:
+def _sample(volume: Volume, points: FloatArray, order: Literal[0, 1]) -> FloatArray:
     to_voxel = np.linalg.inv(volume.affine)
     voxels = points @ to_voxel[:3, :3].T + to_voxel[:3, 3]
     data = volume.data.astype(np.float32)

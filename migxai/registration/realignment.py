@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +40,8 @@ class _Template:
 
 
 def realign(
-    data: NDArray[np.generic],
-    affine: NDArray[np.floating],
+    data: NDArray[Any],
+    affine: NDArray[Any],
     *,
     fwhm: float = 5.0,
     separation: float = 4.0,
@@ -97,7 +98,7 @@ def realign(
 
 
 def _smoothed_volumes(
-    data: NDArray[np.generic], affine: FloatArray, fwhm: float, executor: ThreadPoolExecutor
+    data: NDArray[Any], affine: FloatArray, fwhm: float, executor: ThreadPoolExecutor
 ) -> Iterator[tuple[int, FloatArray]]:
     """Yield volumes 1 to T-1 as smoothed spline coefficients, a few of them prepared ahead."""
     waiting: deque[tuple[int, Future[FloatArray]]] = deque()
@@ -111,7 +112,7 @@ def _smoothed_volumes(
         yield index, future.result()
 
 
-def _smooth(data: NDArray[np.generic], index: int, affine: FloatArray, fwhm: float) -> FloatArray:
+def _smooth(data: NDArray[Any], index: int, affine: FloatArray, fwhm: float) -> FloatArray:
     """Quadratic B-spline coefficients of one volume, smoothed; outside the volume counts as zero.
 
     Smoothing the coefficients is the same as smoothing the interpolated image, with no second prefilter.
@@ -125,7 +126,7 @@ def _smooth(data: NDArray[np.generic], index: int, affine: FloatArray, fwhm: flo
     # Voxels larger than about 3 mm alias more than 5 mm of smoothing hides: 0.042 -> 0.015 mm error at 3.75x3.75x5.
     widths = np.maximum(fwhm, 1.75 * sizes)
     for axis, sigma in enumerate(widths / np.sqrt(8 * np.log(2)) / sizes):
-        radius = int(round(6 * sigma))
+        radius = round(6 * float(sigma))
         kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
         volume = ndimage.correlate1d(volume, kernel / kernel.sum(), axis=axis, mode="constant")
     return volume
@@ -139,7 +140,7 @@ def _template(coefficients: FloatArray, affine: FloatArray, separation: float, q
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     # Off-grid samples avoid the interpolation artefact that makes the grid itself attractive. RandomState's stream is
     # frozen across numpy versions; default_rng's is not.
-    points = grid + 0.5 * np.random.RandomState(0).random_sample(grid.shape)  # noqa: NPY002
+    points = grid + 0.5 * np.random.RandomState(0).random_sample(grid.shape)
     values = ndimage.map_coordinates(coefficients, points.T, order=2, mode="mirror", prefilter=False)
     gradient = np.stack([_derivative(coefficients, points, axis) for axis in range(3)], axis=-1)
     world_gradient = gradient @ np.linalg.inv(affine)[:3, :3]
@@ -150,7 +151,7 @@ def _template(coefficients: FloatArray, affine: FloatArray, separation: float, q
 
 
 def _derivative(coefficients: FloatArray, points: FloatArray, axis: int) -> FloatArray:
-    """Derivative along one voxel axis; central differences are exact within a piece of a quadratic spline."""
+    """Differentiate along one voxel axis; central differences are exact within a piece of a quadratic spline."""
     step = np.zeros(3)
     step[axis] = 1e-3
     ahead = ndimage.map_coordinates(coefficients, (points + step).T, order=2, mode="mirror", prefilter=False)
@@ -230,7 +231,7 @@ def _align(
     return transform
 
 
-def rigid_matrix(parameters: NDArray[np.floating]) -> FloatArray:
+def rigid_matrix(parameters: NDArray[Any]) -> FloatArray:
     """Rigid (4, 4) matrix from three translations (mm) and three rotations (radians): T Rx Ry Rz, SPM's order."""
     tx, ty, tz, rx, ry, rz = (float(value) for value in parameters)
     cx, sx, cy, sy, cz, sz = np.cos(rx), np.sin(rx), np.cos(ry), np.sin(ry), np.cos(rz), np.sin(rz)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +17,13 @@ from migxai.signal._parallel import worker_count
 
 
 def resample_series(
-    data: NDArray[np.generic],
-    affine: NDArray[np.floating],
+    data: NDArray[Any],
+    affine: NDArray[Any],
     *,
     mask: NDArray[np.bool_],
-    mask_affine: NDArray[np.floating],
+    mask_affine: NDArray[Any],
     chain: Chain | None = None,
-    motion: NDArray[np.floating] | None = None,
+    motion: NDArray[Any] | None = None,
     n_threads: int | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Resample a series at the voxels of a mask, with a single cubic B-spline interpolation.
@@ -92,7 +94,7 @@ def _cubic_coefficients(volume: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.ascontiguousarray(coefficients)
 
 
-def _check_series(data: NDArray[np.generic], affine: FloatArray, motion: NDArray[np.floating] | None) -> int:
+def _check_series(data: NDArray[Any], affine: FloatArray, motion: NDArray[Any] | None) -> int:
     check_affine(affine)
     if data.ndim != 4:
         raise ImageError(f"A 4-D series is needed here, but this image has shape {data.shape}.")
@@ -102,12 +104,12 @@ def _check_series(data: NDArray[np.generic], affine: FloatArray, motion: NDArray
 
 
 def resample_to_grid(
-    data: NDArray[np.generic],
-    affine: NDArray[np.floating],
+    data: NDArray[Any],
+    affine: NDArray[Any],
     *,
-    target_affine: NDArray[np.floating],
+    target_affine: NDArray[Any],
     target_shape: tuple[int, int, int],
-    order: int = 1,
+    order: Literal[0, 1, 3] = 1,
     chain: Chain | None = None,
 ) -> NDArray[np.float32]:
     """Resample one 3-D image onto another grid; 0 outside its field of view.
@@ -137,15 +139,15 @@ def resample_to_grid(
     voxels = (points @ to_voxel[:3, :3].T + to_voxel[:3, 3]).T
     image = np.nan_to_num(np.asarray(data, dtype=np.float32))
     # grid-constant fades over the half voxel around the edge; the plain constant mode drops a voxel at the border.
-    values = ndimage.map_coordinates(image, voxels, order=order, mode="grid-constant", output=np.float32)
+    values = ndimage.map_coordinates(image, voxels, order=order, mode="grid-constant", output=np.dtype(np.float32))
     return np.asarray(values.reshape(target_shape), dtype=np.float32)
 
 
 def labels_on_grid(
     labels: NDArray[np.integer],
-    affine: NDArray[np.floating],
+    affine: NDArray[Any],
     target_shape: tuple[int, int, int],
-    target_affine: NDArray[np.floating],
+    target_affine: NDArray[Any],
 ) -> NDArray[np.int32]:
     """Resample integer labels by majority: each target voxel gets the label that fills most of it.
 
@@ -181,9 +183,10 @@ def labels_on_grid(
 def _majority(votes: NDArray[np.int32]) -> NDArray[np.int32]:
     """Most frequent value along the first axis; the smallest of equals."""
     votes = np.sort(votes, axis=0)
+    best: NDArray[np.int32] = votes[0].copy()
     run = np.ones(votes.shape[1:], dtype=np.int32)
-    best, most = votes[0].copy(), run.copy()
-    for previous, current in zip(votes[:-1], votes[1:], strict=True):
+    most = run.copy()
+    for previous, current in pairwise(votes):
         run = np.where(current == previous, run + 1, 1)
         better = run > most
         best[better], most[better] = current[better], run[better]

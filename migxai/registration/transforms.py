@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ class Affine:
 
     def inverse(self) -> Affine:
         """Return the map the other way."""
-        return Affine(np.linalg.inv(self.matrix))
+        return Affine(np.asarray(np.linalg.inv(self.matrix), dtype=np.float64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +106,7 @@ class Chain:
         return Chain(self.steps + more)
 
 
-def map_points(chain: Chain, points: NDArray[np.floating]) -> FloatArray:
+def map_points(chain: Chain, points: NDArray[Any]) -> FloatArray:
     """Map points (N, 3), RAS mm, through a chain."""
     return chain.map_points(np.asarray(points, dtype=np.float64))
 
@@ -177,7 +178,7 @@ def load_transform(path: Path) -> Chain:
         return Chain((_load_affine(path),))
     import nibabel
 
-    image = nibabel.load(path)
+    image: Any = nibabel.load(path)
     shape = image.shape
     if len(shape) != 5 or shape[3:] != (1, 3) or int(image.header["intent_code"]) != _VECTOR_INTENT:
         raise ImageError(f"{path.name} is not an ITK displacement field (5-D, intent 1007).")
@@ -202,7 +203,7 @@ def _load_affine(path: Path) -> Affine:
     return Affine(LPS @ matrix @ LPS)
 
 
-def save_affines(matrices: NDArray[np.floating], path: str | Path) -> None:
+def save_affines(matrices: NDArray[Any], path: str | Path) -> None:
     """Write a series of affines (T, 4, 4), point maps between RAS worlds, as one ITK transform file."""
     lines = ["#Insight Transform File V1.0"]
     for number, matrix in enumerate(LPS @ np.asarray(matrices, dtype=np.float64) @ LPS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ class Volume:
         If the array is not 3-D or the affine is not an invertible (4, 4) matrix.
     """
 
-    data: NDArray[np.generic]
+    data: NDArray[Any]
     affine: FloatArray
 
     def __post_init__(self) -> None:
@@ -50,7 +51,7 @@ class Volume:
         """Length of the three voxel edges in mm, (3,)."""
         return voxel_sizes(self.affine)
 
-    def with_data(self, data: NDArray[np.generic]) -> Volume:
+    def with_data(self, data: NDArray[Any]) -> Volume:
         """Return other values on the same grid."""
         return Volume(data, self.affine)
 

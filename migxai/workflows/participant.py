@@ -167,7 +167,7 @@ def _process(
         if error is not None:
             errors[subject.label] = error
     for label, error in errors.items():
-        _record(config, (), Record(label, "failed", config.hash(), error=str(error)))
+        _record(config, (), Record(label, "failed", config.resume_key(), error=str(error)))
     return errors
 
 
@@ -184,7 +184,7 @@ def _finish(config: Config, subject: Subject, executed: Execution) -> MigxaiErro
         for run in find_summaries(config.run.output_dir, subject.label)
     )
     messages = tuple(dict.fromkeys(item for run in subject.runs for item in run.messages))
-    _record(config, paths, Record(subject.label, "complete", config.hash(), runs=runs, messages=messages))
+    _record(config, paths, Record(subject.label, "complete", config.resume_key(), runs=runs, messages=messages))
     _clean(config, subject.label)
     return None
 

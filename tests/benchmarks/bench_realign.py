@@ -109,7 +109,7 @@ def with_antspyx(series: np.ndarray, affine: np.ndarray) -> np.ndarray:
 
 def with_simpleitk(series: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """Rigid registration of every volume to the first by SimpleITK (correlation, two levels)."""
-    import SimpleITK as sitk
+    import SimpleITK
 
     from migxai.registration.images import to_itk
     from migxai.registration.volume import Volume
@@ -118,14 +118,14 @@ def with_simpleitk(series: np.ndarray, affine: np.ndarray) -> np.ndarray:
     images = [to_itk(Volume(series[..., t].astype(np.float32), affine)) for t in range(series.shape[3])]
     middle = np.array(series.shape[:3]) / 2 - 0.5
     transforms = [np.eye(4)]
-    transform = sitk.Euler3DTransform()
+    transform = SimpleITK.Euler3DTransform()
     transform.SetCenter((lps @ affine @ [*middle, 1.0])[:3].tolist())
     for image in images[1:]:
-        method = sitk.ImageRegistrationMethod()
+        method = SimpleITK.ImageRegistrationMethod()
         method.SetMetricAsCorrelation()
         method.SetOptimizerAsRegularStepGradientDescent(0.5, 1e-4, 100)
         method.SetOptimizerScalesFromPhysicalShift()
-        method.SetInterpolator(sitk.sitkLinear)
+        method.SetInterpolator(SimpleITK.sitkLinear)
         method.SetShrinkFactorsPerLevel([2, 1])
         method.SetSmoothingSigmasPerLevel([2.0, 1.0])
         method.SetInitialTransform(transform, inPlace=True)

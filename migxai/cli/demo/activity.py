@@ -12,7 +12,7 @@ from migxai.cli.demo.head import NETWORKS, FloatArray, head, region_maps
 from migxai.cli.demo.recipe import Recipe
 
 #: Standard deviations in percent of the local signal, in pure grey matter.
-NETWORK, LOCAL, GLOBAL, DRIFT = 1.0, 0.8, 0.25, 0.7
+NETWORK, LOCAL, GLOBAL, DRIFT = 0.8, 0.6, 0.2, 0.35
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ def make_activity(
         maps[..., terms + place] = strength * vessels
     maps[..., terms + 3], maps[..., terms + 4] = chest, 0.5 * chest
     for place in range(3):
-        field = ndimage.gaussian_filter(rng.standard_normal(recipe.bold_shape, dtype=np.float32), 24.0 / voxels)
-        maps[..., terms + 5 + place] = DRIFT * (rng.standard_normal() + 0.5 * field / field.std()) / (place + 1)
+        field = ndimage.gaussian_filter(rng.standard_normal(recipe.bold_shape, dtype=np.float32), 40.0 / voxels)
+        maps[..., terms + 5 + place] = DRIFT * (rng.standard_normal() + 0.3 * field / field.std()) / (place + 1)
     maps /= 100
     clock = np.arange(0, duration + 1, 0.05)
     pulse, breath = (_phase(clock, rate, rng) for rate in (rng.uniform(0.95, 1.3), rng.uniform(0.22, 0.33)))

@@ -39,7 +39,7 @@ class Recipe:
     volumes: int = 180
     repetition_time: float = 2.0
     noise: bool = True
-    effect_size: float = 0.8
+    effect_size: float = 1.0
     max_motion: float = 1.5
 
     def slice_times(self) -> FloatArray:
