@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.demo_fixtures import demo_small, demo_tiny
+
+__all__ = ["demo_small", "demo_tiny"]
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

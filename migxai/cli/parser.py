@@ -243,6 +243,10 @@ def _problems(config: Config) -> list[tuple[bool, str]]:
             f"--fd-threshold {denoising.fd_threshold} must be more than 0; leave it out to keep every volume.",
         ),
         (
+            denoising.fd_threshold is not None and denoising.order == "paper",
+            "--fd-threshold leaves volumes out, which the paper's order of denoising (--preset paper) does not know.",
+        ),
+        (
             denoising.min_time is not None and denoising.min_time <= 0,
             f"--min-time {denoising.min_time} must be more than 0 seconds.",
         ),

@@ -213,8 +213,8 @@ def _clean(config: Config, label: str) -> None:
     """Free the work directory of a finished subject, as far as ``--keep`` allows."""
     assert config.run.work_dir is not None
     folder = config.run.work_dir / "migxai_wf" / f"sub_{label}_wf"
-    if config.run.keep == "none":
-        shutil.rmtree(folder, ignore_errors=False) if folder.is_dir() else None
+    if config.run.keep == "none" and folder.is_dir():
+        shutil.rmtree(folder)
     elif config.run.keep == "some":
         for pattern in SERIES_PATTERNS:
             for path in folder.glob(pattern):
