@@ -13,10 +13,11 @@ from migxai.registration.masks import tissue_compartment
 from migxai.registration.resample import resample_to_grid
 
 #: Deep in the tissue, so that partial volume with grey matter adds no signal of interest to a nuisance regressor.
-#: The prior's CSF is what the brain mask leaves to neither grey nor white matter; its ventricles are narrow.
+#: The prior's CSF is what the brain mask leaves to neither grey nor white matter: without erosion the brain's edge
+#: counts, and its ventricles are too narrow for the stricter threshold.
 _COMPARTMENTS: dict[str, tuple[TemplateName, str, float, float]] = {
     "white_matter": ("WM", "white matter", 0.9, 2.0),
-    "csf": ("CSF", "cerebrospinal fluid", 0.9, 0.0),
+    "csf": ("CSF", "cerebrospinal fluid", 0.7, 2.0),
 }
 
 

@@ -15,6 +15,8 @@ from migxai.registration.realignment import rigid_matrix
 from migxai.registration.transforms import Affine, Chain, grid_points
 from migxai.registration.volume import FloatArray, Volume
 
+#: Share of the start's similarity that a result must keep.
+KEPT = 0.9
 #: Bins of each axis of the joint histogram.
 BINS = 32
 #: Displacements against which the result must hold: millimetres and degrees along and about each axis, both ways.
@@ -184,7 +186,8 @@ def check(quality: Quality, gate: Gate, what: str) -> None:
         faults.append(f"the brains overlap by {quality.dice:.2f} (Dice; at least {gate.dice:.2f} is needed)")
     if quality.similarity < gate.similarity:
         faults.append(f"the images agree by {quality.similarity:.3f} (at least {gate.similarity:.3f} is needed)")
-    if quality.similarity < quality.similarity_before:
+    # An engine maximises its own form of the measure, so a good start may lose a little of this one.
+    if quality.similarity < KEPT * quality.similarity_before:
         faults.append(f"they agreed better before ({quality.similarity_before:.3f}, now {quality.similarity:.3f})")
     if quality.similarity_nearby > gate.nearby * quality.similarity:
         faults.append(
