@@ -108,7 +108,8 @@ def epi_to_t1w(epi: Brain, t1w: Brain, engine: Engine) -> Normalisation:
 
     def align(start: Affine) -> tuple[float, Affine]:
         matrix = engine.rigid(Pair(moving.image, fixed.image), start=start, metric="NMI")
-        return _measure(Chain((matrix,)), moving, fixed, start).similarity, matrix
+        found = quality.likeness(Chain((matrix,)), moving.image, moving.mask, fixed.image, fixed.mask)
+        return found, matrix
 
     # Mutual information of a masked brain has many local maxima, and only the end tells which start was right.
     _, start = max((align(start) for start in _starts(moving, fixed)), key=lambda found: found[0])
