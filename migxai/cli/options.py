@@ -306,7 +306,12 @@ def _resources() -> Iterable[Option]:
     )  # fmt: skip
     yield option("--mem-gb", field="mem_gb", parse=memory_gb, metavar="GB", default=available, help="Likewise, in GB.")
     yield option("--mem-mb", field="mem_gb", parse=memory_mb, metavar="MB", default=available, help="Likewise, in MB.")
-    yield option("--low-mem", field="low_mem", kind="flag", help="Save memory at the cost of time and disk space.")
+    yield option(
+        "--low-mem",
+        field="low_mem",
+        kind="flag",
+        help="One subject at a time, on all CPUs, whatever --nprocs would allow.",
+    )
     yield option(
         "--use-plugin", "--nipype-plugin-file", field="use_plugin", parse=path, metavar="FILE",
         default="one process a subject",
@@ -342,7 +347,7 @@ def _run() -> Iterable[Option]:
     )  # fmt: skip
     yield Option(
         ("--random-seed",), "run", "config", "random_seed", parse=whole, metavar="N",
-        help="Seed of everything that draws random numbers.",
+        help="Seed of everything that draws random numbers (nothing does at participant level).",
     )  # fmt: skip
     yield action("--dry-run", field="dry_run", kind="flag", help="Say what would be run, and stop.")
     yield action(

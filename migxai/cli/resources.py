@@ -119,6 +119,8 @@ def divide(config: Config, n_subjects: int) -> Share:
     need = SUBJECT_GB["derivatives" if run.derivatives else "raw"]
     by_memory = max(1, int(total / need))
     at_once = max(1, min(n_subjects, by_memory, cpus // (run.omp_nthreads or 1)))
+    if run.low_mem:
+        at_once = 1
     threads = run.omp_nthreads or max(1, min(MAX_THREADS, cpus // at_once))
     return Share(at_once, threads, total / at_once)
 

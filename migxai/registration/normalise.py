@@ -104,7 +104,7 @@ def epi_to_t1w(epi: Brain, t1w: Brain, engine: Engine) -> Normalisation:
     RegistrationError
         If the result does not pass `EPI_T1W_GATE`.
     """
-    moving, fixed = epi.on(4.0), t1w.on(4.0)
+    moving, fixed = epi.on(2.0), t1w.on(2.0)
 
     def align(start: Affine) -> tuple[float, Affine]:
         matrix = engine.rigid(Pair(moving.image, fixed.image), start=start, metric="NMI")
@@ -112,9 +112,8 @@ def epi_to_t1w(epi: Brain, t1w: Brain, engine: Engine) -> Normalisation:
         return found, matrix
 
     # Mutual information of a masked brain has many local maxima, and only the end tells which start was right.
-    _, start = max((align(start) for start in _starts(moving, fixed)), key=lambda found: found[0])
-    moving, fixed = epi.on(2.0), t1w.on(2.0)
-    matrix = engine.rigid(Pair(moving.image, fixed.image), start=start, metric="NMI")
+    # Coarser grids, quick as they are, end in maxima of their own that the finer one does not leave.
+    _, matrix = max((align(start) for start in _starts(moving, fixed)), key=lambda found: found[0])
     found = Registration(Chain((matrix,)), Chain((matrix.inverse(),)))
     return _judged(found, moving, fixed, _centres(moving, fixed), EPI_T1W_GATE, "EPI to T1w")
 

@@ -6,7 +6,10 @@ import pytest
 from migxai.bids.confounds import count_non_steady_state, read_confounds
 from migxai.errors import InputError
 
-OLD = "CSF WhiteMatter GlobalSignal stdDVARS non-stdDVARS FramewiseDisplacement NonSteadyStateOutlier00 X Y Z RotX RotY RotZ"
+OLD = (
+    "CSF WhiteMatter GlobalSignal stdDVARS non-stdDVARS FramewiseDisplacement NonSteadyStateOutlier00 "
+    "X Y Z RotX RotY RotZ"
+)
 NEW = (
     "csf white_matter global_signal std_dvars dvars framewise_displacement non_steady_state_outlier00 "
     "trans_x trans_y trans_z rot_x rot_y rot_z"

@@ -70,7 +70,7 @@ def test_sessions_and_runs_are_selected(raw):
     inputs = collect_inputs(configured(root, session_label=("ses-b",), run_id=("2",)))
     assert [run.bold.name for run in inputs.subjects[0].runs] == ["sub-01_ses-b_task-rest_run-02_bold.nii.gz"]
     assert "no run of task-rest" in inputs.subjects[1].failure
-    with pytest.raises(UsageError, match="No session 'c'.*a, b"):
+    with pytest.raises(UsageError, match=r"No session 'c'.*a, b"):
         collect_inputs(configured(root, session_label=("c",)))
 
 

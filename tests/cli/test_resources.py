@@ -82,3 +82,9 @@ def test_linear_algebra_stays_single_threaded():
     environment = resources.thread_environment(4)
     assert environment["OPENBLAS_NUM_THREADS"] == environment["MKL_NUM_THREADS"] == "1"
     assert environment["NUMBA_NUM_THREADS"] == environment["OMP_NUM_THREADS"] == "4"
+
+
+def test_low_mem_means_one_subject_at_a_time():
+    config = Config().replace("run", nprocs=8, mem_gb=64.0, omp_nthreads=2)
+    assert resources.divide(config, 4).subjects == 4
+    assert resources.divide(config.replace("run", low_mem=True), 4).subjects == 1

@@ -85,7 +85,7 @@ def test_the_output_is_valid_bids(cohort):
 
 
 def test_nothing_tells_of_the_machine(cohort):
-    secrets = [str(cohort.raw), tempfile.gettempdir() + "/", socket.gethostname(), str(Path.home())]
+    secrets = [str(cohort.raw), tempfile.gettempdir(), socket.gethostname(), str(Path.home())]
     user = getpass.getuser()
     if user != "root":  # the word also stands for the root of a tree
         secrets.append(user)
@@ -97,9 +97,10 @@ def test_nothing_tells_of_the_machine(cohort):
             assert not bytes(header["descrip"]).strip(b"\0"), path
             assert not header.extensions, path
             continue
-        text = path.read_text(errors="replace")
+        # Embedded pictures are noise in which a short host name turns up by chance; they are searched as files.
+        text = re.sub(r"base64,[A-Za-z0-9+/=\s]+", "", path.read_text(errors="replace"))
         for secret in secrets:
-            assert secret not in text, (path, secret)
+            assert not re.search(rf"(?<!\w){re.escape(secret)}(?!\w)", text), (path, secret)
         assert time.strftime("%Y-%m-%d") not in text, path
 
 

@@ -23,9 +23,7 @@ class Write(SimpleInterface):
 
     def _run_interface(self, runtime):
         if self.inputs.fail:
-            raise errors.ImageError(
-                "sub-02_bold.nii.gz is cut short and cannot be read;\ncopy it again."
-            )
+            raise errors.ImageError("sub-02_bold.nii.gz is cut short and cannot be read;\ncopy it again.")
         self._results["written"] = [f"sub-{self.inputs.label}/file"]
         return runtime
 
