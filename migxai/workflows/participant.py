@@ -154,7 +154,7 @@ def _process(
     if ready:
         workflow = init_participant_wf(config, ready)
         if config.run.write_graph:
-            workflow.write_graph(graph2use="colored", simple_form=True)
+            _write_graph(workflow, config, [subject.label for subject in ready])
         executed = execute(
             workflow,
             stop_on_first_crash=config.run.stop_on_first_crash,
@@ -169,6 +169,24 @@ def _process(
     for label, error in errors.items():
         _record(config, (), Record(label, "failed", config.resume_key(), error=str(error)))
     return errors
+
+
+def _write_graph(workflow: pe.Workflow, config: Config, labels: Sequence[str]) -> None:
+    """Write the workflow as ``logs/<subjects>_graph.dot``, and as a picture where Graphviz is installed."""
+    assert config.run.output_dir is not None
+    folder = Path(workflow.base_dir) / workflow.name
+    drawn = shutil.which("dot") is not None
+    try:
+        workflow.write_graph(graph2use="colored", format="svg")
+    except OSError:
+        # nipype has written the .dot file by the time it misses the program.
+        if drawn:
+            raise
+        logger.warning("The graph is not drawn, since Graphviz (dot) is not installed; its .dot file is written.")
+    name = f"sub-{labels[0]}" if len(labels) == 1 else "workflow"
+    for extension in ("dot", "svg") if drawn else ("dot",):
+        text = (folder / f"graph.{extension}").read_text(encoding="utf-8")
+        write_text(config.run.output_dir / "logs" / f"{name}_graph.{extension}", text)
 
 
 def _finish(config: Config, subject: Subject, executed: Execution) -> MigxaiError | None:
