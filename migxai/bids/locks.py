@@ -85,11 +85,13 @@ def _locked(output_dir: Path, name: str, *, timeout: float, busy: str) -> Iterat
 def _acquire(lock: BaseFileLock, path: Path, timeout: float) -> None:
     """Acquire the lock on a file that still bears the name, not on one that its last holder has just removed."""
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=timeout, poll_interval=0.02)
-        except FileNotFoundError:  # the last holder removed the empty folder in between
-            continue
+        except (FileNotFoundError, FileExistsError):
+            if path.parent.exists() and not path.parent.is_dir():
+                raise
+            continue  # the last holder removed the empty folder in between
         if path.exists():
             return
         lock.release(force=True)

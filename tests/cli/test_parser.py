@@ -77,7 +77,7 @@ def test_paper_preset_and_its_place_in_the_order(tmp_path):
 
 
 def test_written_configuration_reproduces_the_run(tmp_path):
-    arguments = ["--preset", "paper", "--fwhm", "6", "--fd-threshold", "0.5", "-d", "fmriprep=/prep", "--no-bold"]
+    arguments = ["--preset", "paper", "--fwhm", "6", "--max-rotation", "3", "-d", "fmriprep=/prep", "--no-bold"]
     config = configured(*arguments)
     file = written(tmp_path, *arguments)
     again = configured("--config-file", file, "-d", "fmriprep=/prep")
@@ -162,3 +162,8 @@ def test_swallowed_positionals_get_a_hint(places, capsys):
     message = capsys.readouterr().err
     assert "in front of" in message
     assert "_label" not in message
+
+
+def test_the_papers_order_refuses_censoring():
+    with pytest.raises(UsageError, match="paper's order"):
+        configured("--preset", "paper", "--fd-threshold", "0.5")
