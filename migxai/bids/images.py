@@ -86,18 +86,27 @@ def load_bold(path: Path, *, min_volumes: int = 1) -> Bold:
     ImageError
         As `check_bold` does, and if the file is cut short or its checksum is wrong.
     """
-    import numpy as np
-
     with _open(path) as stream:
         image = _image(stream, path)
         checked = _checked(image, path, min_volumes)
         try:
-            data = np.asarray(image.dataobj, dtype=np.float32)
+            data = _scaled(image.dataobj)
             while stream.read(1 << 20):  # gzip checks its checksum at the end alone
                 pass
         except (OSError, EOFError, ValueError, zlib.error) as error:
             raise ImageError(_broken(path, error)) from error
     return Bold(data, checked.affine, checked.header)
+
+
+def _scaled(proxy: Any) -> npt.NDArray[np.float32]:
+    """Apply the header's slope and intercept in float64 volume by volume; nibabel would hold the whole series so."""
+    import numpy as np
+
+    stored = proxy.get_unscaled()
+    data = np.empty(stored.shape, dtype=np.float32, order="F")
+    for volume in range(stored.shape[3]):
+        data[..., volume] = stored[..., volume] * np.float64(proxy.slope) + np.float64(proxy.inter)
+    return data
 
 
 def clean_bold(data: npt.NDArray[np.float32], name: str) -> tuple[str, ...]:
