@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -156,35 +155,6 @@ def open_layout(
         )
     except Exception as error:  # pybids raises whatever its database and its readers do
         raise InputError(f"pybids could not index the dataset {root.name!r}: {error}.") from error
-
-
-def read_filter_file(path: Path) -> dict[str, dict[str, Any]]:
-    """Read a BIDS filter file as fMRIPrep does.
-
-    Parameters
-    ----------
-    path
-        JSON such as ``{"bold": {"session": "01", "reconstruction": null}, "t1w": {"run": "Query.NONE"}}``.
-
-    Returns
-    -------
-    dict
-        As written; `pybids_filters` turns it into queries.
-
-    Raises
-    ------
-    UsageError
-        If it cannot be read, is no JSON object of objects, or has an unknown key.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UsageError(f"The BIDS filter file {path.name} cannot be read: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise UsageError(f"The BIDS filter file {path.name} is not valid JSON: {error}.") from error
-    check_filters(content, f"The BIDS filter file {path.name}")
-    assert isinstance(content, dict)
-    return content
 
 
 def check_filters(content: Any, origin: str = "The BIDS filter") -> None:
