@@ -109,6 +109,47 @@ class Indicators:
 
 
 @dataclass(frozen=True)
+class Learning:
+    """The group level: who is compared with whom, on which maps, by which models, and how that is scored."""
+
+    indicators: tuple[str, ...] = ()
+    models: tuple[str, ...] = ("googlenet", "resnet18", "vit_b_16", "svm", "rf")
+    comparisons: tuple[str, ...] = ()
+    label_column: str = "group"
+    site_column: str = "site"
+    where: tuple[str, ...] = ()
+    min_fov: float = 0.8
+    slices: int = 30
+    slice_range: tuple[float, ...] = ()
+    slice_axis: Literal["axial", "coronal", "sagittal"] = "axial"
+    augmentations: int = 8
+    crop: float = 0.9
+    rotation: float = 10.0
+    augment_flip: bool = False
+    weights: Literal["imagenet", "random"] | Path = "imagenet"
+    weights_dir: Path | None = None
+    unfreeze: Literal["last-conv", "last-block", "linear"] = "last-conv"
+    dropout: float = 0.5
+    epochs: int = 30
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    class_weights: Literal["balanced", "none"] = "balanced"
+    epoch_choice: Literal["last", "inner"] = "last"
+    cv: Literal["kfold", "leave-one-out", "leave-one-site-out"] = "kfold"
+    folds: int = 5
+    trials: int = 4
+    folds_file: Path | None = None
+    vote: Literal["mean", "majority"] = "mean"
+    precision: Literal["bf16", "fp32"] = "bf16"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    bootstraps: int = 2000
+    permutations: int = 0
+    save_models: Literal["folds", "final", "none"] = "folds"
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything a run depends on."""
 
@@ -117,6 +158,7 @@ class Config:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     denoising: Denoising = field(default_factory=Denoising)
     indicators: Indicators = field(default_factory=Indicators)
+    learning: Learning = field(default_factory=Learning)
     preset: Literal["default", "paper"] = "default"
     random_seed: int = 0
 
@@ -144,8 +186,9 @@ class Config:
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
     def hash(self) -> str:
-        """Eight hexadecimal digits that change when, and only when, a number in the outputs may change."""
-        numbers = {key: value for key, value in self.to_dict().items() if key not in ("run", "selection", "preset")}
+        """Eight hexadecimal digits that change when, and only when, a number of the participant level may change."""
+        elsewhere = ("run", "selection", "learning", "preset")
+        numbers = {key: value for key, value in self.to_dict().items() if key not in elsewhere}
         # The user's atlas enters by content, not by where it lies on one machine.
         numbers["indicators"].pop("atlas", None)
         numbers["indicators"].pop("atlas_labels", None)
@@ -160,6 +203,7 @@ class Config:
 PAPER_PRESET: dict[str, dict[str, Any]] = {
     "denoising": {"order": "paper"},
     "indicators": {"indicators": ("alff", "reho", "rfcs"), "rfcs_divisor": "n"},
+    "learning": {"augment_flip": True},
 }
 
 

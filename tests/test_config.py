@@ -56,7 +56,8 @@ def configs(draw):
 def without_paths(config):
     for name in SECTIONS:
         content = getattr(config, name)
-        changes = {key: None for key, value in vars(content).items() if isinstance(value, Path)}
+        defaults = type(content)()
+        changes = {key: getattr(defaults, key) for key, value in vars(content).items() if isinstance(value, Path)}
         config = config.replace(name, **changes)
     return config.replace("run", derivatives=())
 

@@ -6,30 +6,10 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from migxai.cli.doors import Doors
 from migxai.cli.parser import Request, parse
 from migxai.errors import EXIT_INTERNAL, EXIT_OK, EXIT_RESOURCES, EXIT_SIGNAL, MigxaiError
-
-
-@dataclass(frozen=True)
-class Doors:
-    """The functions of the layer below, as ``module:function``, imported when they are called.
-
-    Attributes
-    ----------
-    run_subject, report_subject
-        Called in a child process as ``function(config, subject, report)``.
-    run_with_plugin
-        Called as ``function(config, subjects, plugin)``; returns, for each subject that failed, its error.
-    write_boilerplate
-        Called as ``function(config)``.
-    """
-
-    run_subject: str = "migxai.workflows.participant:run_subject"
-    report_subject: str = "migxai.workflows.participant:report_subject"
-    run_with_plugin: str = "migxai.workflows.participant:run_with_plugin"
-    write_boilerplate: str = "migxai.workflows.participant:write_boilerplate"
 
 
 def main(argv: Sequence[str] | None = None, *, doors: Doors | None = None) -> int:
@@ -97,13 +77,15 @@ def _keep_traceback(request: Request) -> str:
 
 
 def _dispatch(request: Request, doors: Doors) -> int:
-    from migxai.cli import session
+    from migxai.cli import group_session, session
     from migxai.cli.preflight import check_places
     from migxai.cli.resources import divide
     from migxai.cli.subjects import array_part, select_subjects
     from migxai.cli.worker import prepare_environment
 
-    check_places(request.config)
+    check_places(request.config, level=request.level)
+    if request.level == "group":
+        return group_session.process(request.config, request.action, doors)
     subjects = array_part(request.array_index, select_subjects(request.config))
     if request.action == "status":
         return session.show_status(request.config, subjects)

@@ -7,7 +7,6 @@ the command line, and everything to single options typed on the command line.
 from __future__ import annotations
 
 import argparse
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,16 +14,18 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from migxai import __version__
+from migxai.cli.checks import check
 from migxai.cli.options import FORMS, GROUPS, INDICATORS, OPTIONS, POSITIONALS, Option
 from migxai.cli.values import path
 from migxai.config import PAPER_PRESET, Config, from_toml, placeholders
 from migxai.errors import UsageError
 
 Action = Literal["run", "status", "dry_run", "reports_only", "boilerplate_only"]
+Level = Literal["participant", "group"]
 
 DESCRIPTION = (
-    "Resting-state fMRI to indicator maps (ALFF, fALFF, ReHo, RFCS) for the study of migraine: a BIDS-App that takes "
-    "raw BIDS data or fMRIPrep's output."
+    "Resting-state fMRI to an interpretable classification of migraine: a BIDS-App that makes indicator maps (ALFF, "
+    "fALFF, ReHo, RFCS) of raw BIDS data or fMRIPrep's output, and tells groups apart by them."
 )
 EPILOG = (
     "Every name with hyphens is also accepted with underscores. Options that take several values may be repeated; put "
@@ -36,6 +37,8 @@ NEEDED = {
     "run.derivatives": "--derivatives",
     "indicators.atlas": "--atlas",
     "indicators.atlas_labels": "--atlas-labels",
+    "learning.weights": "--weights",
+    "learning.folds_file": "--folds-file",
 }
 
 
@@ -44,6 +47,7 @@ class Request:
     """What the command line asks for."""
 
     config: Config
+    level: Level = "participant"
     action: Action = "run"
     array_index: str | None = None
 
@@ -91,7 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
         "analysis_level",
         choices=("participant", "group"),
         metavar="{participant,group}",
-        help="participant: indicator maps of each subject. This version has no group level yet.",
+        help="participant: indicator maps of each subject; group: classification by the maps of all.",
     )
     groups = {key: parser.add_argument_group(title) for key, title in GROUPS.items()}
     for option in OPTIONS:
@@ -140,11 +144,10 @@ def parse(argv: Sequence[str] | None = None) -> Request:
         From argparse: after ``--help`` and ``--version`` with 0, otherwise with 2.
     """
     typed = vars(build_parser().parse_args(argv))
-    if typed.pop("analysis_level") == "group":
-        raise UsageError(
-            "This version of migxai has only the participant level; run it with participant, and keep its output "
-            "for the group level of a later version."
-        )
+    level: Level = typed.pop("analysis_level")
+    if level == "group" and "indicators.indicators" in typed:
+        # The same option at both levels: the maps to make, and the maps to learn from.
+        typed["learning.indicators"] = typed.pop("indicators.indicators")
     actions = [name for name in ("status", "dry_run", "reports_only", "boilerplate_only") if f"action.{name}" in typed]
     if len(actions) > 1:
         names = " and ".join(f"--{name.replace('_', '-')}" for name in actions)
@@ -152,7 +155,9 @@ def parse(argv: Sequence[str] | None = None) -> Request:
     config = build_config(typed)
     check(config)
     action: Action = actions[0] if actions else "run"  # type: ignore[assignment]
-    return Request(config, action, typed.get("action.array_index"))
+    if level == "group" and ("action.array_index" in typed or action == "boilerplate_only"):
+        raise UsageError("--array-index and --boilerplate-only belong to the participant level.")
+    return Request(config, level, action, typed.get("action.array_index"))
 
 
 def build_config(typed: dict[str, Any]) -> Config:
@@ -175,9 +180,9 @@ def build_config(typed: dict[str, Any]) -> Config:
         config = config.replace("run", **{name.partition(".")[2]: typed[name.partition(".")[2]]})
     for option in OPTIONS:
         if option.section != "action" and option.dest in typed:
-            value = typed[option.dest]
-            value = tuple(value) if isinstance(value, list) else value
-            config = config.replace(option.section, **{option.field: value})
+            config = config.replace(option.section, **{option.field: _value(typed[option.dest])})
+    if "learning.indicators" in typed:
+        config = config.replace("learning", indicators=_value(typed["learning.indicators"]))
     # The order in which maps are named changes nothing, so it must not change the hash either.
     ordered = {
         "indicators": tuple(item for item in INDICATORS if item in config.indicators.indicators),
@@ -187,6 +192,10 @@ def build_config(typed: dict[str, Any]) -> Config:
     if unknown:
         raise UsageError(f"{', '.join(sorted(unknown))}: no such indicator or form of it (see --help).")
     return config.replace("indicators", **ordered)
+
+
+def _value(typed: Any) -> Any:
+    return tuple(typed) if isinstance(typed, list) else typed
 
 
 def _from_file(file: Path | None, typed: dict[str, Any]) -> Config:
@@ -213,81 +222,3 @@ def _apply_preset(config: Config, preset: str) -> Config:
             changes = {name: getattr(getattr(defaults, section), name) for name in changes}
         config = config.replace(section, **changes)
     return config.replace("config", preset=preset)
-
-
-def check(config: Config) -> None:
-    """Refuse settings that are out of range or contradict each other.
-
-    What depends on the data (the Nyquist frequency, the number of volumes) is checked with the data.
-
-    Raises
-    ------
-    UsageError
-        With the first problem found.
-    """
-    for problem, sentence in _problems(config):
-        if problem:
-            raise UsageError(sentence)
-
-
-def _problems(config: Config) -> list[tuple[bool, str]]:
-    raw, denoising, indicators, run = config.preprocessing, config.denoising, config.indicators, config.run
-    low, high = denoising.low, denoising.high
-    return [
-        (not _finite(config), "Numbers have to be finite: a setting is nan or inf."),
-        (low < 0, f"--low {low:g} is negative; frequencies are in Hz, from 0."),
-        (not low < high, f"--low {low:g} must be less than --high {high:g}."),
-        (denoising.fwhm < 0, f"--fwhm {denoising.fwhm:g} is negative; 0 switches smoothing off."),
-        (
-            denoising.fd_threshold is not None and denoising.fd_threshold <= 0,
-            f"--fd-threshold {denoising.fd_threshold} must be more than 0; leave it out to keep every volume.",
-        ),
-        (
-            denoising.fd_threshold is not None and denoising.order == "paper",
-            "--fd-threshold leaves volumes out, which the paper's order of denoising (--preset paper) does not know.",
-        ),
-        (
-            denoising.min_time is not None and denoising.min_time <= 0,
-            f"--min-time {denoising.min_time} must be more than 0 seconds.",
-        ),
-        (
-            isinstance(raw.dummy_scans, int) and raw.dummy_scans < 0,
-            f"--dummy-scans {raw.dummy_scans} is negative; 0 keeps every volume.",
-        ),
-        (
-            raw.repetition_time is not None and not 0 < raw.repetition_time < 100,
-            f"--repetition-time {raw.repetition_time} is not a repetition time in seconds.",
-        ),
-        (not 0 <= raw.slice_time_ref <= 1, f"--slice-time-ref {raw.slice_time_ref:g} must be from 0 to 1."),
-        (raw.max_translation <= 0, f"--max-translation {raw.max_translation:g} must be more than 0 mm."),
-        (raw.max_rotation <= 0, f"--max-rotation {raw.max_rotation:g} must be more than 0 degrees."),
-        (
-            raw.resolution != "native" and not 0.5 <= float(raw.resolution) <= 10,
-            f"--resolution {raw.resolution} must be native, or from 0.5 to 10 mm.",
-        ),
-        (not 0 <= indicators.min_coverage <= 1, f"--min-coverage {indicators.min_coverage:g} must be from 0 to 1."),
-        (not indicators.indicators, "No indicator is left to compute; name at least one with --indicators."),
-        (not indicators.forms, "No form of the maps is left to write; name at least one with --forms."),
-        (
-            (indicators.atlas is None) != (indicators.atlas_labels is None),
-            "--atlas and --atlas-labels belong together; give both or neither.",
-        ),
-        (
-            config.preset == "paper" and "falff" in indicators.indicators,
-            "--preset paper band-passes before everything else, and fALFF of band-passed data is about 1 everywhere; "
-            "leave falff out of --indicators, or leave out --preset paper.",
-        ),
-        (run.mem_gb is not None and run.mem_gb <= 0, f"--mem-gb {run.mem_gb} must be more than 0."),
-        (
-            run.nprocs is not None and run.omp_nthreads is not None and run.omp_nthreads > run.nprocs,
-            f"--omp-nthreads {run.omp_nthreads} is more than --nprocs {run.nprocs}; a subject can't use more CPUs than "
-            "there are in all.",
-        ),
-        (config.random_seed < 0, f"The random seed {config.random_seed} is negative."),
-    ]
-
-
-def _finite(config: Config) -> bool:
-    sections = (config.preprocessing, config.denoising, config.indicators, config.run)
-    numbers = (value for section in sections for value in vars(section).values() if isinstance(value, float))
-    return all(math.isfinite(value) for value in numbers)

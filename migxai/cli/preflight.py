@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from migxai.bids.inputs import check_output_place
 from migxai.bids.outputs import refuse_foreign_output
@@ -27,8 +27,11 @@ def directories(config: Config) -> tuple[Path, Path, Path]:
     return bids_dir, output_dir, config.run.work_dir or output_dir / ".work"
 
 
-def check_places(config: Config) -> None:
+def check_places(config: Config, *, level: Literal["participant", "group"] = "participant") -> None:
     """Check that what is read exists and that nothing would be written into it. Writes nothing.
+
+    At group level the output may be the dataset of maps that is read, since all that is written lies in its
+    ``group`` folder.
 
     Raises
     ------
@@ -41,15 +44,21 @@ def check_places(config: Config) -> None:
     for name, place in config.run.derivatives:
         if not place.is_dir():
             raise UsageError(f"The derivative {name} at {place} does not exist or is not a directory.")
-        if _is_inside(output_dir, place):
+        if _is_inside(output_dir, place) and level == "participant":
             raise UsageError(f"The output directory {output_dir} lies inside the derivative {name}; choose another.")
     for option, file in (
         ("--atlas", config.indicators.atlas),
         ("--atlas-labels", config.indicators.atlas_labels),
         ("--use-plugin", config.run.use_plugin),
+        ("--folds-file", config.learning.folds_file),
+        ("--weights", config.learning.weights if isinstance(config.learning.weights, Path) else None),
     ):
         if file is not None and not file.is_file():
             raise UsageError(f"{option}: there is no file {file}.")
+    if config.learning.weights_dir is not None and not config.learning.weights_dir.is_dir():
+        raise UsageError(f"--weights-dir: there is no directory {config.learning.weights_dir}.")
+    if level == "group" and output_dir.resolve() == bids_dir.resolve():
+        return
     if config.preprocessing.registration == "ants" and importlib.util.find_spec("ants") is None:
         raise MissingDependencyError(
             "--registration ants needs antspyx, which is not installed: pip install migxai[ants]."

@@ -56,7 +56,7 @@ def process(
     prepare_output(config)
     _, _, work_dir = directories(config)
     file = log_file(work_dir)
-    _begin_log(file)
+    begin_log(file)
     if compute:
         write_config(config)
     display = make_display(len(subjects), live=config.run.verbose < 2)
@@ -79,11 +79,11 @@ def process(
         code = exit_code(outcomes)
         journal.message(_summary(outcomes, file if code else None))
     if code == EXIT_OK and config.run.keep == "none" and not config.run.resource_monitor:
-        _tidy(config, file, waiting)
+        tidy(config, file, waiting)
     return code
 
 
-def _begin_log(file: Path) -> None:
+def begin_log(file: Path) -> None:
     """Make the log file in its folder, although a run that ends beside this one may just be removing that folder."""
     while not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -143,7 +143,7 @@ def _summary(outcomes: Sequence[Outcome], log: Path | None) -> str:
     return ", ".join(parts) + ("." if log is None else f"; the log is {log}.")
 
 
-def _tidy(config: Config, file: Path, subjects: Sequence[str]) -> None:
+def tidy(config: Config, file: Path, subjects: Sequence[str]) -> None:
     """Remove what this run has left in the default work directory, and the directory if no other run uses it."""
     if config.run.work_dir is not None:
         return

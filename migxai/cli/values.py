@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from migxai.errors import UsageError
+
 
 def number(text: str) -> float:
     """Read a finite number."""
@@ -120,6 +122,22 @@ def _no_null(value: Any) -> Any:
     if isinstance(value, list):
         return [_no_null(item) for item in value]
     return "Query.NONE" if value is None else value
+
+
+def comparison(text: str) -> str:
+    """Check the form of ``NAME`` or ``NAME=A:B+C``; the groups are known only once the cohort is read."""
+    from migxai.bids.comparisons import parse_comparison
+
+    try:
+        parse_comparison(text)
+    except UsageError as error:
+        raise ArgumentTypeError(str(error).rstrip(".")) from error
+    return text
+
+
+def weights(text: str) -> str | Path:
+    """Read ``imagenet``, ``random`` or the name of a file."""
+    return text if text in ("imagenet", "random") else path(text)
 
 
 def array_index(text: str) -> str:

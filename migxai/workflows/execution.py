@@ -44,7 +44,7 @@ def execute(
     *,
     stop_on_first_crash: bool = False,
     resource_monitor: bool = False,
-    plugin: str = "Linear",
+    plugin: str | Any = "Linear",
     plugin_args: dict[str, Any] | None = None,
     report: Callable[[str, str], None] | None = None,
 ) -> Execution:
@@ -59,7 +59,7 @@ def execute(
     resource_monitor
         Let nipype sample memory and CPU use of each node.
     plugin, plugin_args
-        A nipype plugin; ``Linear`` runs in this process.
+        A nipype plugin, by name or as an instance; ``Linear`` runs in this process.
     report
         Called with a node's full name and ``start``, ``end`` or ``exception``.
 

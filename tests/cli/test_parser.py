@@ -140,9 +140,36 @@ def test_bad_configuration_files_are_refused(tmp_path, text):
         configured("--config-file", str(file))
 
 
-def test_group_level_is_refused_plainly():
-    with pytest.raises(UsageError, match="only the participant level"):
-        parse(["/in", "/out", "group"])
+def test_group_level_learns_from_the_indicators_named():
+    request = parse(["/in", "/out", "group", "--indicators", "reho", "alff", "--comparison", "a_vs_b=A:B+C"])
+    assert request.level == "group"
+    assert request.config.learning.indicators == ("reho", "alff")
+    assert request.config.learning.comparisons == ("a_vs_b=A:B+C",)
+    assert request.config.indicators == Config().indicators
+
+
+@pytest.mark.parametrize("arguments", [["--array-index", "1/2"], ["--boilerplate-only"]])
+def test_what_only_the_participant_level_does_is_refused_at_group_level(arguments):
+    with pytest.raises(UsageError, match="participant level"):
+        parse(["/in", "/out", "group", *arguments])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--folds", "1"],
+        ["--slice-range", "5"],
+        ["--slice-range", "5", "-5"],
+        ["--crop", "0"],
+        ["--dropout", "1"],
+        ["--min-fov", "2"],
+        ["--learning-rate", "0"],
+        ["--indicators", "reho", "reho"],
+    ],
+)
+def test_impossible_settings_of_the_group_level_are_refused(arguments):
+    with pytest.raises(UsageError, match=arguments[0]):
+        parse(["/in", "/out", "group", *arguments])
 
 
 @pytest.mark.parametrize(

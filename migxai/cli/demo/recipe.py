@@ -65,3 +65,37 @@ class Recipe:
 
 #: `--small`: as many volumes as the default nuisance model needs, on a coarser grid.
 SMALL = Recipe(t1w_voxel=2.0, bold_shape=(42, 50, 32), bold_voxel=(5.0, 5.0, 5.0), volumes=150)
+
+
+#: Strength of the effect planted in made-up maps: Cohen's d of a voxel between MWoA and HC (MWA: 1.5 times as much).
+#: It was fixed before any classifier saw such maps; a change to make a result come out would make the demo worthless.
+MAP_EFFECT_SIZE = 1.5
+
+
+@dataclass(frozen=True)
+class MapRecipe:
+    """Settings of a cohort of indicator maps that are made without images.
+
+    Attributes
+    ----------
+    seed
+        Everything random follows from it; a subject does not depend on how many others there are.
+    effect_size
+        Cohen's d of a voxel in the effect's regions: times 0 in HC, 1 in MWoA and 1.5 in MWA.
+    effect_regions
+        Beginnings of the names of AAL regions; none for no effect.
+    sites
+        Number of scanners; from the second on, each shifts maps by a pattern of its own.
+    indicators
+        Which maps are made.
+    shuffle_labels
+        Whether the groups in participants.tsv are dealt out at random: maps stay as they are, and no group differs
+        from another but by chance.
+    """
+
+    seed: int = 0
+    effect_size: float = MAP_EFFECT_SIZE
+    effect_regions: tuple[str, ...] = ("Cuneus", "Precuneus")
+    sites: int = 1
+    indicators: tuple[str, ...] = ("alff", "reho", "rfcs")
+    shuffle_labels: bool = False

@@ -61,3 +61,42 @@ PARTICIPANTS_JSON: dict[str, Any] = {
     "HAMA14": {"Description": "Hamilton Anxiety Rating Scale, 14 items, total"},
     "site": {"Description": "Scanner", "Levels": {"A": "site A", "B": "site B, with 1.25 times the noise"}},
 }
+
+MAPS_README = """\
+migxai demo: made-up indicator maps
+===================================
+
+No person was scanned, and no image was processed, for these maps. They were computed by migxai-demo from a brain
+template (ICBM 152 2009c) and an atlas (AAL), with the seed {seed}.
+
+THE GROUP EFFECT IS PLANTED: in the AAL regions {regions} maps are higher in migraine without aura (MWoA) than in
+healthy controls (HC) by {effect:g} standard deviations of a voxel between subjects, and by 1.5 times as much in migraine
+with aura (MWA).{shuffled} Finding it shows that the software works. It says nothing about migraine.
+
+What is in the maps
+- alff, reho: the contrast of grey matter, white matter and fluid; differences between subjects that are smooth over
+  gyri (9 mm) and lobes (30 mm) and are half the same in ALFF and ReHo; noise (4 mm); divided by the map's mean.
+- rfcs: a value for each AAL region, painted on it; subjects differ in level and from region to region, and a region
+  and its counterpart in the other hemisphere have half of that in common.
+- Some subjects' fields of view miss a part of the cerebellum or of the top of the brain.
+- Age, sex, education, the two Hamilton scales and head motion are drawn alike in all groups, and so is the site.
+
+What is left out: anatomy (all brains have the shape of the template), registration errors, and any effect of motion.
+
+The truth behind the maps lies beside this dataset in the folder "truth".
+"""
+
+MAPS_TRUTH_README = """\
+# What the maps were made from
+
+- `demo.json`: the settings; `migxai-demo` reads them to go on where it stopped.
+- `maps_effect.json`: the regions of the planted effect, how strong it is in each group, and who has it.
+- `maps_effect.nii.gz`: where it is, 0 to 1.
+- `maps_effect_stat-*.nii.gz`: what is added to a map of MWoA, in the map's own units.
+"""
+
+MAPS_PARTICIPANTS_JSON: dict[str, Any] = {
+    **{name: text for name, text in PARTICIPANTS_JSON.items() if name != "site"},
+    "site": {"Description": "Scanner (made up)"},
+    "mean_fd": {"Description": "Mean framewise displacement (made up; the maps do not depend on it)", "Units": "mm"},
+}

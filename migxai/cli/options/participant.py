@@ -1,110 +1,18 @@
-"""Every option of the command line as data.
-
-The table yields the argparse parser, the mapping from the command line to `Config` and the Boutiques descriptor.
-Nothing heavy is imported here: ``migxai --help`` has to be instant.
-"""
+"""Options of the participant level: which data, and what is done to them."""
 
 from __future__ import annotations
 
-import dataclasses
-import typing
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Any
 
-from migxai.cli.values import (
-    array_index,
-    bids_filters,
-    count,
-    derivative,
-    label,
-    memory,
-    memory_gb,
-    memory_mb,
-    number,
-    number_or_native,
-    path,
-    whole,
-    whole_or_auto,
-)
-from migxai.config import Config, Denoising, Indicators, Preprocessing, Run
-
-Kind = Literal["value", "list", "flag", "switch", "count", "version"]
-
-#: Groups of ``--help``, in order.
-GROUPS = {
-    "selection": "which data",
-    "inputs": "derived inputs and databases",
-    "raw": "preprocessing of raw data (the numbers of the paper are the defaults)",
-    "denoising": "denoising",
-    "indicators": "indicators",
-    "resources": "resources and working files",
-    "run": "what to do, and how the run is described",
-}
-
-INDICATORS = ("alff", "falff", "reho", "rfcs")
-FORMS = ("mean", "raw", "zscore")
+from migxai.cli.options.base import FORMS, INDICATORS, Option, choices_of
+from migxai.cli.values import bids_filters, derivative, label, number, number_or_native, path, whole, whole_or_auto
+from migxai.config import Denoising, Indicators, Preprocessing
 
 
-@dataclass(frozen=True)
-class Option:
-    """One option.
+def selection() -> Iterable[Option]:
+    """Yield which data are processed."""
 
-    Attributes
-    ----------
-    flags
-        The names accepted, preferred one first. Of every long name with a hyphen the form with underscores is
-        accepted too.
-    group
-        Key of `GROUPS`.
-    section, field
-        Where the value goes in `Config`; section ``"config"`` is the top level, ``"action"`` is no setting but
-        something to do.
-    kind
-        ``list`` options may be repeated and extend; a ``switch`` has a ``--no-`` form.
-    default
-        The default in words, where the field's own is None or empty.
-    """
-
-    flags: tuple[str, ...]
-    group: str
-    section: str
-    field: str
-    help: str
-    kind: Kind = "value"
-    parse: Callable[[str], Any] = str
-    choices: tuple[Any, ...] = ()
-    metavar: str | None = None
-    default: str | None = None
-
-    @property
-    def dest(self) -> str:
-        """The name in the parsed namespace."""
-        return f"{self.section}.{self.field}"
-
-    def default_value(self) -> Any:
-        """Return the default of the setting (None for an action)."""
-        if self.section == "action":
-            return None
-        config = Config()
-        return getattr(config if self.section == "config" else getattr(config, self.section), self.field)
-
-    def default_text(self) -> str:
-        """Return the default in words, as ``--help`` shows it; empty for an action."""
-        value = self.default_value()
-        if self.default is not None or self.section == "action":
-            return self.default or ""
-        if isinstance(value, bool):
-            return "on" if value else "off"
-        return " ".join(str(item) for item in value) if isinstance(value, tuple) else f"{value}"
-
-
-def choices_of(owner: type, name: str) -> tuple[Any, ...]:
-    """Return what a ``Literal`` field of a section may be, so that no list of values is written twice."""
-    return typing.get_args(typing.get_type_hints(owner)[name])
-
-
-def _selection() -> Iterable[Option]:
     def option(*flags: str, **more: Any) -> Option:
         return Option(flags, "selection", more.pop("section", "selection"), **more)
 
@@ -130,7 +38,9 @@ def _selection() -> Iterable[Option]:
     )  # fmt: skip
 
 
-def _inputs() -> Iterable[Option]:
+def inputs() -> Iterable[Option]:
+    """Yield where derived inputs and databases lie."""
+
     def option(*flags: str, **more: Any) -> Option:
         return Option(flags, "inputs", "run", **more)
 
@@ -149,7 +59,9 @@ def _inputs() -> Iterable[Option]:
     )  # fmt: skip
 
 
-def _raw() -> Iterable[Option]:
+def raw() -> Iterable[Option]:
+    """Yield how raw data are preprocessed."""
+
     def option(*flags: str, **more: Any) -> Option:
         if more.pop("literal", False):
             more["choices"] = choices_of(Preprocessing, more["field"])
@@ -203,7 +115,9 @@ def _raw() -> Iterable[Option]:
     )  # fmt: skip
 
 
-def _denoising() -> Iterable[Option]:
+def denoising() -> Iterable[Option]:
+    """Yield how series are denoised."""
+
     def option(*flags: str, **more: Any) -> Option:
         return Option(flags, "denoising", "denoising", **more)
 
@@ -242,7 +156,9 @@ def _denoising() -> Iterable[Option]:
     )  # fmt: skip
 
 
-def _indicators() -> Iterable[Option]:
+def indicators() -> Iterable[Option]:
+    """Yield which maps are made, and how."""
+
     def option(*flags: str, **more: Any) -> Option:
         if more.pop("literal", False):
             more["choices"] = choices_of(Indicators, more["field"])
@@ -285,116 +201,3 @@ def _indicators() -> Iterable[Option]:
         help="Regions of which less than this is covered by the run have no value.",
     )  # fmt: skip
     yield option("--bold", field="bold", kind="switch", help="Write the denoised series.")
-
-
-def _resources() -> Iterable[Option]:
-    def option(*flags: str, **more: Any) -> Option:
-        return Option(flags, "resources", "run", **more)
-
-    yield option(
-        "--nprocs", "--n-cpus", "--nthreads", field="nprocs", parse=count, metavar="N",
-        default="all that this process may use", help="CPUs to use in all.",
-    )  # fmt: skip
-    yield option(
-        "--omp-nthreads", field="omp_nthreads", parse=count, metavar="N",
-        default="the CPUs shared evenly among the subjects running at once", help="CPUs to use for one subject.",
-    )  # fmt: skip
-    available = "what the container, the batch job or the machine has"
-    yield option(
-        "--mem", field="mem_gb", parse=memory, metavar="SIZE", default=available,
-        help="Memory to use in all, such as 16G; a bare number is GB, from 1000 on MB.",
-    )  # fmt: skip
-    yield option("--mem-gb", field="mem_gb", parse=memory_gb, metavar="GB", default=available, help="Likewise, in GB.")
-    yield option("--mem-mb", field="mem_gb", parse=memory_mb, metavar="MB", default=available, help="Likewise, in MB.")
-    yield option(
-        "--low-mem",
-        field="low_mem",
-        kind="flag",
-        help="One subject at a time, on all CPUs, whatever --nprocs would allow.",
-    )
-    yield option(
-        "--use-plugin", "--nipype-plugin-file", field="use_plugin", parse=path, metavar="FILE",
-        default="one process a subject",
-        help="nipype plugin file (YAML with plugin and plugin_args) that runs the steps, for instance on a cluster.",
-    )  # fmt: skip
-    yield option(
-        "-w", "--work-dir", field="work_dir", parse=path, metavar="DIR",
-        default="OUTPUT/.work, removed when all went well", help="Directory for intermediate files and logs.",
-    )  # fmt: skip
-    yield option(
-        "--keep", field="keep", choices=choices_of(Run, "keep"),
-        help="Intermediate files kept after a subject is done.",
-    )  # fmt: skip
-    yield option(
-        "--resource-monitor", field="resource_monitor", kind="flag",
-        help="Record each subject's peak memory in the work directory (which is then kept).",
-    )  # fmt: skip
-    yield option("--stop-on-first-crash", field="stop_on_first_crash", kind="flag", help="Stop when a subject fails.")
-
-
-def _run() -> Iterable[Option]:
-    def action(*flags: str, **more: Any) -> Option:
-        return Option(flags, "run", "action", **more)
-
-    yield Option(
-        ("--preset",), "run", "config", "preset", choices=choices_of(Config, "preset"),
-        help="paper: every choice of method as in the paper, in place of today's practice. Overrides --config-file, "
-        "gives way to single options.",
-    )  # fmt: skip
-    yield action(
-        "--config-file", field="config_file", parse=path, metavar="FILE.toml",
-        help="Take settings from this file, such as logs/config.toml of another run. Options override it.",
-    )  # fmt: skip
-    yield Option(
-        ("--random-seed",), "run", "config", "random_seed", parse=whole, metavar="N",
-        help="Seed of everything that draws random numbers (nothing does at participant level).",
-    )  # fmt: skip
-    yield action("--dry-run", field="dry_run", kind="flag", help="Say what would be run, and stop.")
-    yield action(
-        "--status", field="status", kind="flag",
-        help="Say which subjects are complete, failed or missing, and why; settings given count; "
-        "exit code 1 if any is not complete.",
-    )  # fmt: skip
-    yield action("--reports-only", field="reports_only", kind="flag", help="Only write the reports anew.")
-    yield action("--boilerplate-only", field="boilerplate_only", kind="flag", help="Only write the methods paragraph.")
-    yield action(
-        "--md-only-boilerplate", field="md_only_boilerplate", kind="flag",
-        help="Accepted for compatibility: the methods paragraph is Markdown anyway.",
-    )  # fmt: skip
-    yield action(
-        "--array-index", field="array_index", parse=array_index, metavar="I/N|auto",
-        help="Process part I of N of the subjects; auto reads the variables of SLURM, PBS or SGE job arrays "
-        "(PBS doesn't tell N: auto is then one subject a job, or give auto/N).",
-    )  # fmt: skip
-    yield Option(
-        ("--write-graph",), "run", "run", "write_graph", kind="flag", help="Draw the workflow into the work directory.",
-    )  # fmt: skip
-    yield action(
-        "--notrack", field="notrack", kind="flag", help="Accepted for compatibility: nothing is ever tracked.",
-    )  # fmt: skip
-    yield Option(
-        ("-v", "--verbose"), "run", "run", "verbose", kind="count",
-        help="More messages; -vv shows the output of every step.",
-    )  # fmt: skip
-    yield action("--version", field="version", kind="version", help="Print the version, and stop.")
-
-
-OPTIONS: tuple[Option, ...] = (
-    *_selection(), *_inputs(), *_raw(), *_denoising(), *_indicators(), *_resources(), *_run(),
-)  # fmt: skip
-
-#: Set by the two positional arguments.
-POSITIONALS = ("run.bids_dir", "run.output_dir")
-
-
-def settings() -> frozenset[str]:
-    """Return every setting of `Config` as ``section.field``."""
-    config = Config()
-    found: set[str] = set()
-    for item in dataclasses.fields(config):
-        content = getattr(config, item.name)
-        if dataclasses.is_dataclass(content):
-            found.update(f"{item.name}.{inner.name}" for inner in dataclasses.fields(content))
-        else:
-            found.add(f"config.{item.name}")
-    return frozenset(found)

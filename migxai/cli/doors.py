@@ -1,0 +1,33 @@
+"""Where the command line hands over to the layer below."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Doors:
+    """The functions of the layer below, as ``module:function``, imported when they are called.
+
+    Attributes
+    ----------
+    run_subject, report_subject
+        Called in a child process as ``function(config, subject, report)``.
+    run_with_plugin
+        Called as ``function(config, subjects, plugin)``; returns, for each subject that failed, its error.
+    write_boilerplate
+        Called as ``function(config)``.
+    run_group, score_group, describe_group, group_status
+        The group level: run it as ``function(config, processes, memory_gb, report)``; write its tables anew, say
+        what would be run, and say what is missing, as ``function(config)``. Each returns lines of text; those of
+        `run_group` and `group_status` say what failed or is missing.
+    """
+
+    run_subject: str = "migxai.workflows.participant:run_subject"
+    report_subject: str = "migxai.workflows.participant:report_subject"
+    run_with_plugin: str = "migxai.workflows.participant:run_with_plugin"
+    write_boilerplate: str = "migxai.workflows.participant:write_boilerplate"
+    run_group: str = "migxai.workflows.group_level:run_group"
+    score_group: str = "migxai.workflows.group_level:score_group"
+    describe_group: str = "migxai.workflows.group_level:describe_group"
+    group_status: str = "migxai.workflows.group_level:group_status"

@@ -1,0 +1,71 @@
+"""What the group level does once the command line is read: run, or show the plan or what is missing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from migxai import __version__
+from migxai.cli.doors import Doors
+from migxai.cli.preflight import directories, prepare_output, read_plugin
+from migxai.cli.progress import Journal, make_display
+from migxai.cli.resources import cpu_count, memory_gb
+from migxai.cli.runner import end_descendants
+from migxai.cli.session import begin_log, log_file, tidy, write_config
+from migxai.cli.worker import prepare_environment, resolve
+from migxai.config import Config
+from migxai.errors import EXIT_OK, EXIT_PARTIAL
+
+if TYPE_CHECKING:
+    from migxai.cli.parser import Action
+
+
+def process(config: Config, action: Action, doors: Doors) -> int:
+    """Do what the command line asks of the group level, and return the exit code.
+
+    Raises
+    ------
+    MigxaiError
+        If it can't begin, or nothing could be computed.
+    """
+    # Before anything below imports nipype or a numerical library; units are single-threaded, so that results are the
+    # same bits on any number of CPUs.
+    prepare_environment(1)
+    if action == "dry_run":
+        return _show(resolve(doors.describe_group)(config), EXIT_OK)
+    if action == "status":
+        missing: list[str] = resolve(doors.group_status)(config)
+        return _show(missing or ["The group level is complete."], EXIT_PARTIAL if missing else EXIT_OK)
+    prepare_output(config)
+    if action == "reports_only":
+        return _show(resolve(doors.score_group)(config), EXIT_OK)
+    return _run(config, doors)
+
+
+def _show(lines: Sequence[str], code: int) -> int:
+    sys.stdout.write("\n".join(lines) + "\n")
+    return code
+
+
+def _run(config: Config, doors: Doors) -> int:
+    if config.run.use_plugin is not None:
+        read_plugin(config.run.use_plugin)
+    processes, memory = config.run.nprocs or cpu_count(), config.run.mem_gb or memory_gb()
+    file = log_file(directories(config)[2])
+    begin_log(file)
+    write_config(config)
+    with Journal(make_display(0, live=False), file, verbose=config.run.verbose > 0) as journal:
+        journal.message(f"migxai {__version__}, group level, {processes} CPUs, {memory:.1f} GB")
+        try:
+            failures: list[str] = resolve(doors.run_group)(config, processes, memory, journal.message)
+        except BaseException:
+            # A pool's workers would be waited for at exit, for as long as their steps take.
+            end_descendants()
+            raise
+        for sentence in failures:
+            journal.message(sentence)
+        journal.message("Done." if not failures else f"{len(failures)} parts failed; the log is {file}.")
+    if not failures and config.run.keep == "none":
+        tidy(config, file, ())
+    return EXIT_PARTIAL if failures else EXIT_OK

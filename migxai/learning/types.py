@@ -1,0 +1,41 @@
+"""What the modules of `migxai.learning` hand to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from migxai.learning.store import FeatureStore
+
+FloatArray = NDArray[np.floating]
+IntArray = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that the estimators of one indicator may read; row i of everything is subject i.
+
+    Attributes
+    ----------
+    subjects
+        Unique keys, ``<dataset>/<participant_id>``.
+    regions
+        Regional means of the indicator, shape (N, R); NaN where a subject's map does not cover a region.
+    nuisance
+        What must not be what a classifier has learned (motion, coverage, age, sex, site), shape (N, P); NaN where
+        unknown.
+    nuisance_names
+        Names of the P columns.
+    store
+        Frozen features of the slices, for the deep models; None where no deep model was asked for.
+    """
+
+    subjects: tuple[str, ...]
+    regions: FloatArray
+    nuisance: FloatArray
+    nuisance_names: tuple[str, ...]
+    store: FeatureStore | None = None

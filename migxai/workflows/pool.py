@@ -1,0 +1,52 @@
+"""nipype's process pool, made safe for the group level: a killed worker is a failure with a name, never a hang."""
+
+from __future__ import annotations
+
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from typing import Any
+
+from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
+
+from migxai.errors import ResourceError
+
+
+class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]  # nipype has no types
+    """MultiProc whose nodes end with a crash when the process that ran them was killed.
+
+    nipype reads a node's result in a callback, and an exception in a callback is lost: the node then counts as running
+    for ever.
+    """
+
+    def __init__(self, processes: int, memory_gb: float, report: Any = None) -> None:
+        arguments = {"n_procs": processes, "memory_gb": memory_gb, "raise_insufficient": False}
+        super().__init__(plugin_args=arguments | ({"status_callback": report} if report else {}))
+        self.pool.shutdown()
+        # No initialiser of nipype's, and no fork: torch and OpenMP don't survive it.
+        self.pool: ProcessPoolExecutor = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+
+    def _submit_job(self, node: Any, updatehash: bool = False) -> int:
+        self._taskid += 1
+        taskid: int = self._taskid
+        try:
+            future = self.pool.submit(run_node, node, updatehash, taskid)
+        except BrokenExecutor as error:  # a worker died before this node's turn
+            future = Future()
+            future.set_exception(error)
+        self._task_obj[taskid] = future
+        future.add_done_callback(partial(self._finished, taskid))
+        return taskid
+
+    def _finished(self, taskid: int, future: Future[dict[str, Any]]) -> None:
+        error = future.exception()
+        self._taskresult[taskid] = future.result() if error is None else self._lost(taskid, error)
+
+    @staticmethod
+    def _lost(taskid: int, error: BaseException) -> dict[str, Any]:
+        sentence = ResourceError(
+            "A worker process was killed, most likely for memory; give more (--mem-gb, or the batch job's), or fewer "
+            "--nprocs. What was complete is kept, and the same command goes on from there."
+        )
+        trace = [f"{type(error).__name__}: {error}", "", f"migxai.errors.ResourceError: {sentence}", ""]
+        return {"result": None, "traceback": trace, "taskid": taskid}
