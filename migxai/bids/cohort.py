@@ -102,10 +102,51 @@ def _refuse_absent(column: str, wanted: Iterable[str], present: Iterable[str]) -
 def _read_dataset(root: Path, *, suffix: str, extension: str, runs: bool) -> pd.DataFrame:
     import pandas as pd
 
+    dataset = dataset_name(root)
+    found = find_maps(root, suffix=suffix, extension=extension, runs=runs)
+    rows = [_map_row(path, name, root, dataset) for path, name in found]
+    labels = participant_columns(read_participants(root)).apply(as_numbers)
+    if "site" not in labels:
+        labels["site"] = dataset
+    labels["site"] = labels["site"].replace("n/a", pd.NA).fillna(dataset)
+    table = pd.DataFrame(rows, columns=list(MAP_COLUMNS)).join(labels, on="participant_id")
+    table["site"] = table["site"].fillna(dataset)
+    return table
+
+
+def dataset_name(root: Path) -> str:
+    """Return the Name of a dataset of maps; its folder's where it has none.
+
+    Raises
+    ------
+    InputError
+        If it has no dataset_description.json, or none that can be read.
+    """
     description = root / "dataset_description.json"
     if not description.is_file():
         raise InputError(f"{root.name!r} is no dataset of maps: it has no dataset_description.json.")
-    dataset = str(read_json(description, root).get("Name") or "").strip() or root.resolve().name
+    return str(read_json(description, root).get("Name") or "").strip() or root.resolve().name
+
+
+def find_maps(
+    root: Path, *, suffix: str = "boldmap", extension: str = ".nii.gz", runs: bool = True
+) -> list[tuple[Path, BIDSName]]:
+    """List the files of a dataset that are named ``..._stat-<indicator>_<suffix><extension>``.
+
+    Parameters
+    ----------
+    root
+        The dataset.
+    suffix, extension
+        Of the files.
+    runs
+        Whether a run's map is listed where there is a mean over runs too.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
     found: list[tuple[Path, BIDSName]] = []
     for pattern in (f"sub-*/func/*_{suffix}{extension}", f"sub-*/ses-*/func/*_{suffix}{extension}"):
         for path in sorted(root.glob(pattern)):
@@ -114,14 +155,7 @@ def _read_dataset(root: Path, *, suffix: str, extension: str, runs: bool) -> pd.
                 found.append((path, name))
     if not found:
         raise InputError(f"{root.name!r} holds no *_stat-*_{suffix}{extension}; run the participant level first.")
-    rows = [_map_row(path, name, root, dataset) for path, name in (found if runs else _means_first(found))]
-    labels = participant_columns(read_participants(root)).apply(_numbers)
-    if "site" not in labels:
-        labels["site"] = dataset
-    labels["site"] = labels["site"].replace("n/a", pd.NA).fillna(dataset)
-    table = pd.DataFrame(rows, columns=list(MAP_COLUMNS)).join(labels, on="participant_id")
-    table["site"] = table["site"].fillna(dataset)
-    return table
+    return found if runs else _means_first(found)
 
 
 def _means_first(found: Sequence[tuple[Path, BIDSName]]) -> list[tuple[Path, BIDSName]]:
@@ -153,7 +187,7 @@ def _map_row(path: Path, name: BIDSName, root: Path, dataset: str) -> dict[str, 
     }
 
 
-def _numbers(column: pd.Series) -> pd.Series:
+def as_numbers(column: pd.Series) -> pd.Series:
     """Turn a column of text into numbers if all of it is numbers; ``n/a`` is missing either way."""
     import pandas as pd
 

@@ -43,6 +43,23 @@ def subject_lock(output_dir: Path, label: str, session: str | None = None) -> It
 
 
 @contextlib.contextmanager
+def group_lock(output_dir: Path) -> Iterator[None]:
+    """Hold the output's ``group`` folder for one run of the group level; another one is refused at once.
+
+    Raises
+    ------
+    OutputError
+        If another living process holds it, or the lock cannot be written.
+    """
+    message = (
+        "The group level is being run by another process into the same output directory; wait until it ends, or choose "
+        "another output directory."
+    )
+    with _locked(output_dir, "group", timeout=0, busy=message):
+        yield
+
+
+@contextlib.contextmanager
 def shared_lock(output_dir: Path, timeout: float = SHARED_TIMEOUT) -> Iterator[None]:
     """Hold the files that every subject's run writes (dataset_description.json, participants.tsv), briefly.
 

@@ -7,6 +7,7 @@ import errno
 import gzip
 import json
 import math
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from io import BufferedIOBase
 from pathlib import Path
@@ -34,6 +35,15 @@ def as_output_error(error: OSError, path: Path) -> MigxaiError:
     if error.errno in _DENIED:
         return OutputError(f"{path.name} cannot be written: no permission in the output directory.")
     return OutputError(f"{path.name} cannot be written: {error.strerror or error}.")
+
+
+def free_gb(folder: Path) -> float:
+    """Return the free space in GB where a folder is, or will be, made."""
+    while True:
+        try:
+            return shutil.disk_usage(folder).free / 1e9
+        except FileNotFoundError:
+            folder = folder.parent
 
 
 def prepare_directory(path: Path) -> None:

@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 from migxai.bids.inputs import check_output_place
 from migxai.bids.outputs import refuse_foreign_output
-from migxai.bids.writing import prepare_directory
-from migxai.cli.resources import free_gb
+from migxai.bids.writing import free_gb, prepare_directory
 from migxai.config import Config
 from migxai.errors import MissingDependencyError, OutputError, ResourceError, UsageError
 

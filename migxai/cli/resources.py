@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,12 +137,3 @@ def thread_environment(threads: int) -> dict[str, str]:
         "NUMBA_NUM_THREADS": str(threads),
         "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": str(threads),
     }
-
-
-def free_gb(folder: Path) -> float:
-    """Return the free space in GB where a folder is, or will be, made."""
-    while True:
-        try:
-            return shutil.disk_usage(folder).free / GB
-        except FileNotFoundError:
-            folder = folder.parent

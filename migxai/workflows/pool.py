@@ -12,6 +12,14 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 from migxai.errors import ResourceError
 
 
+def quieten() -> None:
+    """Keep nipype's own narration out of what the user reads; what fails is told in any case."""
+    from nipype import logging as nipype_logging
+
+    for name in ("nipype.workflow", "nipype.interface", "nipype.utils"):
+        nipype_logging.getLogger(name).setLevel("ERROR")
+
+
 class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]  # nipype has no types
     """MultiProc whose nodes end with a crash when the process that ran them was killed.
 
@@ -20,11 +28,14 @@ class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]  # nipype has no types
     """
 
     def __init__(self, processes: int, memory_gb: float, report: Any = None) -> None:
+        quieten()
         arguments = {"n_procs": processes, "memory_gb": memory_gb, "raise_insufficient": False}
         super().__init__(plugin_args=arguments | ({"status_callback": report} if report else {}))
         self.pool.shutdown()
-        # No initialiser of nipype's, and no fork: torch and OpenMP don't survive it.
-        self.pool: ProcessPoolExecutor = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+        # No fork: torch and OpenMP don't survive it.
+        self.pool: ProcessPoolExecutor = ProcessPoolExecutor(
+            processes, mp_context=get_context("spawn"), initializer=quieten
+        )
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
         self._taskid += 1

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import fft, ndimage
 
 from migxai.cli.demo.head import NETWORKS, FloatArray
 from migxai.cli.demo.recipe import MapRecipe
-from migxai.data import load_atlas, template
+from migxai.data import Atlas, load_atlas, template
 from migxai.errors import UsageError
 from migxai.registration.images import regrid
 from migxai.registration.masks import brain_mask_in_target, template_grid
@@ -79,7 +79,7 @@ def ground() -> Ground:
     mask = _template("mask")
     affine, shape = template_grid(mask.affine, mask.shape, RESOLUTION)
     brain = brain_mask_in_target(mask, affine, shape)
-    atlas = load_atlas()
+    atlas = aal()
     labels = labels_on_grid(atlas.data, atlas.affine, shape, affine)
     tissues = [smooth(regrid(_template(name), affine, shape).data, 3.0) for name in ("GM", "CSF")]
     offsets = smooth(paint(network_offsets(), labels, atlas.indices), 8.0)
@@ -94,6 +94,12 @@ def ground() -> Ground:
     return Ground(affine, brain, labels, mean, spread)
 
 
+@lru_cache(maxsize=1)
+def aal() -> Atlas:
+    """Load the packaged atlas, once a process."""
+    return load_atlas()
+
+
 def effect_names(prefixes: tuple[str, ...]) -> tuple[str, ...]:
     """Return the AAL regions whose names begin with one of the prefixes.
 
@@ -102,7 +108,7 @@ def effect_names(prefixes: tuple[str, ...]) -> tuple[str, ...]:
     UsageError
         If no region's name begins with one of them.
     """
-    names = load_atlas().names
+    names = aal().names
     for prefix in prefixes:
         if not any(name.startswith(prefix) for name in names):
             raise UsageError(f"No AAL region begins with {prefix!r}; names look like {', '.join(names[:3])}.")
@@ -125,7 +131,7 @@ def effect_map(prefixes: tuple[str, ...], stat: str) -> FloatArray:
     numpy.ndarray
         (X, Y, Z), 0 to 1.
     """
-    atlas, model = load_atlas(), ground()
+    atlas, model = aal(), ground()
     wanted = [index for index, name in zip(atlas.indices, atlas.names, strict=True) if name in effect_names(prefixes)]
     regions = np.isin(model.labels, wanted).astype(np.float64)
     if stat == "rfcs" or not wanted:
@@ -185,9 +191,9 @@ def make_maps(
 
 
 def network_offsets() -> FloatArray:
-    """What the networks add to each AAL region, in the order of the atlas, (R,)."""
-    offsets = np.zeros(len(load_atlas().names))
-    for place, name in enumerate(load_atlas().names):
+    """Return what the networks add to each AAL region, in the order of the atlas, (R,)."""
+    offsets = np.zeros(len(aal().names))
+    for place, name in enumerate(aal().names):
         stem = name[:-2] if name.endswith(("_L", "_R")) else name
         network = next((network for network, parts in NETWORKS.items() if stem in parts), "")
         offsets[place] = _NETWORK_OFFSETS.get(network, 0.0)
@@ -201,7 +207,7 @@ def _regional_map(
     scanner: np.random.Generator | None,
     covered: NDArray[np.bool_],
 ) -> FloatArray:
-    atlas, model = load_atlas(), ground()
+    atlas, model = aal(), ground()
     level = RFCS_LEVEL_SD * rng.standard_normal()
     stems = [name[:-2] if name.endswith(("_L", "_R")) else name for name in atlas.names]
     places = np.unique(stems, return_inverse=True)[1]
@@ -228,7 +234,7 @@ def field_of_view(rng: np.random.Generator) -> NDArray[np.bool_]:
     y = (np.arange(shape[1]) - shape[1] / 2)[None, :] * RESOLUTION
     occupied = np.flatnonzero(model.brain.any(axis=(0, 1)))
     covered = model.brain.copy()
-    for edge, chance, deepest in ((occupied[0], 0.3, 15.0), (occupied[-1], 0.2, 9.0)):
+    for edge, chance, deepest in ((occupied[0], 0.3, 26.0), (occupied[-1], 0.2, 12.0)):
         missing, depth, tilt = rng.random(3)
         wobble = ndimage.gaussian_filter(rng.standard_normal(shape[:2]), 4.0, mode="wrap")
         if missing >= chance:
@@ -239,26 +245,46 @@ def field_of_view(rng: np.random.Generator) -> NDArray[np.bool_]:
 
 
 def random_field(rng: np.random.Generator, widths: tuple[float, ...]) -> FloatArray:
-    """Draw a Gaussian random field, the sum of fields of these smoothnesses (FWHM, mm) and the variances of `FIELD`."""
-    shape = ground().brain.shape
-    total = np.zeros(shape, dtype=np.float32)
-    for width in widths:
-        white = rng.standard_normal(shape, dtype=np.float32)
-        total += np.float32(np.sqrt(FIELD[width]) / _shrinkage(width)) * smooth(white, width)
-    return total
+    """Draw a Gaussian random field with the spectrum of the sum of fields of some smoothnesses.
+
+    Parameters
+    ----------
+    rng
+        Where the randomness comes from.
+    widths
+        FWHM of the fields, mm; their variances are those of `FIELD`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (X, Y, Z). It is as if opposite faces of the grid met, which lie well apart from the brain.
+    """
+    white = rng.standard_normal(ground().brain.shape, dtype=np.float32)
+    # In one go, since the smooth fields that it stands for need not be known one by one.
+    spectrum = fft.rfftn(white)
+    spectrum *= _transfer(widths)
+    field: FloatArray = fft.irfftn(spectrum, s=white.shape)
+    return field
 
 
 @lru_cache(maxsize=8)
-def _shrinkage(width: float) -> float:
-    """Standard deviation of smoothed white noise of unit variance."""
-    point = np.zeros(ground().brain.shape)
-    point[tuple(n // 2 for n in point.shape)] = 1.0
-    return float(np.sqrt((smooth(point, width) ** 2).sum()))
+def _transfer(widths: tuple[float, ...]) -> FloatArray:
+    """Return the gain of each frequency that gives white noise the wanted spectrum, (X, Y, Z // 2 + 1)."""
+    shape = ground().brain.shape
+    frequencies = np.meshgrid(*(np.fft.fftfreq(n, RESOLUTION) for n in shape), indexing="ij")
+    squared = sum(axis**2 for axis in frequencies)
+    power = np.zeros(shape)
+    for width in widths:
+        # The Fourier transform of a Gaussian, squared; its mean is the variance that smoothing leaves.
+        passed = np.exp(-4 * np.pi**2 * squared * (width / _FWHM) ** 2)
+        power += FIELD[width] * passed / passed.mean()
+    gain: FloatArray = np.sqrt(power[..., : shape[2] // 2 + 1]).astype(np.float32)
+    return gain
 
 
 def smooth(volume: FloatArray, width: float) -> FloatArray:
-    """Smooth a volume on the ground's grid (FWHM, mm); it is as if its opposite faces met."""
-    smoothed: FloatArray = ndimage.gaussian_filter(volume, width / _FWHM / RESOLUTION, mode="wrap")
+    """Smooth a volume on the ground's grid (FWHM, mm)."""
+    smoothed: FloatArray = ndimage.gaussian_filter(volume, width / _FWHM / RESOLUTION)
     return smoothed
 
 

@@ -155,19 +155,21 @@ def _row(recipe: MapRecipe, number: int, group: str, site: int) -> dict[str, Any
 
 def _write_subject(dataset: Path, recipe: MapRecipe, number: int, group: str, site: int) -> None:
     """Write a subject's mask and maps; the last sidecar stands only once all are there."""
-    entities = {"sub": _label(number), "task": "rest", "space": SPACE, "res": resolution_label(RESOLUTION)}
-    names = {stat: dataset / derivative_path({**entities, "stat": stat}, "boldmap", "") for stat in recipe.indicators}
-    if names[recipe.indicators[-1]].with_suffix(".json").is_file():
+    shared = {"sub": _label(number), "task": "rest", "space": SPACE, "res": resolution_label(RESOLUTION)}
+
+    def path(suffix: str, extension: str, **more: str) -> Path:
+        return dataset / derivative_path({**shared, **more}, suffix, extension)
+
+    if path("boldmap", ".json", stat=recipe.indicators[-1]).is_file():
         return
     affine = ground().affine
     maps, covered = make_maps(recipe, number, share=EFFECT_SHARE[group], site=site)
-    mask = dataset / derivative_path({**entities, "desc": "brain"}, "mask", "")
-    write_nifti(mask.with_suffix(".nii.gz"), covered, affine, space=SPACE, dtype="uint8")
+    write_nifti(path("mask", ".nii.gz", desc="brain"), covered, affine, space=SPACE, dtype="uint8")
     content = _sidecar("Simulated: voxels of the brain within a made-up field of view.", Type="Brain")
-    write_json(mask.with_suffix(".json"), content)
+    write_json(path("mask", ".json", desc="brain"), content)
     for stat, values in maps.items():
-        write_nifti(names[stat].with_suffix(".nii.gz"), values, affine, space=SPACE)
-        write_json(names[stat].with_suffix(".json"), _map_sidecar(stat))
+        write_nifti(path("boldmap", ".nii.gz", stat=stat), values, affine, space=SPACE)
+        write_json(path("boldmap", ".json", stat=stat), _map_sidecar(stat))
 
 
 def _map_sidecar(stat: str) -> dict[str, Any]:

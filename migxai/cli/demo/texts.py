@@ -69,9 +69,10 @@ migxai demo: made-up indicator maps
 No person was scanned, and no image was processed, for these maps. They were computed by migxai-demo from a brain
 template (ICBM 152 2009c) and an atlas (AAL), with the seed {seed}.
 
-THE GROUP EFFECT IS PLANTED: in the AAL regions {regions} maps are higher in migraine without aura (MWoA) than in
-healthy controls (HC) by {effect:g} standard deviations of a voxel between subjects, and by 1.5 times as much in migraine
-with aura (MWA).{shuffled} Finding it shows that the software works. It says nothing about migraine.
+THE GROUP EFFECT IS PLANTED: in migraine without aura (MWoA) maps are higher than in healthy controls (HC) by
+{effect:g} standard deviations of a voxel between subjects, and in migraine with aura (MWA) by 1.5 times as much, in
+these AAL regions: {regions}.{shuffled}
+Finding the effect shows that the software works. It says nothing about migraine.
 
 What is in the maps
 - alff, reho: the contrast of grey matter, white matter and fluid; differences between subjects that are smooth over

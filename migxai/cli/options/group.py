@@ -116,7 +116,7 @@ def evaluation() -> Iterable[Option]:
         help="How a subject's slices decide: by their mean probability, or each with one vote.",
     )  # fmt: skip
     yield option(
-        "--bootstraps", field="bootstraps", parse=whole, metavar="N", help="Bootstrap samples behind an interval.",
+        "--bootstraps", field="bootstraps", parse=count, metavar="N", help="Bootstrap samples behind an interval.",
     )  # fmt: skip
     yield option(
         "--permutations", field="permutations", parse=whole, metavar="N",

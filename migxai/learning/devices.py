@@ -1,0 +1,45 @@
+"""Where and on how many threads torch computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from migxai.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device asked for: ``cpu``, ``cuda``, or ``auto``, the GPU where there is one.
+
+    Raises
+    ------
+    UsageError
+        If a GPU is asked for and PyTorch finds none.
+    """
+    import torch
+
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise UsageError("--device cuda was given, but PyTorch finds no GPU here; use --device cpu (or auto).")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Compute on one thread inside, whatever the process does elsewhere.
+
+    Sums are split among threads, so another number of threads gives other last bits. One process a core is also the
+    fastest way to train many small heads.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,129 @@
+"""What the classifiers of a table of subjects share: they are their arrays."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+
+from migxai.config import Learning
+from migxai.errors import InputError
+from migxai.learning.types import FloatArray, Inputs, IntArray
+
+
+class Baseline(ABC):
+    """A classifier of subjects by a few columns, following `migxai.learning.estimators.base.Estimator`.
+
+    What is fitted is a dictionary of arrays and nothing else, so that a saved model holds no object of a library. A
+    subclass learns from and classifies rows that it is handed; it never sees the table of the whole cohort.
+
+    Attributes
+    ----------
+    level
+        Always ``subject``: probabilities are made for each subject at once.
+    reads
+        The tables of `Inputs` whose columns, side by side, it reads.
+    options
+        The fields of `Learning` that change what it learns.
+    fitted
+        The names of the arrays it is made of.
+    """
+
+    level: Literal["slice", "subject"] = "subject"
+    reads: ClassVar[tuple[Literal["regions", "nuisance"], ...]]
+    options: ClassVar[tuple[str, ...]]
+    fitted: ClassVar[tuple[str, ...]]
+
+    def __init__(self, settings: Learning, *, n_classes: int, seed: int) -> None:
+        self.settings = settings
+        self.n_classes = n_classes
+        self.seed = seed
+        self._arrays: dict[str, FloatArray] = {}
+
+    def fit(self, inputs: Inputs, rows: IntArray, labels: IntArray) -> Self:
+        """Learn from the subjects `rows` (n,) with the classes `labels` (n,), 0 to C - 1.
+
+        Raises
+        ------
+        InputError
+            If they are of one class only, or a number of theirs is infinite.
+        """
+        self._arrays = self._learn(self._columns(inputs, rows), np.asarray(labels))
+        return self
+
+    def predict(self, inputs: Inputs, rows: IntArray) -> FloatArray:
+        """Return class probabilities of the subjects `rows`, shape (n, 1, C).
+
+        Raises
+        ------
+        InputError
+            If a number of theirs is infinite.
+        """
+        return self._classify(self._columns(inputs, rows))[:, np.newaxis, :]
+
+    def tensors(self) -> dict[str, FloatArray]:
+        """Return what was fitted, as named arrays."""
+        return dict(self._arrays)
+
+    def restore(self, tensors: dict[str, FloatArray]) -> Self:
+        """Take on what `tensors` of a fitted estimator returned.
+
+        Raises
+        ------
+        InputError
+            If an array is missing.
+        """
+        missing = [name for name in self.fitted if name not in tensors]
+        if missing:
+            raise InputError(f"A saved model of this kind needs the array {missing[0]!r}, which is not there.")
+        self._arrays = {name: np.asarray(tensors[name]) for name in self.fitted}
+        return self
+
+    @property
+    def _class_weight(self) -> Literal["balanced"] | None:
+        return "balanced" if self.settings.class_weights == "balanced" else None
+
+    def _columns(self, inputs: Inputs, rows: IntArray) -> FloatArray:
+        empty = np.zeros((len(rows), 0))
+        values = np.concatenate([empty, *(np.asarray(getattr(inputs, table))[rows] for table in self.reads)], axis=1)
+        infinite = np.isinf(values).any(axis=1)
+        if infinite.any():
+            subject = inputs.subjects[rows[int(infinite.argmax())]]
+            raise InputError(f"The {' or '.join(self.reads)} table of {subject} holds an infinite number; see its map.")
+        return values
+
+    @abstractmethod
+    def _learn(self, values: FloatArray, labels: IntArray) -> dict[str, FloatArray]:
+        """Return the fitted arrays for training subjects (n, P) with classes (n,)."""
+
+    @abstractmethod
+    def _classify(self, values: FloatArray) -> FloatArray:
+        """Return probabilities (n, C) of subjects (n, P)."""
+
+
+def classes_of(labels: IntArray) -> IntArray:
+    """Return the classes that training subjects have, ascending.
+
+    A class may be absent from one training set (a site left out may be the only one that has it); its probability is
+    then 0.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two.
+    """
+    present: IntArray = np.unique(labels)
+    if len(present) < 2:
+        raise InputError(
+            "All training subjects of a fold are of one class, so there is nothing to tell apart; use other folds "
+            "(--cv, --folds) or another comparison."
+        )
+    return present
+
+
+def spread(probabilities: FloatArray, present: FloatArray, n_classes: int) -> FloatArray:
+    """Put the probabilities (n, K) of the classes that were trained on into their columns of all classes (n, C)."""
+    full = np.zeros((len(probabilities), n_classes))
+    full[:, present.astype(np.intp)] = probabilities
+    return full

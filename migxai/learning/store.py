@@ -1,0 +1,379 @@
+"""The store of frozen features: what a trunk makes of each subject's slices, made once and read by every training.
+
+A file holds what one trunk makes of one map: NPY, 16-bit floats in one row, first every view's slices
+((V + 1) x S x features), then what only the clean view has. Beside it stands a JSON file with the file's SHA-256 and
+where everything comes from. Files of one recipe share a folder named by the recipe's key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import mmap
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migxai.errors import InputError
+from migxai.learning.augmentation import Augmentation, apply, draw
+from migxai.learning.backbones.base import Shapes, Split
+from migxai.learning.devices import single_thread
+from migxai.learning.files import atomic, read_json, write_whole
+from migxai.learning.slices import SliceGeometry, to_pixels
+from migxai.learning.types import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    import torch
+
+    from migxai.config import Learning
+    from migxai.learning.backbones.backbone import Backbone
+
+#: Of the files; part of the key, so that files of another layout are never opened.
+_FORMAT = 1
+_ITEM = np.dtype(np.float16).itemsize
+_LARGEST = float(np.finfo(np.float16).max)
+#: Bytes read from memory maps before their pages are given back.
+_RESIDENT = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that features depend on but the map.
+
+    Attributes
+    ----------
+    split
+        Where the network is cut.
+    weights_hash
+        Of the network's weights.
+    geometry
+        Which slices are cut, and how they are drawn.
+    augmentation
+        What may be done to a slice in an augmented view.
+    views
+        How many augmented views there are beside the clean one, V.
+    seed
+        Of the augmented views.
+    precision
+        Of the trunk.
+    """
+
+    split: Split
+    weights_hash: str
+    geometry: SliceGeometry
+    augmentation: Augmentation
+    views: int
+    seed: int
+    precision: Literal["bf16", "fp32"]
+
+    @property
+    def slices(self) -> int:
+        """Slices of a subject, S."""
+        return len(self.geometry.indices)
+
+    @property
+    def size(self) -> int:
+        """Numbers in a file."""
+        return self.slices * ((self.views + 1) * self.split.view_size + self.split.clean_size)
+
+    @cached_property
+    def key(self) -> str:
+        """Hexadecimal digest of the recipe; without augmented views, what would draw them does not count."""
+        drawn = [dataclasses.asdict(self.augmentation), self.seed] if self.views else []
+        content = {
+            "format": _FORMAT,
+            "split": self.split.to_dict(),
+            "weights": self.weights_hash,
+            "geometry": self.geometry.key(),
+            "views": [self.views, *drawn],
+            "precision": self.precision,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def path(self, folder: Path, subject: str, map_hash: str) -> Path:
+        """Where the features of a subject's map are; augmented views depend on the subject too."""
+        return _path(folder, self.key, subject, map_hash)
+
+
+def make_recipe(name: str, settings: Learning, geometry: SliceGeometry, seed: int) -> Recipe:
+    """Say what features of a network depend on, without building it.
+
+    Parameters
+    ----------
+    name
+        Of the network.
+    settings
+        All options; ``weights``, ``weights_dir``, ``unfreeze``, ``precision`` and those of augmentation matter.
+    geometry
+        Which slices are cut.
+    seed
+        Of the run: of the augmented views, and of the weights where they are random.
+
+    Raises
+    ------
+    InputError, UsageError
+        As `migxai.learning.weights.hash_weights` and `migxai.learning.backbones.find_split`.
+    """
+    from migxai.learning.backbones import find_split
+    from migxai.learning.weights import hash_weights
+
+    return Recipe(
+        split=find_split(name, settings.unfreeze),
+        weights_hash=hash_weights(name, settings, seed),
+        geometry=geometry,
+        augmentation=Augmentation(settings.crop, settings.rotation, settings.augment_flip),
+        views=settings.augmentations,
+        seed=seed,
+        precision=settings.precision,
+    )
+
+
+def estimate_bytes(recipe: Recipe, subjects: int) -> int:
+    """Return how much disk the features of so many subjects' maps take."""
+    return subjects * (recipe.size * _ITEM + 8192)
+
+
+def is_extracted(recipe: Recipe, *, folder: Path, subject: str, map_hash: str) -> bool:
+    """Say whether the features of a subject's map are there, whole and unchanged.
+
+    Raises
+    ------
+    InputError
+        If they are there, but damaged.
+    """
+    path = recipe.path(folder, subject, map_hash)
+    if not (path.is_file() and path.with_suffix(".json").is_file()):
+        return False
+    _verified(path, recipe.key, subject, map_hash)
+    return True
+
+
+def extract_subject(
+    backbone: Backbone, planes: FloatArray, recipe: Recipe, *, folder: Path, subject: str, map_hash: str
+) -> Path:
+    """Make and keep the features of one subject's map, unless they are there already.
+
+    Slices of a view go through the trunk together, on one thread, so the same map gives the same bytes wherever and
+    whenever it is done on a machine. No two processes may do the same subject's map at a time.
+
+    Parameters
+    ----------
+    backbone
+        The network that `recipe` names.
+    planes
+        Slices (S, H0, W0), 0 to 1.
+    recipe
+        What is made.
+    folder
+        Of the store.
+    subject, map_hash
+        Whose map, and its content's hash.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If features are there, but damaged; or a number is not finite, or too large for 16 bits.
+    ResourceError, OutputError
+        If the file cannot be written.
+    """
+    path = recipe.path(folder, subject, map_hash)
+    if is_extracted(recipe, folder=folder, subject=subject, map_hash=map_hash):
+        return path
+    digest = hashlib.sha256()
+    with atomic(path) as stream, single_thread():
+        for part in _file_parts(backbone, planes, recipe, subject):
+            digest.update(part)
+            stream.write(part)
+    content = {
+        "format": _FORMAT,
+        "key": recipe.key,
+        "subject": subject,
+        "map": map_hash,
+        "sha256": digest.hexdigest(),
+        "slices": recipe.slices,
+        "views": recipe.views,
+        "split": recipe.split.to_dict(),
+        "weights": recipe.weights_hash,
+        "geometry": recipe.geometry.to_dict(),
+        "augmentation": dataclasses.asdict(recipe.augmentation),
+        "seed": recipe.seed,
+        "precision": recipe.precision,
+    }
+    write_whole(path.with_suffix(".json"), json.dumps(content, indent=1).encode())
+    return path
+
+
+def _file_parts(backbone: Backbone, planes: FloatArray, recipe: Recipe, subject: str) -> Iterator[bytes]:
+    """Make the content of a file bit by bit: the header, each view, and what only the clean view has."""
+    import torch
+
+    yield _header(recipe.size)
+    split, clean = recipe.split, b""
+    pixels = torch.from_numpy(to_pixels(planes, recipe.geometry)).unsqueeze(1)
+    for view in range(recipe.views + 1):
+        matrices = draw(recipe.augmentation, seed=recipe.seed, subject=subject, view=view, slices=recipe.slices)
+        made = backbone.features(apply(pixels, matrices), clean=view == 0)
+        yield _rows(made, split.features, recipe, subject)
+        if view == 0:
+            clean = _rows(made, split.clean, recipe, subject)
+    yield clean
+
+
+def _header(size: int) -> bytes:
+    """Return the first bytes of an NPY file of so many 16-bit floats."""
+    from io import BytesIO
+
+    stream = BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f2", "fortran_order": False, "shape": (size,)})
+    return stream.getvalue()
+
+
+def _rows(made: Mapping[str, torch.Tensor], shapes: Shapes, recipe: Recipe, subject: str) -> bytes:
+    """Put features in a row for each slice, in 16 bits."""
+    import torch
+
+    if not shapes:
+        return b""
+    for name, shape in shapes.items():
+        peak = float(made[name].abs().max())
+        if tuple(made[name].shape) != (recipe.slices, *shape):
+            raise ValueError(f"{name} has shape {tuple(made[name].shape)}, not {(recipe.slices, *shape)}")
+        if not peak <= _LARGEST:
+            raise InputError(
+                f"The network {recipe.split.network} makes {name} of {peak:g} of the slices of {subject}, beyond what "
+                "16 bits hold; check the map and the weights file."
+            )
+    return torch.cat([made[name].half().flatten(1) for name in shapes], dim=1).numpy().tobytes()
+
+
+class FeatureStore:
+    """The features of one network for one indicator's maps; row i is subject i.
+
+    Attributes
+    ----------
+    subjects
+        Their keys.
+    key
+        Of the recipe.
+    split
+        Where the network is cut.
+    slices, views
+        Slices of a subject, S, and augmented views beside the clean one, V.
+    """
+
+    def __init__(self, subjects: Sequence[str], key: str, files: Sequence[NDArray[np.float16]], about: Any) -> None:
+        self.subjects = tuple(subjects)
+        self.key = key
+        self.split = Split.from_dict(about["split"])
+        self.slices = int(about["slices"])
+        self.views = int(about["views"])
+        self._files = files
+        self._read = 0
+
+    @classmethod
+    def open(cls, folder: Path, key: str, map_hashes: Sequence[str], subjects: Sequence[str]) -> FeatureStore:
+        """Open what `extract_subject` made, and check every file.
+
+        Parameters
+        ----------
+        folder
+            Of the store.
+        key
+            Of the recipe.
+        map_hashes, subjects
+            Of the maps, in the order that rows shall have.
+
+        Raises
+        ------
+        InputError
+            If a subject's features are absent, damaged, or those of another map or recipe.
+        """
+        if not subjects or len(subjects) != len(map_hashes):
+            raise ValueError("a store needs a map a subject, and one subject at least")
+        files, abouts = [], []
+        for subject, map_hash in zip(subjects, map_hashes, strict=True):
+            path = _path(folder, key, subject, map_hash)
+            if not (path.is_file() and path.with_suffix(".json").is_file()):
+                raise InputError(f"The store of features has nothing of this map of {subject} ({path} is absent).")
+            abouts.append(_verified(path, key, subject, map_hash))
+            files.append(np.load(path, mmap_mode="r", allow_pickle=False))
+        return cls(subjects, key, files, abouts[0])
+
+    def batch(self, rows: IntArray, slices: IntArray, views: IntArray) -> dict[str, torch.Tensor]:
+        """Read the features of some images.
+
+        Parameters
+        ----------
+        rows, slices, views
+            Of each image, (B,): its subject, its slice, and its view; view 0 is the clean one.
+
+        Returns
+        -------
+        dict
+            Tensors (B, ...), float32, by name as in ``split.features``.
+        """
+        width = self.split.view_size
+        starts = (views * self.slices + slices) * width
+        return self._gather(self.split.features, rows, starts)
+
+    def clean(self, rows: IntArray, slices: IntArray) -> dict[str, torch.Tensor]:
+        """Read all that is kept of some images without augmentation, also what only explanations need."""
+        split = self.split
+        after = (self.views + 1) * self.slices * split.view_size
+        features = self.batch(rows, slices, np.zeros_like(slices))
+        return features | self._gather(split.clean, rows, after + slices * split.clean_size)
+
+    def _gather(self, shapes: Shapes, rows: IntArray, starts: IntArray) -> dict[str, torch.Tensor]:
+        """Read a row of features a subject, from the places given."""
+        import torch
+
+        made = {name: np.empty((len(rows), *shape), dtype=np.float16) for name, shape in shapes.items()}
+        for index, (row, start) in enumerate(zip(rows.tolist(), starts.tolist(), strict=True)):
+            for name, shape in shapes.items():
+                stop = start + math.prod(shape)
+                made[name][index] = self._files[row][start:stop].reshape(shape)
+                start = stop
+        self._read += sum(array.nbytes for array in made.values())
+        if self._read > _RESIDENT:
+            self.release()
+        return {name: torch.from_numpy(array).float() for name, array in made.items()}
+
+    def release(self) -> None:
+        """Give back the memory of what was read; it is read again from the file, or the system's cache of it."""
+        for array in self._files:
+            if isinstance(array.base, mmap.mmap):
+                array.base.madvise(mmap.MADV_DONTNEED)
+        self._read = 0
+
+
+def _path(folder: Path, key: str, subject: str, map_hash: str) -> Path:
+    """Name a file such that people can tell whose it is and no two are alike."""
+    digest = hashlib.sha256(json.dumps([subject, map_hash]).encode()).hexdigest()[:16]
+    return folder / key / f"{re.sub(r'[^A-Za-z0-9.-]', '_', subject)}_{digest}.npy"
+
+
+def _verified(path: Path, key: str, subject: str, map_hash: str) -> dict[str, Any]:
+    """Check a file against what stands beside it, and that against what is asked for."""
+    remedy = f"delete {path.name} and {path.stem}.json in {path.parent}; it is made again"
+    about = read_json(path.with_suffix(".json"), remedy)
+    expected = {"format": _FORMAT, "key": key, "subject": subject, "map": map_hash}
+    if any(about.get(name) != value for name, value in expected.items()):
+        raise InputError(f"The features in {path} are of another map or were made in another way: {remedy}.")
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != about.get("sha256"):
+        raise InputError(f"The features in {path} are damaged (their SHA-256 is another): {remedy}.")
+    return about

@@ -1,0 +1,273 @@
+"""Train a head on frozen features: stochastic gradient descent with momentum, the same bits wherever it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from migxai.config import Learning
+from migxai.errors import UsageError
+from migxai.learning.devices import single_thread
+from migxai.learning.heads import Head, dropout_factors
+from migxai.learning.types import IntArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+#: Share of the training subjects that choose the epoch.
+_HELD_OUT = 0.2
+
+
+class Source(Protocol):
+    """Where the features of images come from: a `FeatureStore`, or a trunk that makes them each time."""
+
+    @property
+    def slices(self) -> int:
+        """Slices of a subject, S."""
+        ...
+
+    @property
+    def views(self) -> int:
+        """Augmented views beside the clean one, V."""
+        ...
+
+    def batch(self, rows: IntArray, slices: IntArray, views: IntArray) -> Mapping[str, Tensor]:
+        """Return features (B, ...), float32, by name."""
+        ...
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a head is trained; see `Learning` for the fields."""
+
+    epochs: int = 30
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    dropout: float = 0.5
+    class_weights: Literal["balanced", "none"] = "balanced"
+    epoch_choice: Literal["last", "inner"] = "last"
+
+    @classmethod
+    def of(cls, settings: Learning) -> Schedule:
+        """Take from all options what concerns training."""
+        return cls(**{name: getattr(settings, name) for name in cls.__dataclass_fields__})
+
+
+@dataclass
+class History:
+    """What happened while a head was trained.
+
+    Attributes
+    ----------
+    losses
+        Mean loss over the training images of each epoch, as they were seen.
+    inner_losses
+        Loss on the held-out training subjects after each epoch; empty unless they choose the epoch.
+    chosen
+        The epoch whose weights were kept, from 1.
+    """
+
+    losses: list[float] = field(default_factory=list)
+    inner_losses: list[float] = field(default_factory=list)
+    chosen: int = 0
+
+
+@dataclass(frozen=True)
+class _Streams:
+    """Independent streams of random numbers for what training draws."""
+
+    inner: np.random.Generator
+    order: np.random.Generator
+    dropout: torch.Generator
+
+    @classmethod
+    def of(cls, seed: int) -> _Streams:
+        inner, order, dropout = np.random.SeedSequence(seed).spawn(3)
+        torch_seed = int(dropout.generate_state(1, np.uint64)[0])
+        return cls(
+            np.random.default_rng(inner), np.random.default_rng(order), torch.Generator().manual_seed(torch_seed)
+        )
+
+
+def train_head(
+    head: Head,
+    source: Source,
+    rows: IntArray,
+    labels: IntArray,
+    schedule: Schedule,
+    seed: int,
+    device: torch.device | None = None,
+) -> History:
+    """Train a head in place.
+
+    In an epoch every slice of every subject is seen once, in one of its augmented views (in the clean one if there are
+    none), all in random order.
+
+    Parameters
+    ----------
+    head
+        With its first weights.
+    source
+        Of features.
+    rows, labels
+        Subjects to learn from, (n,), and their classes.
+    schedule
+        How.
+    seed
+        Of the held-out subjects, the order, the views and dropout.
+    device
+        Where; None is the CPU.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    UsageError
+        If the loss is no longer finite.
+    """
+    device = device or torch.device("cpu")
+    streams = _Streams.of(seed)
+    held = np.zeros(len(rows), dtype=bool)
+    if schedule.epoch_choice == "inner":
+        held = hold_out(labels, streams.inner)
+    weights = class_weights(labels[~held], head.classifier.out_features, schedule.class_weights)
+    history, kept = History(), {}
+    with single_thread():
+        head.to(device, memory_format=torch.channels_last)
+        optimiser = torch.optim.SGD(
+            head.parameters(),
+            lr=schedule.learning_rate,
+            momentum=schedule.momentum,
+            weight_decay=schedule.weight_decay,
+            fused=True,
+        )
+        for epoch in range(1, schedule.epochs + 1):
+            images = _epoch_images(rows[~held], labels[~held], source, schedule.batch_size, streams.order)
+            loss = _train_epoch(head, source, images, optimiser, weights.to(device), schedule, streams.dropout)
+            if not np.isfinite(loss):
+                raise UsageError(
+                    f"The training diverged in epoch {epoch}: its loss is {loss}. Lower --learning-rate (now "
+                    f"{schedule.learning_rate:g})."
+                )
+            history.losses.append(loss)
+            if held.any():
+                inner = _inner_loss(head, source, rows[held], labels[held], weights)
+                if not history.inner_losses or inner < min(history.inner_losses):
+                    history.chosen = epoch
+                    kept = {name: tensor.clone() for name, tensor in head.state_dict().items()}
+                history.inner_losses.append(inner)
+        if kept:
+            head.load_state_dict(kept)
+        else:
+            history.chosen = schedule.epochs
+    head.to("cpu").eval()
+    return history
+
+
+def predict_head(head: Head, source: Source, rows: IntArray, device: torch.device | None = None) -> NDArray[np.float64]:
+    """Return the probabilities of classes for the clean view of every slice, (n, S, C).
+
+    Subject by subject, so what else is predicted changes no bit.
+    """
+    device = device or torch.device("cpu")
+    head.to(device, memory_format=torch.channels_last).eval()
+    made = np.empty((len(rows), source.slices, head.classifier.out_features))
+    with single_thread(), torch.inference_mode():
+        for index, row in enumerate(rows.tolist()):
+            made[index] = _logits(head, source, row, device).double().softmax(dim=1).cpu().numpy()
+    head.to("cpu")
+    return made
+
+
+def hold_out(labels: IntArray, generator: np.random.Generator) -> NDArray[np.bool_]:
+    """Choose a fifth of each class's subjects, at least one, but none of a class that has only one.
+
+    Returns
+    -------
+    numpy.ndarray
+        Which are held out, (n,).
+    """
+    held = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        count = max(round(_HELD_OUT * len(members)), 1) if len(members) > 1 else 0
+        held[members[:count]] = True
+    return held
+
+
+def class_weights(labels: IntArray, n_classes: int, mode: Literal["balanced", "none"]) -> Tensor:
+    """Return a weight for each class, (C,): n / (C n_c) if balanced, 0 for a class without subjects, else 1."""
+    counts = np.bincount(labels, minlength=n_classes)
+    if mode == "none":
+        return torch.ones(n_classes)
+    weights = np.divide(len(labels), n_classes * counts, out=np.zeros(n_classes), where=counts > 0)
+    return torch.from_numpy(weights).float()
+
+
+def _epoch_images(
+    rows: IntArray, labels: IntArray, source: Source, batch_size: int, generator: np.random.Generator
+) -> Iterator[tuple[IntArray, IntArray, IntArray, IntArray]]:
+    """Draw the batches of an epoch: rows, slices, views and labels, (B,) each."""
+    count = len(rows) * source.slices
+    order = generator.permutation(count)
+    views = generator.integers(1, source.views + 1, count) if source.views else np.zeros(count, dtype=np.int64)
+    for start in range(0, count, batch_size):
+        chosen = order[start : start + batch_size]
+        subjects, slices = np.divmod(chosen, source.slices)
+        yield rows[subjects], slices, views[start : start + batch_size], labels[subjects]
+
+
+def _train_epoch(
+    head: Head,
+    source: Source,
+    images: Iterator[tuple[IntArray, IntArray, IntArray, IntArray]],
+    optimiser: torch.optim.Optimizer,
+    weights: Tensor,
+    schedule: Schedule,
+    generator: torch.Generator,
+) -> float:
+    """Take one step a batch; return the mean loss over images."""
+    head.train()
+    device, width = weights.device, head.classifier.in_features
+    total, seen = 0.0, 0
+    for rows, slices, views, labels in images:
+        features = {name: tensor.to(device) for name, tensor in source.batch(rows, slices, views).items()}
+        keep = dropout_factors((len(rows), width), schedule.dropout, generator)
+        logits = head(features, None if keep is None else keep.to(device))
+        loss = functional.cross_entropy(logits, torch.from_numpy(labels).long().to(device), weight=weights)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        total, seen = total + float(loss.detach()) * len(rows), seen + len(rows)
+    return total / seen
+
+
+@torch.inference_mode()
+def _inner_loss(head: Head, source: Source, rows: IntArray, labels: IntArray, weights: Tensor) -> float:
+    """Return the loss on the clean view of subjects, classes weighted as in training."""
+    head.eval()
+    device = head.classifier.weight.device
+    total, scale = 0.0, 0.0
+    for row, label in zip(rows.tolist(), labels.tolist(), strict=True):
+        losses = -_logits(head, source, row, device).log_softmax(dim=1)[:, label]
+        total += float(losses.mean()) * float(weights[label])
+        scale += float(weights[label])
+    return total / scale
+
+
+def _logits(head: Head, source: Source, row: int, device: torch.device) -> Tensor:
+    """Return logits of the clean view of a subject's slices, (S, C)."""
+    slices = np.arange(source.slices)
+    features = source.batch(np.full_like(slices, row), slices, np.zeros_like(slices))
+    logits: Tensor = head({name: tensor.to(device) for name, tensor in features.items()})
+    return logits

@@ -1,0 +1,136 @@
+"""The folder that the group level writes: who was compared, in which folds, and what came of it, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from migxai.bids.tables import read_json, read_tsv
+from migxai.bids.writing import write_json, write_tsv
+from migxai.errors import InputError
+from migxai.learning.paper import table_1, table_2, table_3
+from migxai.learning.scoring import Scores, score_predictions
+from migxai.learning.statistics import describe_cohort
+
+#: Digits of probabilities in tables: more than any score can depend on.
+PROBABILITY = "%.6f"
+
+
+@dataclass(frozen=True)
+class GroupFolder:
+    """Names of what lies in ``group``.
+
+    Attributes
+    ----------
+    root
+        The folder.
+    """
+
+    root: Path
+
+    @classmethod
+    def of(cls, output_dir: Path) -> GroupFolder:
+        """Return the group folder of an output dataset."""
+        return cls(output_dir / "group")
+
+    def file(self, name: str) -> Path:
+        """Return the path of one of its files."""
+        return self.root / name
+
+    @property
+    def features(self) -> Path:
+        """Folder of the stores of frozen features."""
+        return self.root / "features"
+
+    @property
+    def models(self) -> Path:
+        """Folder of saved models."""
+        return self.root / "models"
+
+    @property
+    def description(self) -> Path:
+        """What was run, and whether all of it is there."""
+        return self.root / "description.json"
+
+
+def read_description(folder: GroupFolder) -> dict[str, Any]:
+    """Read what was run.
+
+    Raises
+    ------
+    InputError
+        If the group level has not been run.
+    """
+    if not folder.description.is_file():
+        raise InputError("The output directory holds no results of the group level; run it first (migxai ... group).")
+    return read_json(folder.description, folder.root)
+
+
+def write_predictions(folder: GroupFolder, subjects: pd.DataFrame, slices: pd.DataFrame) -> None:
+    """Write predictions of subjects and, where there are any, of slices.
+
+    Raises
+    ------
+    OutputError, ResourceError
+        If a file cannot be written.
+    """
+    write_tsv(folder.file("predictions.tsv"), subjects, float_format=PROBABILITY)
+    if not slices.empty:
+        write_tsv(folder.file("predictions_slices.tsv"), slices, float_format=PROBABILITY)
+
+
+def write_scores(folder: GroupFolder, description: Mapping[str, Any]) -> Scores:
+    """Score the predictions that lie in the folder, and lay the scores out as the paper does.
+
+    Reading them back makes the tables follow from the files beside them, whenever they are written anew.
+
+    Raises
+    ------
+    InputError
+        If predictions are missing or damaged.
+    OutputError, ResourceError
+        If a file cannot be written.
+    """
+    classes = {name: list(groups) for name, groups in description["Comparisons"].items()}
+    slices = folder.file("predictions_slices.tsv")
+    scores = score_predictions(
+        _read_predictions(folder.file("predictions.tsv")),
+        _read_predictions(slices) if slices.is_file() else None,
+        classes,
+        cv=description["CrossValidation"],
+        seed=int(description["Seed"]),
+        bootstraps=int(description["Options"]["bootstraps"]),
+    )
+    write_tsv(folder.file("metrics.tsv"), scores.table)
+    write_json(folder.file("metrics.json"), scores.document)
+    if not scores.comparisons.empty:
+        write_tsv(folder.file("model_comparisons.tsv"), scores.comparisons)
+    for number, table in ((2, table_2(scores.table)), (3, table_3(scores.table))):
+        if not table.empty:
+            write_tsv(folder.file(f"table{number}.tsv"), table)
+    return scores
+
+
+def _read_predictions(path: Path) -> pd.DataFrame:
+    table = read_tsv(path)
+    numbers = [name for name in table if name in ("trial", "fold", "slice") or str(name).startswith("p[")]
+    for name in numbers:
+        table[name] = pd.to_numeric(table[name].replace("n/a", None))
+    return table
+
+
+def write_cohort_statistics(folder: GroupFolder, people: pd.DataFrame, groups: Sequence[str], seed: int) -> None:
+    """Write the paper's Table 1 of this cohort.
+
+    Raises
+    ------
+    OutputError, ResourceError
+        If the file cannot be written.
+    """
+    described = describe_cohort(people, "group", groups=groups, seed=seed)
+    if described:
+        write_tsv(folder.file("table1.tsv"), table_1(described))

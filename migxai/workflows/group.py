@@ -1,0 +1,179 @@
+"""The workflow of the group level: frozen features once, then a node a model, indicator, comparison and trial."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nipype.interfaces import utility as niu
+from nipype.pipeline import engine as pe
+
+from migxai.bids.writing import free_gb
+from migxai.config import Config
+from migxai.errors import ResourceError
+from migxai.interfaces.features import ExtractFeatures, MapArrays
+from migxai.interfaces.learning import CrossValidate, Unit
+from migxai.learning.estimators.registry import is_deep
+from migxai.learning.store import estimate_bytes, make_recipe
+from migxai.workflows.planning import ALWAYS, Plan
+
+#: People whose features one node makes: minutes of work, so that starting it costs little beside it.
+SHARD = 32
+#: Memory of a node that makes features or trains heads, in GB (measured; see docs/design-notes.md).
+GB = 1e9
+FEATURES_GB, UNIT_GB, BASELINES_GB = 2.0, 1.5, 1.0
+
+
+def make_units(plan: Plan, config: Config) -> list[Unit]:
+    """List the units of all models, indicators, comparisons and trials, and the models of everybody.
+
+    Returns
+    -------
+    list of Unit
+        Deep ones first, each indicator after the other.
+    """
+    units = []
+    for indicator, model, task in itertools.product(plan.maps, plan.models, plan.tasks):
+        trials = sorted({fold.trial for fold in task.folds})
+        of_trials = [tuple(fold for fold in task.folds if fold.trial == trial) for trial in trials]
+        saved = "none" if model in ALWAYS else config.learning.save_models
+        everybody = [None] if saved != "none" else []
+        units += [
+            Unit(
+                model=model,
+                indicator=indicator,
+                comparison=task.comparison.name,
+                classes=task.comparison.labels,
+                people=tuple(task.people.tolist()),
+                labels=tuple(task.labels.tolist()),
+                folds=folds,
+                keep=saved == "folds",
+            )
+            for folds in (*of_trials, *everybody)
+        ]
+    return sorted(units, key=lambda unit: not is_deep(unit.model))
+
+
+def init_group_wf(
+    config: Config, units: Sequence[Unit], arrays: Mapping[str, MapArrays], folder: str, *, base_dir: str
+) -> pe.Workflow:
+    """Put the nodes of the group level side by side.
+
+    Parameters
+    ----------
+    config
+        The run's configuration.
+    units
+        From `make_units`.
+    arrays
+        Where the prepared maps of each indicator lie.
+    folder
+        Where results of folds are kept, for whoever resumes.
+    base_dir
+        nipype's directory.
+
+    Inputs
+    ------
+    None: nodes read the files that `arrays` names.
+
+    Outputs
+    -------
+    A file for each fold in `folder`.
+    """
+    workflow = pe.Workflow(name="group_wf", base_dir=base_dir)
+    merged: dict[tuple[str, str], pe.Node] = {}
+    for unit in (unit for unit in units if is_deep(unit.model)):
+        key = (unit.model, unit.indicator)
+        if key not in merged:
+            merged[key] = _features(workflow, config, unit.model, arrays[unit.indicator])
+        node = _unit_node(config, [unit], arrays, folder, name=unit.name, mem_gb=UNIT_GB)
+        workflow.connect(merged[key], "out", node, "ready")
+    cheap = [unit for unit in units if not is_deep(unit.model)]
+    if cheap:
+        workflow.add_nodes([_unit_node(config, cheap, arrays, folder, name="baselines", mem_gb=BASELINES_GB)])
+    return workflow
+
+
+def _features(workflow: pe.Workflow, config: Config, model: str, arrays: MapArrays) -> pe.Node:
+    """Add the nodes that make one network's features of one indicator; returns the one that waits for all."""
+    people = range(len(arrays.subjects))
+    shards = [tuple(people[start : start + SHARD]) for start in people[::SHARD]]
+    name = f"{model}_{arrays.indicator}"
+    merge = pe.Node(niu.Merge(len(shards)), name=_allowed(f"{name}_ready"), run_without_submitting=True)
+    for number, rows in enumerate(shards, 1):
+        node = pe.Node(
+            ExtractFeatures(
+                model=model, arrays=arrays, rows=list(rows), settings=config.learning, seed=config.random_seed
+            ),
+            name=_allowed(f"features_{name}_{number}"),
+            mem_gb=FEATURES_GB,
+            n_procs=1,
+        )
+        workflow.connect(node, "store", merge, f"in{number}")
+    return merge
+
+
+def _unit_node(
+    config: Config, units: Sequence[Unit], arrays: Mapping[str, MapArrays], folder: str, *, name: str, mem_gb: float
+) -> pe.Node:
+    needed = {unit.indicator for unit in units}
+    interface = CrossValidate(
+        units=list(units),
+        arrays={indicator: arrays[indicator] for indicator in sorted(needed)},
+        settings=config.learning,
+        seed=config.random_seed,
+        folder=folder,
+    )
+    return pe.Node(interface, name=_allowed(name), mem_gb=mem_gb, n_procs=1)
+
+
+def _allowed(name: str) -> str:
+    """Replace what nipype does not allow in the name of a node."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", name)
+
+
+def check_networks(plan: Plan, config: Config, features: Path) -> list[str]:
+    """Check that networks have their weights, and that the disk has room for their features.
+
+    Parameters
+    ----------
+    plan
+        What is to be done.
+    config
+        The run's configuration.
+    features
+        Folder of the stores.
+
+    Returns
+    -------
+    list of str
+        How much room each network's features take.
+
+    Raises
+    ------
+    InputError, UsageError
+        If weights are missing or unfit, or a network can't be cut as asked.
+    ResourceError
+        If there is too little room.
+    """
+    lines, needed = [], 0
+    for model in filter(is_deep, plan.models):
+        recipe = make_recipe(model, config.learning, plan.template.geometry, config.random_seed)
+        missing = sum(
+            not recipe.path(features, subject, map_hash).is_file()
+            for maps in plan.maps.values()
+            for subject, map_hash in zip(plan.roster.people["key"], maps.hashes, strict=True)
+        )
+        size = estimate_bytes(recipe, missing)
+        needed += size
+        total = len(plan.maps) * len(plan.roster.people)
+        lines.append(f"{model}: features of {missing} of {total} maps are to be made, {size / GB:.1f} GB.")
+    free = free_gb(features)
+    if needed / GB > free:
+        raise ResourceError(
+            f"The frozen features take {needed / GB:.1f} GB, and {free:.1f} GB are free where the output lies; free "
+            "space, or ask for fewer --augmentations, --slices, --models or --indicators."
+        )
+    return lines

@@ -1,0 +1,110 @@
+"""What the group level writes before anything is computed: its plan for people to read, and arrays for its nodes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import migxai
+from migxai.bids.writing import write_json, write_tsv
+from migxai.config import Config, Learning
+from migxai.interfaces.features import MapArrays
+from migxai.learning.splits import folds_to_table
+from migxai.reports.group import GroupFolder, write_cohort_statistics
+from migxai.workflows.planning import Plan, nuisance_table
+
+
+def write_plan(folder: GroupFolder, plan: Plan, config: Config) -> None:
+    """Write who is in, in which class and which fold, before anything is computed.
+
+    Raises
+    ------
+    OutputError, ResourceError
+        If a file cannot be written.
+    """
+    comparisons = [task.comparison for task in plan.tasks]
+    cohort = plan.roster.cohort_table(comparisons)
+    coverage = dict(zip(plan.roster.people["key"], plan.roster.people["coverage"], strict=True))
+    keys = cohort["dataset"] + "/" + cohort["participant_id"]
+    write_tsv(folder.file("cohort.tsv"), cohort.assign(coverage=keys.map(coverage)))
+    tables = [
+        plan.roster.class_table(item, config.learning.cv, config.learning.folds).assign(comparison=item.name)
+        for item in comparisons
+    ]
+    write_tsv(folder.file("classes.tsv"), pd.concat(tables, ignore_index=True))
+    keys = plan.roster.people["key"]
+    rows = [
+        row
+        for task in plan.tasks
+        for row in folds_to_table(task.folds, list(keys.iloc[task.people]), task.comparison.name)
+    ]
+    write_tsv(folder.file("folds.tsv"), pd.DataFrame(rows))
+    groups = list(dict.fromkeys(group for item in comparisons for _, names in item.classes for group in names))
+    write_cohort_statistics(folder, plan.roster.people.drop(columns="key"), groups, config.random_seed)
+    write_json(folder.description, _description(plan, config) | {"State": "running", "Failures": []})
+
+
+def _description(plan: Plan, config: Config) -> dict[str, Any]:
+    options = {item.name: getattr(config.learning, item.name) for item in dataclasses.fields(Learning)}
+    # Paths belong to the machine; what they hold is named by its hash in the models' cards.
+    plain = {name: "file" if isinstance(value, Path) else value for name, value in options.items()}
+    return {
+        "Description": "What the group level compared, and how.",
+        "Comparisons": {task.comparison.name: list(task.comparison.labels) for task in plan.tasks},
+        "Groups": {task.comparison.name: dict(task.comparison.classes) for task in plan.tasks},
+        "Indicators": {name: dict(plan.roster.definitions[name]) for name in plan.maps},
+        "Models": list(plan.models),
+        "Space": plan.roster.space,
+        "Resolution": plan.roster.res,
+        "Atlas": plan.template.atlas.name,
+        "Slices": plan.template.geometry.to_dict(),
+        "People": len(plan.roster.people),
+        "LeftOut": len(plan.roster.left_out),
+        "CrossValidation": config.learning.cv,
+        "Seed": config.random_seed,
+        "Options": plain,
+        "Messages": list(plan.messages),
+        "GeneratedBy": {"Name": "migxai", "Version": migxai.__version__},
+    }
+
+
+def work_folder(config: Config, plan: Plan) -> Path:
+    """Return a folder whose name says what is computed, so that a resumed run finds what it has made and no other."""
+    work_dir = config.run.work_dir or Path(str(config.run.output_dir)) / ".work"
+    content = {
+        "version": migxai.__version__,
+        "seed": config.random_seed,
+        "options": {key: str(value) for key, value in dataclasses.asdict(config.learning).items()},
+        "people": list(plan.roster.people["key"]),
+        "maps": {name: maps.hashes for name, maps in plan.maps.items()},
+        "tasks": [(task.comparison.text, task.people.tolist(), task.labels.tolist()) for task in plan.tasks],
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return work_dir / "group" / digest[:12]
+
+
+def keep_arrays(plan: Plan, work: Path, folder: GroupFolder) -> dict[str, MapArrays]:
+    """Write what nodes read: slices and regional means of each indicator, and the nuisance variables."""
+    work.mkdir(parents=True, exist_ok=True)
+    nuisance, names = nuisance_table(plan.roster.people)
+    arrays = {}
+    for indicator, maps in plan.maps.items():
+        planes, tables = work / f"{indicator}_planes.npy", work / f"{indicator}_tables.npz"
+        np.save(planes, maps.planes, allow_pickle=False)
+        np.savez(tables, regions=maps.regions, nuisance=nuisance, nuisance_names=np.asarray(names, dtype=str))
+        arrays[indicator] = MapArrays(
+            indicator=indicator,
+            planes=str(planes),
+            tables=str(tables),
+            subjects=tuple(plan.roster.people["key"]),
+            hashes=maps.hashes,
+            geometry=plan.template.geometry,
+            features=str(folder.features),
+        )
+    return arrays

@@ -1,0 +1,180 @@
+"""The group level: from the maps of all to predictions, scores and models under ``group`` in the output."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from migxai.bids.locks import group_lock
+from migxai.bids.outputs import initialise_output
+from migxai.bids.writing import write_json
+from migxai.config import Config
+from migxai.interfaces.features import MapArrays
+from migxai.interfaces.learning import Unit
+from migxai.reports.group import GroupFolder, read_description, write_predictions, write_scores
+from migxai.reports.predictions import prediction_tables
+from migxai.workflows.execution import Crash, execute
+from migxai.workflows.group import check_networks, init_group_wf, make_units
+from migxai.workflows.group_files import keep_arrays, work_folder, write_plan
+from migxai.workflows.planning import Plan, make_plan, sources
+from migxai.workflows.pool import PoolPlugin
+from migxai.workflows.results import save_models, tested_folds
+
+Report = Callable[[str], None]
+
+
+def run_group(config: Config, processes: int, memory_gb: float, report: Report) -> list[str]:
+    """Run the group level.
+
+    Parameters
+    ----------
+    config
+        The run's configuration.
+    processes, memory_gb
+        What may be used at once.
+    report
+        Told what goes on, in sentences.
+
+    Returns
+    -------
+    list of str
+        A sentence for each part that failed; what did not fail is written.
+
+    Raises
+    ------
+    MigxaiError
+        If nothing can be computed.
+    """
+    assert config.run.output_dir is not None
+    with group_lock(config.run.output_dir):
+        plan = make_plan(config)
+        folder = GroupFolder.of(config.run.output_dir)
+        if not (config.run.output_dir / "dataset_description.json").is_file():
+            initialise_output(config.run.output_dir, sources(config))
+        units = make_units(plan, config)
+        for line in (*describe(plan, config, units), *check_networks(plan, config, folder.features)):
+            report(line)
+        write_plan(folder, plan, config)
+        work = work_folder(config, plan)
+        arrays = keep_arrays(plan, work, folder)
+        crashes = _execute(config, units, arrays, work, (processes, memory_gb), report)
+        report("Scoring the predictions")
+        failures = _finish(config, plan, units, arrays, work / "folds", crashes)
+        if not failures and config.run.keep == "none":
+            shutil.rmtree(work)
+            _remove_empty(work.parent)
+        return failures
+
+
+def score_group(config: Config) -> list[str]:
+    """Write the scores and their tables anew from the predictions that are there (``--reports-only``)."""
+    assert config.run.output_dir is not None
+    with group_lock(config.run.output_dir):
+        folder = GroupFolder.of(config.run.output_dir)
+        scores = write_scores(folder, read_description(folder))
+    return [f"Scores of {len(scores.document['units'])} units are written anew."]
+
+
+def describe_group(config: Config) -> list[str]:
+    """Say what would be run (``--dry-run``); nothing is written."""
+    plan = make_plan(config)
+    units = make_units(plan, config)
+    assert config.run.output_dir is not None
+    lines = check_networks(plan, config, GroupFolder.of(config.run.output_dir).features)
+    return [*describe(plan, config, units), *lines]
+
+
+def group_status(config: Config) -> list[str]:
+    """Say what is missing from the group level (``--status``): a sentence for each part, none if it is complete."""
+    assert config.run.output_dir is not None
+    folder = GroupFolder.of(config.run.output_dir)
+    if not folder.description.is_file():
+        return ["The group level has not been run, or was ended before its cohort was read."]
+    description = read_description(folder)
+    if description["State"] == "running":
+        return ["The group level was started and has not ended; start it again, and it goes on from there."]
+    return [str(item) for item in description["Failures"]]
+
+
+def describe(plan: Plan, config: Config, units: Sequence[Unit]) -> list[str]:
+    """Describe a plan: messages, who is compared, and how much there is to do."""
+    lines = list(plan.messages)
+    for task in plan.tasks:
+        table = plan.roster.class_table(task.comparison, config.learning.cv, config.learning.folds)
+        lines += [f"{task.comparison.text}:", *(f"  {row}" for row in table.to_string(index=False).splitlines())]
+    folds = sum(len(unit.folds or ()) for unit in units)
+    slices = plan.template.geometry
+    lines.append(
+        f"{len(plan.roster.people)} people, {len(plan.roster.left_out)} left out; {', '.join(plan.maps)}; "
+        f"{len(slices.indices)} {slices.axis} slices from {slices.heights_mm[0]:g} to {slices.heights_mm[-1]:g} mm; "
+        f"models {', '.join(plan.models)}; {folds} folds in all."
+    )
+    return lines
+
+
+def _execute(
+    config: Config,
+    units: Sequence[Unit],
+    arrays: dict[str, MapArrays],
+    work: Path,
+    room: tuple[int, float],
+    report: Report,
+) -> list[Crash]:
+    workflow = init_group_wf(config, units, arrays, str(work / "folds"), base_dir=str(work))
+    total, done = len(workflow._get_all_nodes()), 0
+
+    def tell(node: Any, status: str) -> None:
+        nonlocal done
+        if status == "end" and not node.name.endswith("_ready"):
+            done += 1
+            report(f"{node.name.replace('_', ' ')}: done ({done} of {total})")
+
+    plugin: dict[str, Any] = {"plugin": PoolPlugin(*room, report=tell)}
+    if config.run.use_plugin is not None:
+        plugin = yaml.safe_load(config.run.use_plugin.read_text(encoding="utf-8"))
+    return execute(
+        workflow,
+        stop_on_first_crash=config.run.stop_on_first_crash,
+        resource_monitor=config.run.resource_monitor,
+        **plugin,
+    ).crashes
+
+
+def _finish(
+    config: Config,
+    plan: Plan,
+    units: Sequence[Unit],
+    arrays: Mapping[str, MapArrays],
+    folds: Path,
+    crashes: Sequence[Crash],
+) -> list[str]:
+    """Write what the units found; returns a sentence for each failure.
+
+    Raises
+    ------
+    MigxaiError
+        If no unit is complete.
+    """
+    assert config.run.output_dir is not None
+    folder = GroupFolder.of(config.run.output_dir)
+    subjects, slices = prediction_tables(tested_folds(units, arrays, folds), config.learning.vote)
+    failures = [f"{crash.node.split('.')[-1]}: {crash.error}" for crash in crashes]
+    description = read_description(folder) | {"State": "failed" if failures else "complete", "Failures": failures}
+    if subjects.empty:
+        write_json(folder.description, description)
+        raise crashes[0].error
+    write_predictions(folder, subjects, slices)
+    scores = write_scores(folder, description)
+    if config.learning.save_models != "none":
+        save_models(folder.models, config, plan, units, arrays, folds, scores)
+    write_json(folder.description, description)
+    return failures
+
+
+def _remove_empty(folder: Path) -> None:
+    if not any(folder.iterdir()):
+        folder.rmdir()
