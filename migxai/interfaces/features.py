@@ -30,8 +30,8 @@ class MapArrays:
         Slices (N, S, H0, W0), a ``.npy`` file.
     tables
         ``regions`` (N, R), ``nuisance`` (N, P) and ``nuisance_names`` (P,), an ``.npz`` file.
-    subjects, hashes
-        Key of each person, and digest of their maps.
+    subjects, sites, hashes
+        Key and site of each person, and digest of their maps.
     geometry
         Where the slices were cut.
     features
@@ -42,6 +42,7 @@ class MapArrays:
     planes: str
     tables: str
     subjects: tuple[str, ...]
+    sites: tuple[str, ...]
     hashes: tuple[str, ...]
     geometry: SliceGeometry
     features: str

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save
 
+from migxai.audit.permutation import SCORES, permuted_scores
 from migxai.bids.tables import read_json
 from migxai.bids.writing import write_bytes, write_json
 from migxai.config import Learning
@@ -126,6 +127,56 @@ def fit_everybody(unit: Unit, inputs: Inputs, settings: Learning, seed: int, fol
     if not path.is_file():
         estimator = make_estimator(unit.model, settings, n_classes=len(unit.classes), seed=unit_seed(seed, "everybody"))
         write_tensors(path, estimator.fit(inputs, np.asarray(unit.people), np.asarray(unit.labels)))
+
+
+class PermuteInput(BaseInterfaceInputSpec):  # noqa: D101
+    unit = traits.Any(mandatory=True, desc="whose cross-validation is repeated")
+    arrays = traits.Any(mandatory=True, desc="a MapArrays")
+    first = traits.Int(mandatory=True, desc="number of the first permutation")
+    last = traits.Int(mandatory=True, desc="number after the last one")
+    settings = traits.Any(mandatory=True, desc="migxai.config.Learning")
+    seed = traits.Int(mandatory=True, desc="of the run")
+    folder = traits.Str(mandatory=True, desc="where results are kept")
+    ready = traits.Any(desc="features that must have been made before; orders the nodes")
+
+
+class PermuteOutput(TraitedSpec):  # noqa: D101
+    file = traits.Str(desc="scores with permuted labels")
+
+
+class Permute(Step):
+    """Repeat a unit's cross-validation with labels permuted within sites, so many times."""
+
+    input_spec = PermuteInput
+    output_spec = PermuteOutput
+
+    def _run_interface(self, runtime):  # type: ignore[no-untyped-def]
+        unit, settings = self.inputs.unit, self.inputs.settings
+        numbers = range(self.inputs.first, self.inputs.last)
+        path = permuted_path(Path(self.inputs.folder), unit, self.inputs.first)
+        if not path.is_file():
+            arrays = self.inputs.arrays
+            inputs = with_store(arrays.inputs(), arrays, unit.model, settings, self.inputs.seed)
+            scores = permuted_scores(
+                unit.model,
+                inputs,
+                np.asarray(unit.labels),
+                unit.folds,
+                settings,
+                classes=unit.classes,
+                numbers=numbers,
+                seed=unit.seed(self.inputs.seed),
+                people=np.asarray(unit.people),
+                strata=[arrays.sites[row] for row in unit.people],
+            )
+            write_json(path, {name: scores[:, place] for place, name in enumerate(SCORES)})
+        self._results["file"] = str(path)
+        return runtime
+
+
+def permuted_path(folder: Path, unit: Unit, first: int) -> Path:
+    """Return where scores of permutations from number `first` on are kept."""
+    return folder / unit.cell / f"permutations-{first}.json"
 
 
 def index_path(folder: Path, unit: Unit) -> Path:

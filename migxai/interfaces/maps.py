@@ -118,7 +118,8 @@ def prepare_maps(indicator: str, people: Sequence[Sequence[Path]], template: Tem
     planes, regions, fov = [], [], []
     for paths in people:
         volume = read_mean_map(paths)
-        inside = covered(volume)
+        # What lies outside the template's brain depends on how a site masks its maps, and on nothing of the brain.
+        inside = covered(volume) & template.brain
         planes.append(cut(scale_intensity(volume, inside), template.geometry))
         regions.append(regional_means(volume, template.labels, indices, inside)[0])
         fov.append(float((inside & expected).sum() / expected.sum()))

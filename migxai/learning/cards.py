@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from migxai import __version__
+from migxai.config import Learning
 from migxai.errors import InputError
 from migxai.learning.types import IntArray
 
@@ -52,10 +53,10 @@ class ModelCard:
     slicing
         `migxai.learning.slices.SliceGeometry` as a dictionary, for a network.
     regions
-        For a model of regional means: ``atlas`` (name), ``indices`` (labels), ``min_coverage``.
+        For a model of regional means: ``atlas`` (name), ``indices`` (labels) and, if not that of `regional_means`,
+        ``min_coverage``.
     trunk
-        For a network, of its frozen part: ``kind`` (imagenet, random, file), ``hash`` (as
-        `migxai.learning.weights.hash_weights` returns it) and, if random, ``seed``.
+        For a network, of its frozen part, from `trunk_facts`.
     metrics
         Scores, each a number or a dictionary with ``value``, ``low`` and ``high``.
     inputs
@@ -169,6 +170,36 @@ def cohort_summary(
             "max": float(known.max()),
         }
     return summary
+
+
+def trunk_facts(model: str, settings: Learning, seed: int) -> dict[str, Any]:
+    """Say which frozen part a network was trained on.
+
+    Parameters
+    ----------
+    model
+        The network.
+    settings
+        ``weights``, ``weights_dir`` and ``precision`` matter.
+    seed
+        Of the run, as given to `migxai.learning.store.make_recipe`.
+
+    Returns
+    -------
+    dict
+        ``kind`` (imagenet, random, file), ``hash`` of the weights, ``precision`` and, where it draws the weights,
+        ``seed``.
+
+    Raises
+    ------
+    InputError
+        If the weights are not found or damaged.
+    """
+    from migxai.learning.weights import hash_weights
+
+    kind = settings.weights if isinstance(settings.weights, str) else "file"
+    facts = {"kind": kind, "hash": hash_weights(model, settings, seed), "precision": settings.precision}
+    return {**facts, "seed": seed} if kind == "random" else facts
 
 
 def software_versions(deep: bool) -> dict[str, str]:

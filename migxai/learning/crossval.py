@@ -152,8 +152,8 @@ def unit_key(
     estimator_name, inputs, labels, fold, classes, settings, seed, people
         As in `run_fold`.
     map_hashes
-        For a network: the hash of each subject's map, in the order of `inputs`; the store's key says how features were
-        made, not of what.
+        For a network: the hash of each subject's map, in the order of `inputs`, since the store's key says how features
+        were made and not of what. Without them, that a map has changed is seen in its regional means alone.
 
     Returns
     -------
@@ -173,15 +173,15 @@ def unit_key(
         "seed": unit_seed(seed, estimator_name, fold.trial, fold.number),
         "versions": software_versions(is_deep(estimator_name)),
     }
-    for table in tables_of(estimator_name):
+    for table in ("regions",) if is_deep(estimator_name) else tables_of(estimator_name):
         values = np.ascontiguousarray(getattr(inputs, table)[both], dtype="<f8")
         # The sign of a zero and the payload of a NaN change no result.
         values = np.where(np.isnan(values), np.nan, values + 0.0)
         content[table] = [list(values.shape), hashlib.sha256(values.tobytes()).hexdigest()]
     if is_deep(estimator_name):
-        if inputs.store is None or len(map_hashes) != len(inputs.subjects):
-            raise ValueError(f"{estimator_name} needs a store of features and the hash of every subject's map")
-        content["store"] = [inputs.store.key, *(map_hashes[row] for row in both)]
+        if inputs.store is None:
+            raise ValueError(f"{estimator_name} needs a store of features, and the inputs have none")
+        content["store"] = [inputs.store.key, *(map_hashes[row] for row in both if map_hashes)]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 

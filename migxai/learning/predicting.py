@@ -196,14 +196,17 @@ def _regional(card: ModelCard, maps: Sequence[NewMap], atlas: Atlas | None, min_
     regions = np.zeros((len(maps), 0))
     messages: list[str] = []
     if tables_of(card.model):
-        labels, indices, min_coverage = _labels(card, atlas)
+        if card.regions is None:
+            raise InputError(f"The card of this {card.model} does not say which regions it reads; save it again.")
+        labels, indices = _labels(card.regions, card.grid, atlas)
+        limit = {name: float(value) for name, value in card.regions.items() if name == "min_coverage"}
         rows = []
         for key, volume, _ in maps:
             values = np.asarray(volume)
-            means, _ = regional_means(values, labels, indices, _covered(values), min_coverage)
+            means, _ = regional_means(values, labels, indices, _covered(values), **limit)
             share = float(np.isfinite(means).mean())
             if share == 0:
-                raise InputError(f"{key} covers no region of {(card.regions or {})['atlas']}; see whether it is empty.")
+                raise InputError(f"{key} covers no region of {card.regions['atlas']}; see whether it is empty.")
             if share < min_fov:
                 messages.append(f"{key} covers {share:.0%} of the regions; the others are filled with their mean.")
             rows.append(means)
@@ -222,7 +225,9 @@ def _classify_slices(
     card, own = saved.card, saved.settings(settings)
     if card.slicing is None or card.trunk is None:
         raise InputError(f"The card of this {card.model} does not say how it is fed; save the model again.")
-    seed = int(card.trunk.get("seed") or 0)
+    # Random weights are drawn again from the seed that drew them; others have none.
+    seed = int(card.trunk.get("seed", 0))
+    own = dataclasses.replace(own, precision=card.trunk["precision"])
     if card.trunk["kind"] == "random":
         own = dataclasses.replace(own, weights="random")
     geometry = SliceGeometry.from_dict(card.slicing)
@@ -260,22 +265,21 @@ def _covered(volume: FloatArray) -> NDArray[np.bool_]:
     return covered
 
 
-def _labels(card: ModelCard, atlas: Atlas | None) -> tuple[NDArray[np.int32], NDArray[np.int64], float]:
-    """Bring the model's atlas onto the model's grid; also its indices and the least coverage of a region."""
+def _labels(
+    regions: Mapping[str, Any], grid: Mapping[str, Any], atlas: Atlas | None
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Bring the model's atlas onto the model's grid; also return its indices."""
     from migxai.registration.resample import labels_on_grid
 
-    regions = card.regions
-    if regions is None:
-        raise InputError(f"The card of this {card.model} does not say which regions it reads; save the model again.")
     if atlas is None and regions["atlas"] == "AAL":
         atlas = load_atlas()
     if atlas is None or atlas.name != regions["atlas"] or list(atlas.indices) != list(regions["indices"]):
         raise InputError(
             f"The model reads the {len(regions['indices'])} regions of the atlas {regions['atlas']}; give that atlas."
         )
-    x, y, z = (int(size) for size in card.grid["shape"])
-    grid = labels_on_grid(atlas.data, atlas.affine, (x, y, z), np.array(card.grid["affine"], dtype=np.float64))
-    return grid, np.array(atlas.indices, dtype=np.int64), float(regions["min_coverage"])
+    x, y, z = (int(size) for size in grid["shape"])
+    labels = labels_on_grid(atlas.data, atlas.affine, (x, y, z), np.array(grid["affine"], dtype=np.float64))
+    return labels, np.array(atlas.indices, dtype=np.int64)
 
 
 def _corners_apart(first: FloatArray, second: FloatArray, shape: Sequence[int]) -> float:

@@ -14,13 +14,15 @@ from migxai.bids.writing import free_gb
 from migxai.config import Config
 from migxai.errors import ResourceError
 from migxai.interfaces.features import ExtractFeatures, MapArrays
-from migxai.interfaces.learning import CrossValidate, Unit
+from migxai.interfaces.learning import CrossValidate, Permute, Unit
 from migxai.learning.estimators.registry import is_deep
 from migxai.learning.store import estimate_bytes, make_recipe
 from migxai.workflows.planning import ALWAYS, Plan
 
 #: People whose features one node makes: minutes of work, so that starting it costs little beside it.
 SHARD = 32
+#: Permutations of one node, likewise.
+PERMUTATIONS = 20
 #: Memory of a node that makes features or trains heads, in GB (measured; see docs/design-notes.md).
 GB = 1e9
 FEATURES_GB, UNIT_GB, BASELINES_GB = 2.0, 1.5, 1.0
@@ -93,7 +95,46 @@ def init_group_wf(
     cheap = [unit for unit in units if not is_deep(unit.model)]
     if cheap:
         workflow.add_nodes([_unit_node(config, cheap, arrays, folder, name="baselines", mem_gb=BASELINES_GB)])
+    for unit in permuted_units(units, config):
+        _permutations(workflow, config, unit, arrays[unit.indicator], folder, merged)
     return workflow
+
+
+def permuted_units(units: Sequence[Unit], config: Config) -> list[Unit]:
+    """Choose the units whose cross-validation is repeated with permuted labels: the first trial of each model."""
+    if not config.learning.permutations:
+        return []
+    return [unit for unit in units if unit.folds and unit.folds[0].trial == 1 and unit.model not in ALWAYS]
+
+
+def permutation_starts(config: Config) -> range:
+    """Return the number of the first permutation of each node."""
+    return range(0, config.learning.permutations, PERMUTATIONS)
+
+
+def _permutations(
+    workflow: pe.Workflow,
+    config: Config,
+    unit: Unit,
+    arrays: MapArrays,
+    folder: str,
+    merged: Mapping[tuple[str, str], pe.Node],
+) -> None:
+    """Add the nodes that repeat a unit's cross-validation with permuted labels."""
+    for first in permutation_starts(config):
+        interface = Permute(
+            unit=unit,
+            arrays=arrays,
+            first=first,
+            last=min(first + PERMUTATIONS, config.learning.permutations),
+            settings=config.learning,
+            seed=config.random_seed,
+            folder=folder,
+        )
+        node = pe.Node(interface, name=_allowed(f"{unit.cell}_permutations_{first}"), mem_gb=UNIT_GB, n_procs=1)
+        workflow.add_nodes([node])
+        if is_deep(unit.model):
+            workflow.connect(merged[unit.model, unit.indicator], "out", node, "ready")
 
 
 def _features(workflow: pe.Workflow, config: Config, model: str, arrays: MapArrays) -> pe.Node:

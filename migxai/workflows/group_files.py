@@ -103,6 +103,7 @@ def keep_arrays(plan: Plan, work: Path, folder: GroupFolder) -> dict[str, MapArr
             planes=str(planes),
             tables=str(tables),
             subjects=tuple(plan.roster.people["key"]),
+            sites=tuple(plan.roster.people["site"].astype(str)),
             hashes=maps.hashes,
             geometry=plan.template.geometry,
             features=str(folder.features),

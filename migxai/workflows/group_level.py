@@ -11,7 +11,7 @@ import yaml
 
 from migxai.bids.locks import group_lock
 from migxai.bids.outputs import initialise_output
-from migxai.bids.writing import write_json
+from migxai.bids.writing import write_json, write_tsv
 from migxai.config import Config
 from migxai.interfaces.features import MapArrays
 from migxai.interfaces.learning import Unit
@@ -22,7 +22,7 @@ from migxai.workflows.group import check_networks, init_group_wf, make_units
 from migxai.workflows.group_files import keep_arrays, work_folder, write_plan
 from migxai.workflows.planning import Plan, make_plan, sources
 from migxai.workflows.pool import PoolPlugin
-from migxai.workflows.results import save_models, tested_folds
+from migxai.workflows.results import permutation_table, save_models, tested_folds
 
 Report = Callable[[str], None]
 
@@ -169,6 +169,9 @@ def _finish(
         raise crashes[0].error
     write_predictions(folder, subjects, slices)
     scores = write_scores(folder, description)
+    permuted = permutation_table(units, config, folds)
+    if not permuted.empty:
+        write_tsv(folder.file("permutations.tsv"), permuted)
     if config.learning.save_models != "none":
         save_models(folder.models, config, plan, units, arrays, folds, scores)
     write_json(folder.description, description)

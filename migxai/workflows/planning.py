@@ -16,6 +16,7 @@ from migxai.bids.outputs import Source
 from migxai.bids.roster import Roster, read_roster
 from migxai.bids.tables import read_tsv
 from migxai.config import Config
+from migxai.data import SPACE
 from migxai.errors import InputError
 from migxai.interfaces.maps import PreparedMaps, Template, common_template, prepare_maps
 from migxai.learning.crossval import unit_seed
@@ -86,18 +87,25 @@ def make_plan(config: Config) -> Plan:
     """
     settings = config.learning
     models = check_models((*settings.models, *ALWAYS))
-    roster = read_roster(datasets(config), settings, participants_from=config.run.bids_dir)
-    paths = [path for people in roster.maps.values() for item in people for path in item]
-    shape, affine = common_grid(paths)
-    template = common_template(shape, affine, roster.space or "MNI152NLin2009cAsym", settings)
-    maps = {name: prepare_maps(name, people, template) for name, people in roster.maps.items()}
-    roster, maps = _covering_enough(roster, maps, settings.min_fov)
+    roster = _read(config)
     comparisons, messages = choose_comparisons(
         settings.comparisons,
         list(roster.people["group"]),
         left_out=list(roster.left_out["group"].dropna()),
         column=settings.label_column,
     )
+    # Folds are made twice: what can't be divided is refused before the maps are read, which takes a while.
+    for comparison in comparisons:
+        _make_task(comparison, roster, config)
+    paths = [path for people in roster.maps.values() for item in people for path in item]
+    shape, affine = common_grid(paths)
+    space = roster.space
+    if space is None:
+        space, text = SPACE, f"The maps' names have no space-; they are taken to be in {SPACE}."
+        messages += (text,)
+    template = common_template(shape, affine, space, settings)
+    maps = {name: prepare_maps(name, people, template) for name, people in roster.maps.items()}
+    roster, maps = _covering_enough(roster, maps, settings.min_fov)
     tasks, more = [], list(messages)
     for comparison in comparisons:
         task, said = _make_task(comparison, roster, config)
@@ -114,8 +122,8 @@ def datasets(config: Config) -> list[tuple[str | None, Path]]:
     run = config.run
     assert run.bids_dir is not None
     assert run.output_dir is not None
-    own = [place for place in (run.bids_dir, run.output_dir) if _has_maps(place)][:1]
-    found: list[tuple[str | None, Path]] = [(None, place) for place in own]
+    own = _own_dataset(config)
+    found: list[tuple[str | None, Path]] = [(None, own)] if own else []
     found += [(name, place) for name, place in run.derivatives]
     if not found:
         raise InputError(
@@ -123,6 +131,18 @@ def datasets(config: Config) -> list[tuple[str | None, Path]]:
             "run the participant level first, or name a dataset of maps with -d NAME=PATH."
         )
     return found
+
+
+def _read(config: Config) -> Roster:
+    own = _own_dataset(config)
+    # Only the maps made from bids_dir may take labels from its participants.tsv: sub-01 of another site is another.
+    raw = config.run.bids_dir if own is not None and own != config.run.bids_dir else None
+    return read_roster(datasets(config), config.learning, participants_from=raw, task=config.selection.task_id)
+
+
+def _own_dataset(config: Config) -> Path | None:
+    places = (config.run.bids_dir, config.run.output_dir)
+    return next((place for place in places if place is not None and _has_maps(place)), None)
 
 
 def _has_maps(root: Path) -> bool:

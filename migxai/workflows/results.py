@@ -10,15 +10,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from migxai.audit.permutation import SCORES, compare_with_null, pooled_scores
+from migxai.bids.tables import read_json
 from migxai.config import Config, Learning
 from migxai.interfaces.features import MapArrays
-from migxai.interfaces.learning import Unit, fitted_models, read_folds
+from migxai.interfaces.learning import Unit, fitted_models, permuted_path, read_folds
 from migxai.learning.cards import ModelCard, cohort_summary, software_versions
 from migxai.learning.estimators.registry import is_deep, make_estimator, options_of
+from migxai.learning.metrics import aggregate_subjects
 from migxai.learning.persistence import save_model
 from migxai.learning.scoring import Scores
 from migxai.learning.types import IntArray
 from migxai.reports.predictions import TestedFold
+from migxai.workflows.group import permutation_starts, permuted_units
 from migxai.workflows.planning import Plan
 
 #: Scores that a model's card shows, at subject level.
@@ -47,6 +51,55 @@ def tested_folds(units: Sequence[Unit], arrays: Mapping[str, MapArrays], folder:
                 labels=np.asarray(unit.labels)[fold.test],
                 probabilities=result.probabilities,
             )
+
+
+def permutation_table(units: Sequence[Unit], config: Config, folder: Path) -> pd.DataFrame:
+    """Set the scores of the first trial against those with permuted labels.
+
+    Parameters
+    ----------
+    units
+        All units.
+    config
+        The run's configuration.
+    folder
+        Where results are kept.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each comparison, indicator, model and score: what was observed in trial 1, how it compares with
+        chance, and p = (1 + number of permutations that score as high) / (1 + permutations). A unit of which a part
+        failed is left out. No row without permutations.
+    """
+    rows = []
+    for unit in permuted_units(units, config):
+        paths = [permuted_path(folder, unit, first) for first in permutation_starts(config)]
+        results = read_folds(folder, unit)
+        if not results or not all(path.is_file() for path in paths):
+            continue
+        parts = [read_json(path) for path in paths]
+        labels = np.concatenate([np.asarray(unit.labels)[fold.test] for fold in unit.folds or ()])
+        whole = np.concatenate([aggregate_subjects(item.probabilities, config.learning.vote) for item in results])
+        for name, value in zip(SCORES, pooled_scores(labels, whole, unit.classes), strict=True):
+            null = np.concatenate([np.asarray(part[name], dtype=np.float64) for part in parts])
+            result = compare_with_null(value, null)
+            rows.append(
+                {
+                    "comparison": unit.comparison,
+                    "indicator": unit.indicator,
+                    "model": unit.model,
+                    "level": "subject",
+                    "metric": name,
+                    "observed": result.observed,
+                    "p": result.p,
+                    "permutations": len(null),
+                    "null_mean": null.mean(),
+                    "null_sd": null.std(ddof=1) if len(null) > 1 else np.nan,
+                    "null_95th": np.quantile(null, 0.95),
+                }
+            )
+    return pd.DataFrame(rows)
 
 
 def save_models(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from migxai.learning.types import FloatArray
@@ -25,9 +23,9 @@ def column_means(values: FloatArray) -> FloatArray:
     numpy.ndarray
         (P,); 0 for a column without any number.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
-        means: FloatArray = np.nan_to_num(np.nanmean(values, axis=0))
+    known = ~np.isnan(values)
+    sums, counts = np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0)
+    means: FloatArray = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
     return means
 
 
