@@ -21,6 +21,8 @@ class Doors:
         The group level: run it as ``function(config, processes, memory_gb, report)``; write its tables anew, say
         what would be run, and say what is missing, as ``function(config)``. Each returns lines of text; those of
         `run_group` and `group_status` say what failed or is missing.
+    predict_group
+        Classifies maps with a saved model, as ``function(config, path)``; returns lines of text.
     """
 
     run_subject: str = "migxai.workflows.participant:run_subject"
@@ -31,3 +33,4 @@ class Doors:
     score_group: str = "migxai.workflows.group_level:score_group"
     describe_group: str = "migxai.workflows.group_level:describe_group"
     group_status: str = "migxai.workflows.group_level:group_status"
+    predict_group: str = "migxai.workflows.prediction:predict_group"

@@ -18,10 +18,10 @@ from migxai.config import Config
 from migxai.errors import EXIT_OK, EXIT_PARTIAL
 
 if TYPE_CHECKING:
-    from migxai.cli.parser import Action
+    from migxai.cli.parser import Request
 
 
-def process(config: Config, action: Action, doors: Doors) -> int:
+def process(request: Request, doors: Doors) -> int:
     """Do what the command line asks of the group level, and return the exit code.
 
     Raises
@@ -32,6 +32,7 @@ def process(config: Config, action: Action, doors: Doors) -> int:
     # Before anything below imports nipype or a numerical library; units are single-threaded, so that results are the
     # same bits on any number of CPUs.
     prepare_environment(1)
+    config, action = request.config, request.action
     if action == "dry_run":
         return _show(resolve(doors.describe_group)(config), EXIT_OK)
     if action == "status":
@@ -40,6 +41,8 @@ def process(config: Config, action: Action, doors: Doors) -> int:
     prepare_output(config)
     if action == "reports_only":
         return _show(resolve(doors.score_group)(config), EXIT_OK)
+    if request.predict is not None:
+        return _show(resolve(doors.predict_group)(config, request.predict), EXIT_OK)
     return _run(config, doors)
 
 

@@ -85,7 +85,7 @@ def _dispatch(request: Request, doors: Doors) -> int:
 
     check_places(request.config, level=request.level)
     if request.level == "group":
-        return group_session.process(request.config, request.action, doors)
+        return group_session.process(request, doors)
     subjects = array_part(request.array_index, select_subjects(request.config))
     if request.action == "status":
         return session.show_status(request.config, subjects)

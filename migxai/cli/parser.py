@@ -50,6 +50,7 @@ class Request:
     level: Level = "participant"
     action: Action = "run"
     array_index: str | None = None
+    predict: Path | None = None
 
 
 class _Formatter(argparse.HelpFormatter):
@@ -157,7 +158,9 @@ def parse(argv: Sequence[str] | None = None) -> Request:
     action: Action = actions[0] if actions else "run"  # type: ignore[assignment]
     if level == "group" and ("action.array_index" in typed or action == "boilerplate_only"):
         raise UsageError("--array-index and --boilerplate-only belong to the participant level.")
-    return Request(config, level, action, typed.get("action.array_index"))
+    if level == "participant" and "action.predict" in typed:
+        raise UsageError("--predict belongs to the group level.")
+    return Request(config, level, action, typed.get("action.array_index"), typed.get("action.predict"))
 
 
 def build_config(typed: dict[str, Any]) -> Config:

@@ -17,7 +17,7 @@ from migxai.config import Learning
 from migxai.errors import InputError
 from migxai.interfaces.base import BaseInterfaceInputSpec, Step, TraitedSpec, traits
 from migxai.interfaces.features import with_store
-from migxai.learning.crossval import FoldResult, fold_path, read_fold, run_fold, unit_key, unit_seed, write_fold
+from migxai.learning.crossval import FoldResult, fold_path, only, read_fold, run_fold, unit_key, unit_seed, write_fold
 from migxai.learning.estimators.base import Estimator
 from migxai.learning.estimators.registry import make_estimator
 from migxai.learning.splits import Fold
@@ -96,18 +96,20 @@ class CrossValidate(Step):
             if unit.folds is None:
                 fit_everybody(unit, inputs, settings, unit.seed(seed), folder)
             else:
-                test_folds(unit, inputs, settings, unit.seed(seed), folder)
+                test_folds(unit, inputs, settings, unit.seed(seed), folder, arrays.hashes)
         self._results["units"] = [unit.name for unit in self.inputs.units]
         return runtime
 
 
-def test_folds(unit: Unit, inputs: Inputs, settings: Learning, seed: int, folder: Path) -> None:
+def test_folds(
+    unit: Unit, inputs: Inputs, settings: Learning, seed: int, folder: Path, map_hashes: tuple[str, ...]
+) -> None:
     """Fit and test the folds of a unit that are not in the folder yet, and keep their models if they are wanted."""
     labels, people = np.asarray(unit.labels), np.asarray(unit.people)
     keys: dict[str, str] = {}
     for fold in unit.folds or ():
         what: Any = {"classes": unit.classes, "settings": settings, "seed": seed, "people": people}
-        key = unit_key(unit.model, inputs, labels, fold, **what)
+        key = unit_key(unit.model, inputs, labels, fold, **what, map_hashes=map_hashes)
         path = fold_path(folder, unit.cell, fold.trial, fold.number)
         keys[path.name] = key
         if read_fold(path, key) is not None and (not unit.keep or path.with_suffix(".safetensors").is_file()):
@@ -126,7 +128,8 @@ def fit_everybody(unit: Unit, inputs: Inputs, settings: Learning, seed: int, fol
     path = everybody_path(folder, unit)
     if not path.is_file():
         estimator = make_estimator(unit.model, settings, n_classes=len(unit.classes), seed=unit_seed(seed, "everybody"))
-        write_tensors(path, estimator.fit(inputs, np.asarray(unit.people), np.asarray(unit.labels)))
+        people = np.asarray(unit.people)
+        write_tensors(path, estimator.fit(only(inputs, people), people, np.asarray(unit.labels)))
 
 
 class PermuteInput(BaseInterfaceInputSpec):  # noqa: D101

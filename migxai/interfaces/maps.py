@@ -13,11 +13,10 @@ from migxai.bids.maps import content_hash, covered, read_mean_map
 from migxai.config import Learning
 from migxai.data import Atlas, check_space, load_atlas
 from migxai.errors import AtlasError
-from migxai.interfaces.base import packaged_volume
 from migxai.learning.regional import regional_means
 from migxai.learning.slices import SliceGeometry, cut, plan_slices, scale_intensity
-from migxai.registration.images import regrid
 from migxai.registration.resample import labels_on_grid
+from migxai.registration.template import template_brain
 from migxai.signal.registry import INDICATORS
 
 Shape = tuple[int, int, int]
@@ -57,7 +56,7 @@ def common_template(
     """
     atlas = atlas or load_atlas()
     check_space(atlas, space)
-    brain = regrid(packaged_volume("mask"), affine, shape).data >= 0.5
+    brain = template_brain(shape, affine)
     labels = labels_on_grid(atlas.data, atlas.affine, shape, affine)
     if not (labels[brain] > 0).any():
         raise AtlasError(f"The atlas {atlas.name} does not overlap the brain on the maps' grid; check their space.")
@@ -118,9 +117,9 @@ def prepare_maps(indicator: str, people: Sequence[Sequence[Path]], template: Tem
     planes, regions, fov = [], [], []
     for paths in people:
         volume = read_mean_map(paths)
+        inside = covered(volume)
         # What lies outside the template's brain depends on how a site masks its maps, and on nothing of the brain.
-        inside = covered(volume) & template.brain
-        planes.append(cut(scale_intensity(volume, inside), template.geometry))
+        planes.append(cut(scale_intensity(volume, inside & template.brain), template.geometry))
         regions.append(regional_means(volume, template.labels, indices, inside)[0])
         fov.append(float((inside & expected).sum() / expected.sum()))
     hashes = tuple(content_hash(paths) for paths in people)

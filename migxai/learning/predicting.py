@@ -25,6 +25,7 @@ from migxai.learning.persistence import SavedModel
 from migxai.learning.regional import regional_means
 from migxai.learning.slices import SliceGeometry, cut, scale_intensity
 from migxai.learning.types import FloatArray, Inputs
+from migxai.registration.template import template_brain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -231,6 +232,7 @@ def _classify_slices(
     if card.trunk["kind"] == "random":
         own = dataclasses.replace(own, weights="random")
     geometry = SliceGeometry.from_dict(card.slicing)
+    brain = template_brain(geometry.shape, np.asarray(geometry.affine))
     # Without augmented views: those are for training.
     recipe = make_recipe(card.model, dataclasses.replace(own, augmentations=0), geometry, seed)
     if recipe.weights_hash != card.trunk["hash"]:
@@ -245,16 +247,16 @@ def _classify_slices(
     hashes = [hashlib.sha256(np.ascontiguousarray(volume).tobytes()).hexdigest()[:16] for _, volume, _ in maps]
     with tempfile.TemporaryDirectory(dir=work_dir, prefix="migxai-") as name:
         for (key, volume, _), digest in zip(maps, hashes, strict=True):
-            planes = cut(_scaled(key, np.asarray(volume)), geometry)
+            planes = cut(_scaled(key, np.asarray(volume), brain), geometry)
             extract_subject(backbone, planes, recipe, folder=Path(name), subject=key, map_hash=digest)
         store = FeatureStore.open(Path(name), recipe.key, hashes, subjects)
         nothing = np.zeros((len(maps), 0))
         return estimator.predict(Inputs(tuple(subjects), nothing, nothing, (), store), np.arange(len(maps)))
 
 
-def _scaled(key: str, volume: FloatArray) -> FloatArray:
+def _scaled(key: str, volume: FloatArray, brain: NDArray[np.bool_]) -> FloatArray:
     try:
-        return scale_intensity(volume, _covered(volume))
+        return scale_intensity(volume, _covered(volume) & brain)
     except InputError as error:
         raise InputError(f"{key}: {error}") from error
 

@@ -12,10 +12,10 @@ import pandas as pd
 
 from migxai.audit.permutation import SCORES, compare_with_null, pooled_scores
 from migxai.bids.tables import read_json
-from migxai.config import Config, Learning
+from migxai.config import Config
 from migxai.interfaces.features import MapArrays
 from migxai.interfaces.learning import Unit, fitted_models, permuted_path, read_folds
-from migxai.learning.cards import ModelCard, cohort_summary, software_versions
+from migxai.learning.cards import ModelCard, cohort_summary, software_versions, trunk_facts
 from migxai.learning.estimators.registry import is_deep, make_estimator, options_of
 from migxai.learning.metrics import aggregate_subjects
 from migxai.learning.persistence import save_model
@@ -122,17 +122,17 @@ def save_models(
         metrics = _card_metrics(scores, unit)
         for name, rows, tensors in fitted_models(folds, unit):
             estimator = make_estimator(unit.model, config.learning, n_classes=len(unit.classes), seed=0)
-            card = _card(config.learning, plan, unit, rows, metrics, arrays[unit.indicator])
+            card = _card(config, plan, unit, rows, metrics, arrays[unit.indicator])
             save_model(folder / f"{unit.cell}_{name}.safetensors", estimator.restore(tensors), card)
 
 
 def _card(
-    settings: Learning, plan: Plan, unit: Unit, places: IntArray, metrics: dict[str, Any], arrays: MapArrays
+    config: Config, plan: Plan, unit: Unit, places: IntArray, metrics: dict[str, Any], arrays: MapArrays
 ) -> ModelCard:
     rows = np.asarray(unit.people)[places]
     people = plan.roster.people.iloc[rows]
     geometry, deep = plan.template.geometry, is_deep(unit.model)
-    options = {name: getattr(settings, name) for name in options_of(unit.model)}
+    options = {name: getattr(config.learning, name) for name in options_of(unit.model)}
     return ModelCard(
         comparison=unit.comparison,
         classes=unit.classes,
@@ -151,6 +151,7 @@ def _card(
             sexes=list(people["sex"].fillna("n/a").astype(str)),
         ),
         slicing=geometry.to_dict() if deep else None,
+        trunk=trunk_facts(unit.model, config.learning, config.random_seed) if deep else None,
         regions=None if deep else {"atlas": plan.template.atlas.name, "indices": list(plan.template.atlas.indices)},
         metrics=metrics,
         inputs={"maps": hashlib.sha256("".join(arrays.hashes[row] for row in rows).encode()).hexdigest()},

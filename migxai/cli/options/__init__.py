@@ -37,6 +37,7 @@ OPTIONS: tuple[Option, ...] = (
     *group.cohort(),
     *group.models(),
     *group.evaluation(),
+    *group.actions(),
     *running.resources(),
     *running.run(),
 )

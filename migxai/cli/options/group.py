@@ -128,6 +128,14 @@ def evaluation() -> Iterable[Option]:
     )  # fmt: skip
 
 
+def actions() -> Iterable[Option]:
+    """Yield what the group level does instead of training."""
+    yield Option(
+        ("--predict",), "evaluation", "action", "predict", parse=path, metavar="MODEL.safetensors",
+        help="Train nothing: classify the maps with a model that another run saved.",
+    )  # fmt: skip
+
+
 def _options(group: str) -> Any:
     def option(*flags: str, **more: Any) -> Option:
         if more.pop("literal", False):
