@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from migxai.errors import InputError
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -116,6 +118,11 @@ def measure_cells(network: nn.Module, layer: str, images: Tensor, *, patch: int 
     -------
     Cells
         Good to a few pixels, depending on the network's weights.
+
+    Raises
+    ------
+    InputError
+        If no cell notices any change.
     """
     import torch
 
@@ -133,7 +140,10 @@ def measure_cells(network: nn.Module, layer: str, images: Tensor, *, patch: int 
             changed[..., first : first + patch, first : first + patch] += noise
             network(changed)
             change = (seen[layer] - before).abs().sum(dim=(0, 1)).double().numpy()
-            offsets.append(first + (patch - 1) / 2 - step * np.mean(_centre(change)))
+            if change.max() > np.median(change):
+                offsets.append(first + (patch - 1) / 2 - step * np.mean(_centre(change)))
+    if not offsets:
+        raise InputError(f"No change of a picture reaches the layer {layer}: its weights carry no signal.")
     return Cells(float(np.mean(offsets)), step)
 
 

@@ -354,7 +354,7 @@ class FeatureStore:
     def release(self) -> None:
         """Give back the memory of what was read; it is read again from the file, or the system's cache of it."""
         for array in self._files:
-            if isinstance(array.base, mmap.mmap):
+            if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):
                 array.base.madvise(mmap.MADV_DONTNEED)
         self._read = 0
 

@@ -143,7 +143,7 @@ def train_head(
     weights = class_weights(labels[~held], head.classifier.out_features, schedule.class_weights)
     history, kept = History(), {}
     with single_thread():
-        head.to(device, memory_format=torch.channels_last)
+        head.to(device).to(memory_format=torch.channels_last)
         optimiser = torch.optim.SGD(
             head.parameters(),
             lr=schedule.learning_rate,
@@ -180,7 +180,7 @@ def predict_head(head: Head, source: Source, rows: IntArray, device: torch.devic
     Subject by subject, so what else is predicted changes no bit.
     """
     device = device or torch.device("cpu")
-    head.to(device, memory_format=torch.channels_last).eval()
+    head.to(device).to(memory_format=torch.channels_last).eval()
     made = np.empty((len(rows), source.slices, head.classifier.out_features))
     with single_thread(), torch.inference_mode():
         for index, row in enumerate(rows.tolist()):
@@ -246,7 +246,7 @@ def _train_epoch(
         logits = head(features, None if keep is None else keep.to(device))
         loss = functional.cross_entropy(logits, torch.from_numpy(labels).long().to(device), weight=weights)
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
         total, seen = total + float(loss.detach()) * len(rows), seen + len(rows)
     return total / seen

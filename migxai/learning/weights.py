@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -301,13 +301,10 @@ def synthetic_images(count: int, size: int = 224) -> NDArray[Any]:
     rows, columns = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
     images = np.zeros((count, 1, size, size), dtype=np.float32)
     for image in images[:, 0]:
-        field = sum(_unit(gaussian_filter(generator.standard_normal((size, size)), sd)) for sd in (4.0, 10.0, 25.0))
+        noise = [gaussian_filter(generator.standard_normal((size, size)), sd) for sd in (4.0, 10.0, 25.0)]
+        field = np.sum([smooth / smooth.std() for smooth in noise], axis=0)
         height, width = generator.uniform(0.5, 0.9, 2)
         inside = (rows / height) ** 2 + (columns / width) ** 2 < 1
         low, high = np.percentile(field[inside], (1, 99))
         image[:] = np.clip((field - low) / (high - low), 0, 1) * inside
     return images
-
-
-def _unit(field: NDArray[Any]) -> NDArray[Any]:
-    return cast("NDArray[Any]", field / field.std())

@@ -57,7 +57,7 @@ class Backbone:
         fuse_batch_norms(trunk)
         # A trunk may say for itself which of its parts must stay in 32 bits.
         lower = getattr(trunk, "lower", trunk.to)
-        self._trunk = cast(nn.Module, lower(self._dtype)).to(self._device, memory_format=torch.channels_last)
+        self._trunk: nn.Module = lower(self._dtype).to(self._device).to(memory_format=torch.channels_last)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Give images (B, 1 or 3, H, W) from 0 to 1 three channels and the network's own normalisation."""

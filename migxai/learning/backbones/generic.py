@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ class Generic:
         """Build the intact network."""
         import timm
 
-        return cast(nn.Module, timm.create_model(self.timm_name, pretrained=False, num_classes=n_classes))
+        return timm.create_model(self.timm_name, pretrained=False, num_classes=n_classes)
 
     def split(self, unfreeze: Unfreeze) -> Split:
         """Say how the network is cut.
@@ -49,7 +49,7 @@ class Generic:
                 f"What the last layer of {self.name} is, is not known here: only its classifier can be trained. Give "
                 "--unfreeze linear, or leave this network out."
             )
-        network = self.network(2).eval()
+        network: Any = self.network(2).eval()
         place = network.pretrained_cfg.get("classifier")
         if not isinstance(place, str) or not isinstance(network.get_submodule(place), nn.Linear):
             raise UsageError(f"{self.name} has no single linear classifier, so it cannot be used.")
@@ -99,11 +99,11 @@ def family(name: str) -> ViT | Generic:
 class _Trunk(nn.Module):
     """The whole network but its classifier."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Tensor, clean: bool) -> dict[str, Tensor]:
         maps = self.network.forward_features(images)
-        features = {"pooled": self.network.forward_head(maps, pre_logits=True)}
+        features: dict[str, Tensor] = {"pooled": self.network.forward_head(maps, pre_logits=True)}
         return features | {"maps": channels_last(maps) if maps.ndim == 4 else maps} if clean else features

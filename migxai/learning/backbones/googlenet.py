@@ -5,7 +5,7 @@ Its last convolution, by order of computation and of definition, is that of the 
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -89,7 +89,7 @@ class _Trunk(nn.Module):
         parts = dict(network.named_children())
         ends = ("inception5b", "aux1", "aux2", "avgpool", "dropout", "fc")
         self.stem = nn.Sequential(*(part for name, part in parts.items() if name not in ends))
-        self.block = parts["inception5b"]
+        self.block: Any = parts["inception5b"]
         self.unfreeze = unfreeze
 
     def forward(self, images: Tensor, clean: bool) -> dict[str, Tensor]:

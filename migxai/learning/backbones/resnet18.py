@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -67,12 +67,12 @@ def family(name: str) -> ResNet18:  # noqa: ARG001  (all families are made alike
 
 
 class _Trunk(nn.Module):
-    def __init__(self, network: nn.Module, unfreeze: Unfreeze) -> None:
+    def __init__(self, network: Any, unfreeze: Unfreeze) -> None:
         super().__init__()
         parts = dict(network.named_children())
         names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3")
         self.stem = nn.Sequential(*(parts[name] for name in names))
-        self.before, self.block = cast(nn.Sequential, network.layer4)
+        self.before, self.block = network.layer4
         self.unfreeze = unfreeze
 
     def forward(self, images: Tensor, clean: bool) -> dict[str, Tensor]:
@@ -80,8 +80,7 @@ class _Trunk(nn.Module):
         if self.unfreeze == "last-block":
             return {"input": channels_last(skip)}
         if self.unfreeze == "last-conv":
-            block = self.block
-            inner = functional.relu(block.bn1(block.conv1(skip)))
+            inner = functional.relu(self.block.bn1(self.block.conv1(skip)))
             return {"inner": channels_last(inner), "skip": channels_last(skip)}
         return pooled_maps(self.block(skip), clean)
 

@@ -9,7 +9,7 @@ v``. That is exact, and some 75 times cheaper than the block as it stands.
 from __future__ import annotations
 
 import math
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +69,7 @@ class ViT:
         """Build the intact network."""
         import timm
 
-        return cast(nn.Module, timm.create_model(self.timm_name, pretrained=False, num_classes=n_classes))
+        return timm.create_model(self.timm_name, pretrained=False, num_classes=n_classes)
 
     def split(self, unfreeze: Unfreeze) -> Split:
         """Say how the network is cut; its last block holds no convolution, so that stands for it."""
@@ -158,7 +158,7 @@ def is_plain(network: nn.Module) -> bool:
     )
 
 
-def plain_split(name: str, network: nn.Module, unfreeze: Unfreeze) -> Split:
+def plain_split(name: str, network: Any, unfreeze: Unfreeze) -> Split:
     """Say how a plain vision transformer is cut.
 
     Raises
@@ -166,7 +166,7 @@ def plain_split(name: str, network: nn.Module, unfreeze: Unfreeze) -> Split:
     UsageError
         If it takes images of another size than 224.
     """
-    rows, columns = cast(tuple[int, int], network.patch_embed.grid_size)
+    rows, columns = network.patch_embed.grid_size
     size = network.patch_embed.img_size
     if tuple(size) != (224, 224):
         raise UsageError(f"{name} takes images of {size[0]} pixels; slices have 224, so choose a network for 224.")
@@ -191,15 +191,14 @@ def plain_split(name: str, network: nn.Module, unfreeze: Unfreeze) -> Split:
 class _Trunk(nn.Module):
     """All blocks but the last, or all of them. Tokens stay in 32 bits between the blocks."""
 
-    def __init__(self, network: nn.Module, split: Split) -> None:
+    def __init__(self, network: Any, split: Split) -> None:
         super().__init__()
         self.patch_embed = network.patch_embed
         self.cls_token = network.cls_token
         self.pos_embed = network.pos_embed
         self.norm_pre = network.norm_pre
         whole = split.unfreeze == "linear"
-        blocks = cast(nn.Sequential, network.blocks)
-        self.blocks = blocks if whole else blocks[:-1]
+        self.blocks = network.blocks if whole else network.blocks[:-1]
         self.norm = network.norm if whole else None
         self.eps = split.details["eps"]
 
@@ -231,7 +230,7 @@ class _Trunk(nn.Module):
         return features if rollout is None else features | {"rollout": rollout}
 
 
-def _block(block: nn.Module, tokens: Tensor, attend: bool) -> tuple[Tensor, Tensor]:
+def _block(block: Any, tokens: Tensor, attend: bool) -> tuple[Tensor, Tensor]:
     """Run a frozen block; with `attend`, return its attention (B, heads, N, N) too, else an empty tensor."""
     dtype = block.attn.qkv.weight.dtype
     batch, count, width = tokens.shape
@@ -247,6 +246,18 @@ def _block(block: nn.Module, tokens: Tensor, attend: bool) -> tuple[Tensor, Tens
     return tokens + block.mlp(block.norm2(tokens).to(dtype)).float(), weights
 
 
+class _Parts(nn.Module):
+    """Modules by name, as in timm's block; `TokenHead` says how they are put together."""
+
+    def __init__(self, **parts: nn.Module) -> None:
+        super().__init__()
+        for name, part in parts.items():
+            self.add_module(name, part)
+
+    def __getattr__(self, name: str) -> Any:
+        return super().__getattr__(name)
+
+
 class TokenHead(Head):
     """The last block for the class token, the normalisation that reads it, and the classifier.
 
@@ -260,25 +271,23 @@ class TokenHead(Head):
         width, hidden, eps = int(split.details["width"]), int(split.details["hidden"]), split.details["eps"]
         super().__init__(width, n_classes)
         self.heads = int(split.details["heads"])
-        self.block = nn.ModuleDict(
-            {
-                "norm1": nn.LayerNorm(width, eps=eps),
-                "attn": nn.ModuleDict({"qkv": nn.Linear(width, 3 * width), "proj": nn.Linear(width, width)}),
-                "norm2": nn.LayerNorm(width, eps=eps),
-                "mlp": nn.ModuleDict({"fc1": nn.Linear(width, hidden), "fc2": nn.Linear(hidden, width)}),
-            }
+        self.block = _Parts(
+            norm1=nn.LayerNorm(width, eps=eps),
+            attn=_Parts(qkv=nn.Linear(width, 3 * width), proj=nn.Linear(width, width)),
+            norm2=nn.LayerNorm(width, eps=eps),
+            mlp=_Parts(fc1=nn.Linear(width, hidden), fc2=nn.Linear(hidden, width)),
         )
         self.norm = nn.LayerNorm(width, eps=eps)
 
     def pooled(self, features: Features) -> Tensor:
         """Return what the classifier reads before dropout, (B, D)."""
-        norm = self.block["norm1"]
+        norm = self.block.norm1
         mixed, _ = self._attend(features["tokens"], norm.weight, norm.bias)
         return self._finish(features["cls"], mixed)
 
     def scaled(self, features: Features) -> Tensor:
         """Return the output of the block's first normalisation, (B, N, D): what Grad-CAM on tokens looks at."""
-        norm = self.block["norm1"]
+        norm = self.block.norm1
         return features["tokens"] * norm.weight + norm.bias
 
     def from_scaled(self, scaled: Tensor, cls: Tensor) -> Tensor:
@@ -288,7 +297,7 @@ class TokenHead(Head):
 
     def attention(self, features: Features) -> Tensor:
         """Return how the class token attends to each token, (B, heads, N)."""
-        norm = self.block["norm1"]
+        norm = self.block.norm1
         return self._attend(features["tokens"], norm.weight, norm.bias)[1]
 
     def _attend(self, tokens: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
@@ -306,7 +315,7 @@ class TokenHead(Head):
         mixed, attention
             (B, D) before the projection, and (B, heads, N).
         """
-        qkv = self.block["attn"]["qkv"]
+        qkv = self.block.attn.qkv
         width = tokens.shape[-1]
         each = width // self.heads
         w_query, w_key, w_value = qkv.weight.split(width)
@@ -324,6 +333,6 @@ class TokenHead(Head):
     def _finish(self, cls: Tensor, mixed: Tensor) -> Tensor:
         """Return the normalised class token after the block, (B, D)."""
         block = self.block
-        cls = cls + block["attn"]["proj"](mixed)
-        hidden = functional.gelu(block["mlp"]["fc1"](block["norm2"](cls)))
-        return cast(Tensor, self.norm(cls + block["mlp"]["fc2"](hidden)))
+        cls = cls + block.attn.proj(mixed)
+        hidden = functional.gelu(block.mlp.fc1(block.norm2(cls)))
+        return cast(Tensor, self.norm(cls + block.mlp.fc2(hidden)))

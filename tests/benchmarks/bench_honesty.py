@@ -1,0 +1,123 @@
+"""Does the group level find what is there, and nothing where there is nothing? Run on cohorts of simulated maps.
+
+    python tests/benchmarks/bench_honesty.py planted    # 40 people, an effect of MAP_EFFECT_SIZE: permutation p values
+    python tests/benchmarks/bench_honesty.py null       # 50 draws of labels that say nothing: mean AUC of each model
+
+Settings were fixed before any result was seen: ReHo, HC against migraine (planted) or 20 against 20 (null), 5 folds,
+one trial (more with --trials), 10 slices, 5 epochs, random weights, 2 augmented views, and the other defaults.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+
+import numpy as np
+
+from migxai.audit.permutation import SCORES, compare_with_null, cross_validated_scores, permuted_scores
+from migxai.bids.cohort import read_maps
+from migxai.bids.grids import common_grid
+from migxai.cli.demo.maps import make_map_cohort
+from migxai.cli.demo.recipe import MAP_EFFECT_SIZE
+from migxai.config import Learning
+from migxai.interfaces.features import ExtractFeatures, MapArrays, with_store
+from migxai.interfaces.maps import common_template, prepare_maps
+from migxai.learning.splits import make_folds
+
+SETTINGS = Learning(slices=10, epochs=5, weights="random", augmentations=2, trials=1)
+PEOPLE, DRAWS, PERMUTATIONS = 40, 50, 199
+DEEP = ("googlenet", "resnet18", "vit_b_16")
+BASELINES = ("svm", "rf")
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Prepared maps, and the classes and keys of their people."""
+
+    arrays: MapArrays
+    labels: np.ndarray
+
+
+def prepare(root: Path, effect: float) -> Cohort:
+    """Simulate a cohort of ReHo maps, and prepare them as the group level does."""
+    dataset = make_map_cohort(root, subjects=PEOPLE, seed=0, effect_size=effect, indicators=("reho",))
+    table = read_maps(dataset, stat="reho", form="mean")
+    template = common_template(*common_grid(list(table["path"])), "MNI152NLin2009cAsym", SETTINGS)
+    maps = prepare_maps("reho", [[path] for path in table["path"]], template)
+    np.save(root / "planes.npy", maps.planes)
+    nothing = np.zeros((PEOPLE, 0))
+    np.savez(root / "tables.npz", regions=maps.regions, nuisance=nothing, nuisance_names=np.array([], dtype=str))
+    arrays = MapArrays(
+        indicator="reho",
+        planes=str(root / "planes.npy"),
+        tables=str(root / "tables.npz"),
+        subjects=tuple(table["participant_id"]),
+        sites=("A",) * PEOPLE,
+        hashes=maps.hashes,
+        geometry=template.geometry,
+        features=str(root / "features"),
+    )
+    return Cohort(arrays, (table["group"] != "HC").to_numpy(dtype=np.int64))
+
+
+def extract(model: str, arrays: MapArrays, rows: list[int]) -> None:
+    """Make the frozen features of some people."""
+    ExtractFeatures(model=model, arrays=arrays, rows=rows, settings=SETTINGS, seed=0)._run_interface(None)
+
+
+def draw(model: str, arrays: MapArrays, number: int) -> float:
+    """Return the pooled AUC of one cross-validation with labels drawn anew, 20 against 20."""
+    labels = np.random.default_rng([7, number]).permutation(np.repeat([0, 1], PEOPLE // 2))
+    folds, _ = make_folds(labels, ["A"] * PEOPLE, cv="kfold", folds=5, trials=1, seed=number)
+    inputs = with_store(arrays.inputs(), arrays, model, SETTINGS, 0)
+    return float(cross_validated_scores(model, inputs, labels, folds, SETTINGS, classes=("A", "B"), seed=number)[0])
+
+
+def permute(model: str, cohort: Cohort, trials: int, numbers: range | None) -> np.ndarray:
+    """Return the scores of some permutations, or the observed ones."""
+    folds, _ = make_folds(cohort.labels, ["A"] * PEOPLE, cv="kfold", folds=5, trials=trials, seed=0)
+    inputs = with_store(cohort.arrays.inputs(), cohort.arrays, model, SETTINGS, 0)
+    how = {"classes": ("HC", "migraine"), "seed": 0}
+    if numbers is None:
+        return cross_validated_scores(model, inputs, cohort.labels, folds, SETTINGS, **how)
+    return permuted_scores(model, inputs, cohort.labels, folds, SETTINGS, numbers=numbers, **how)
+
+
+def main() -> None:
+    """Run one of the two."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("planted", "null"))
+    parser.add_argument("--models", nargs="+", default=None)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--trials", type=int, default=1, help="of the planted effect's cross-validation")
+    options = parser.parse_args()
+    models = options.models or (("svm", "googlenet") if options.what == "planted" else (*BASELINES, *DEEP))
+    with tempfile.TemporaryDirectory() as name, ProcessPoolExecutor(options.processes) as pool:
+        cohort = prepare(Path(name), MAP_EFFECT_SIZE if options.what == "planted" else 0.0)
+        for model in models:
+            if model in DEEP:
+                rows = [list(range(start, PEOPLE, options.processes)) for start in range(options.processes)]
+                list(pool.map(extract, [model] * len(rows), [cohort.arrays] * len(rows), rows))
+            if options.what == "null":
+                areas = np.array(list(pool.map(draw, [model] * DRAWS, [cohort.arrays] * DRAWS, range(DRAWS))))
+                error = areas.std(ddof=1) / np.sqrt(DRAWS)
+                print(f"{model}: mean AUC {areas.mean():.3f}, SE {error:.3f}, {(areas.mean() - 0.5) / error:+.1f} SE")
+                continue
+            starts = range(0, PERMUTATIONS, 10)
+            parts = [range(start, min(start + 10, PERMUTATIONS)) for start in starts]
+            observed = permute(model, cohort, options.trials, None)
+            same = [[item] * len(parts) for item in (model, cohort, options.trials)]
+            null = np.concatenate(list(pool.map(permute, *same, parts)))
+            for place, score in enumerate(SCORES):
+                result = compare_with_null(float(observed[place]), null[:, place])
+                print(f"{model}: {score} {result.observed:.3f}, p = {result.p:.4f} of {PERMUTATIONS} permutations")
+
+
+if __name__ == "__main__":
+    main()
