@@ -68,7 +68,8 @@ def _run(config: Config, doors: Doors) -> int:
             raise
         for sentence in failures:
             journal.message(sentence)
-        journal.message("Done." if not failures else f"{len(failures)} parts failed; the log is {file}.")
+        parts = "1 part" if len(failures) == 1 else f"{len(failures)} parts"
+        journal.message("Done." if not failures else f"{parts} failed; the log is {file}.")
     if not failures and config.run.keep == "none":
         tidy(config, file, ())
     return EXIT_PARTIAL if failures else EXIT_OK

@@ -71,6 +71,8 @@ class ExtractFeatures(Step):
 
     input_spec = ExtractFeaturesInput
     output_spec = ExtractFeaturesOutput
+    # What is there already is known by its files; nipype, which sees none of them, would take its own word for it.
+    _always_run = True
 
     def _run_interface(self, runtime):  # type: ignore[no-untyped-def]
         arrays, settings = self.inputs.arrays, self.inputs.settings

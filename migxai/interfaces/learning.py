@@ -84,6 +84,7 @@ class CrossValidate(Step):
 
     input_spec = CrossValidateInput
     output_spec = CrossValidateOutput
+    _always_run = True  # as ExtractFeatures
 
     def _run_interface(self, runtime):  # type: ignore[no-untyped-def]
         settings, folder, seed = self.inputs.settings, Path(self.inputs.folder), self.inputs.seed
@@ -152,6 +153,7 @@ class Permute(Step):
 
     input_spec = PermuteInput
     output_spec = PermuteOutput
+    _always_run = True  # as ExtractFeatures
 
     def _run_interface(self, runtime):  # type: ignore[no-untyped-def]
         unit, settings = self.inputs.unit, self.inputs.settings

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from migxai.bids.maps import content_hash, covered, read_mean_map
 from migxai.config import Learning
 from migxai.data import Atlas, check_space, load_atlas
-from migxai.errors import AtlasError
+from migxai.errors import AtlasError, ImageError, InputError
 from migxai.learning.regional import regional_means
 from migxai.learning.slices import SliceGeometry, cut, plan_slices, scale_intensity
 from migxai.registration.resample import labels_on_grid
@@ -119,7 +119,11 @@ def prepare_maps(indicator: str, people: Sequence[Sequence[Path]], template: Tem
         volume = read_mean_map(paths)
         inside = covered(volume)
         # What lies outside the template's brain depends on how a site masks its maps, and on nothing of the brain.
-        planes.append(cut(scale_intensity(volume, inside & template.brain), template.geometry))
+        try:
+            scaled = scale_intensity(volume, inside & template.brain)
+        except InputError as error:
+            raise ImageError(f"{paths[0].name}: {error} Make it anew or leave this person out.") from error
+        planes.append(cut(scaled, template.geometry))
         regions.append(regional_means(volume, template.labels, indices, inside)[0])
         fov.append(float((inside & expected).sum() / expected.sum()))
     hashes = tuple(content_hash(paths) for paths in people)

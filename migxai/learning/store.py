@@ -274,12 +274,13 @@ class FeatureStore:
         Slices of a subject, S, and augmented views beside the clean one, V.
     """
 
-    def __init__(self, subjects: Sequence[str], key: str, files: Sequence[NDArray[np.float16]], about: Any) -> None:
-        self.subjects = tuple(subjects)
-        self.key = key
-        self.split = Split.from_dict(about["split"])
-        self.slices = int(about["slices"])
-        self.views = int(about["views"])
+    def __init__(self, files: Sequence[NDArray[np.float16]], abouts: Sequence[Mapping[str, Any]]) -> None:
+        self.subjects = tuple(str(about["subject"]) for about in abouts)
+        self.key = str(abouts[0]["key"])
+        self.split = Split.from_dict(abouts[0]["split"])
+        self.slices = int(abouts[0]["slices"])
+        self.views = int(abouts[0]["views"])
+        self._maps = tuple(str(about["map"]) for about in abouts)
         self._files = files
         self._read = 0
 
@@ -310,7 +311,7 @@ class FeatureStore:
                 raise InputError(f"The store of features has nothing of this map of {subject} ({path} is absent).")
             abouts.append(_verified(path, key, subject, map_hash))
             files.append(np.load(path, mmap_mode="r", allow_pickle=False))
-        return cls(subjects, key, files, abouts[0])
+        return cls(files, abouts)
 
     def batch(self, rows: IntArray, slices: IntArray, views: IntArray) -> dict[str, torch.Tensor]:
         """Read the features of some images.
@@ -351,11 +352,22 @@ class FeatureStore:
             self.release()
         return {name: torch.from_numpy(array).float() for name, array in made.items()}
 
+    def digest(self, rows: IntArray) -> str:
+        """Digest what features of some subjects come from: the recipe, and each one's map.
+
+        Returns
+        -------
+        str
+            16 hexadecimal digits, for whoever must know whether a result is of these features.
+        """
+        whose = [[self.subjects[row], self._maps[row]] for row in np.asarray(rows).tolist()]
+        return hashlib.sha256(json.dumps([self.key, whose]).encode()).hexdigest()[:16]
+
     def release(self) -> None:
         """Give back the memory of what was read; it is read again from the file, or the system's cache of it."""
         for array in self._files:
-            if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):
-                array.base.madvise(mmap.MADV_DONTNEED)
+            if isinstance(pages := getattr(array, "base", None), mmap.mmap):
+                pages.madvise(mmap.MADV_DONTNEED)
         self._read = 0
 
 

@@ -63,24 +63,41 @@ def read_description(folder: GroupFolder) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the group level has not been run.
+        If the group level has not been run, or the file is none that it wrote.
     """
     if not folder.description.is_file():
         raise InputError("The output directory holds no results of the group level; run it first (migxai ... group).")
-    return read_json(folder.description, folder.root)
+    content = read_json(folder.description, folder.root)
+    missing = [name for name in ("Comparisons", "CrossValidation", "Seed", "Options", "State") if name not in content]
+    if missing:
+        raise InputError(f"group/{folder.description.name} has no {missing[0]}; run the group level again.")
+    return content
 
 
 def write_predictions(folder: GroupFolder, subjects: pd.DataFrame, slices: pd.DataFrame) -> None:
-    """Write predictions of subjects and, where there are any, of slices.
+    """Write predictions of subjects and of slices, or remove those of an earlier run where there are none.
 
     Raises
     ------
     OutputError, ResourceError
         If a file cannot be written.
     """
-    write_tsv(folder.file("predictions.tsv"), subjects, float_format=PROBABILITY)
-    if not slices.empty:
-        write_tsv(folder.file("predictions_slices.tsv"), slices, float_format=PROBABILITY)
+    write_if_any(folder.file("predictions.tsv"), subjects, float_format=PROBABILITY)
+    write_if_any(folder.file("predictions_slices.tsv"), slices, float_format=PROBABILITY)
+
+
+def write_if_any(path: Path, table: pd.DataFrame, *, float_format: str | None = None) -> None:
+    """Write a table, or remove that of an earlier run if there is nothing to write.
+
+    Raises
+    ------
+    OutputError, ResourceError
+        If the file cannot be written.
+    """
+    if table.empty:
+        path.unlink(missing_ok=True)
+    else:
+        write_tsv(path, table, float_format=float_format)
 
 
 def write_scores(folder: GroupFolder, description: Mapping[str, Any]) -> Scores:
@@ -105,13 +122,11 @@ def write_scores(folder: GroupFolder, description: Mapping[str, Any]) -> Scores:
         seed=int(description["Seed"]),
         bootstraps=int(description["Options"]["bootstraps"]),
     )
-    write_tsv(folder.file("metrics.tsv"), scores.table)
+    write_tsv(folder.file("metrics.tsv"), scores.table.replace("", pd.NA))
     write_json(folder.file("metrics.json"), scores.document)
-    if not scores.comparisons.empty:
-        write_tsv(folder.file("model_comparisons.tsv"), scores.comparisons)
-    for number, table in ((2, table_2(scores.table)), (3, table_3(scores.table))):
-        if not table.empty:
-            write_tsv(folder.file(f"table{number}.tsv"), table)
+    write_if_any(folder.file("model_comparisons.tsv"), scores.comparisons)
+    write_if_any(folder.file("table2.tsv"), table_2(scores.table))
+    write_if_any(folder.file("table3.tsv"), table_3(scores.table))
     return scores
 
 

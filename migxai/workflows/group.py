@@ -199,6 +199,8 @@ def check_networks(plan: Plan, config: Config, features: Path) -> list[str]:
     ResourceError
         If there is too little room.
     """
+    from migxai.learning.weights import load_network
+
     lines, needed = [], 0
     for model in filter(is_deep, plan.models):
         recipe = make_recipe(model, config.learning, plan.template.geometry, config.random_seed)
@@ -207,6 +209,8 @@ def check_networks(plan: Plan, config: Config, features: Path) -> list[str]:
             for maps in plan.maps.values()
             for subject, map_hash in zip(plan.roster.people["key"], maps.hashes, strict=True)
         )
+        if missing and config.learning.weights != "random":
+            load_network(model, config.learning, config.random_seed)
         size = estimate_bytes(recipe, missing)
         needed += size
         total = len(plan.maps) * len(plan.roster.people)

@@ -10,12 +10,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 import migxai
-from migxai.bids.writing import write_json, write_tsv
+from migxai.bids.writing import atomic, write_json, write_tsv
 from migxai.config import Config, Learning
 from migxai.interfaces.features import MapArrays
+from migxai.learning.cards import software_versions
+from migxai.learning.estimators.registry import is_deep
 from migxai.learning.splits import folds_to_table
+from migxai.learning.store import make_recipe
 from migxai.reports.group import GroupFolder, write_cohort_statistics
 from migxai.workflows.planning import Plan, nuisance_table
 
@@ -77,27 +81,42 @@ def _description(plan: Plan, config: Config) -> dict[str, Any]:
 def work_folder(config: Config, plan: Plan) -> Path:
     """Return a folder whose name says what is computed, so that a resumed run finds what it has made and no other."""
     work_dir = config.run.work_dir or Path(str(config.run.output_dir)) / ".work"
+    folds = [[(fold.trial, fold.number, fold.test.tolist()) for fold in task.folds] for task in plan.tasks]
+    networks = [
+        make_recipe(model, config.learning, plan.template.geometry, config.random_seed).key
+        for model in plan.models
+        if is_deep(model)
+    ]
     content = {
-        "version": migxai.__version__,
+        "versions": software_versions(bool(networks)),
         "seed": config.random_seed,
         "options": {key: str(value) for key, value in dataclasses.asdict(config.learning).items()},
         "people": list(plan.roster.people["key"]),
+        "nuisance": [nuisance_table(plan.roster.people)[0].tolist(), *plan.roster.people["site"]],
         "maps": {name: maps.hashes for name, maps in plan.maps.items()},
         "tasks": [(task.comparison.text, task.people.tolist(), task.labels.tolist()) for task in plan.tasks],
+        "folds": folds,
+        "networks": networks,
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return work_dir / "group" / digest[:12]
 
 
 def keep_arrays(plan: Plan, work: Path, folder: GroupFolder) -> dict[str, MapArrays]:
-    """Write what nodes read: slices and regional means of each indicator, and the nuisance variables."""
-    work.mkdir(parents=True, exist_ok=True)
+    """Write what nodes read: slices and regional means of each indicator, and the nuisance variables.
+
+    Raises
+    ------
+    OutputError, ResourceError
+        If a file cannot be written.
+    """
     nuisance, names = nuisance_table(plan.roster.people)
     arrays = {}
     for indicator, maps in plan.maps.items():
         planes, tables = work / f"{indicator}_planes.npy", work / f"{indicator}_tables.npz"
-        np.save(planes, maps.planes, allow_pickle=False)
-        np.savez(tables, regions=maps.regions, nuisance=nuisance, nuisance_names=np.asarray(names, dtype=str))
+        _write_array(planes, maps.planes)
+        with atomic(tables) as stream:
+            np.savez(stream, regions=maps.regions, nuisance=nuisance, nuisance_names=np.asarray(names, dtype=str))
         arrays[indicator] = MapArrays(
             indicator=indicator,
             planes=str(planes),
@@ -109,3 +128,11 @@ def keep_arrays(plan: Plan, work: Path, folder: GroupFolder) -> dict[str, MapArr
             features=str(folder.features),
         )
     return arrays
+
+
+def _write_array(path: Path, array: NDArray[np.float32]) -> None:
+    """Write an NPY file; `numpy.save` does not say why it could not."""
+    whole = np.ascontiguousarray(array)
+    with atomic(path) as stream:
+        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(whole))
+        stream.write(whole.data)

@@ -11,11 +11,13 @@ import yaml
 
 from migxai.bids.locks import group_lock
 from migxai.bids.outputs import initialise_output
-from migxai.bids.writing import write_json, write_tsv
+from migxai.bids.status import without_paths
+from migxai.bids.writing import write_json
 from migxai.config import Config
+from migxai.errors import InputError
 from migxai.interfaces.features import MapArrays
 from migxai.interfaces.learning import Unit
-from migxai.reports.group import GroupFolder, read_description, write_predictions, write_scores
+from migxai.reports.group import GroupFolder, read_description, write_if_any, write_predictions, write_scores
 from migxai.reports.predictions import prediction_tables
 from migxai.workflows.execution import Crash, execute
 from migxai.workflows.group import check_networks, init_group_wf, make_units
@@ -25,6 +27,8 @@ from migxai.workflows.pool import PoolPlugin
 from migxai.workflows.results import permutation_table, save_models, tested_folds
 
 Report = Callable[[str], None]
+
+UNFINISHED = "The group level was started and has not ended; start it again, and it goes on from there."
 
 
 def run_group(config: Config, processes: int, memory_gb: float, report: Report) -> list[str]:
@@ -75,7 +79,10 @@ def score_group(config: Config) -> list[str]:
     assert config.run.output_dir is not None
     with group_lock(config.run.output_dir):
         folder = GroupFolder.of(config.run.output_dir)
-        scores = write_scores(folder, read_description(folder))
+        description = read_description(folder)
+        if description["State"] == "running":
+            raise InputError(f"{UNFINISHED} Its scores can be written once it has.")
+        scores = write_scores(folder, description)
     return [f"Scores of {len(scores.document['units'])} units are written anew."]
 
 
@@ -96,7 +103,7 @@ def group_status(config: Config) -> list[str]:
         return ["The group level has not been run, or was ended before its cohort was read."]
     description = read_description(folder)
     if description["State"] == "running":
-        return ["The group level was started and has not ended; start it again, and it goes on from there."]
+        return [UNFINISHED]
     return [str(item) for item in description["Failures"]]
 
 
@@ -125,7 +132,7 @@ def _execute(
     report: Report,
 ) -> list[Crash]:
     workflow = init_group_wf(config, units, arrays, str(work / "folds"), base_dir=str(work))
-    total, done = len(workflow._get_all_nodes()), 0
+    total, done = sum(not node.name.endswith("_ready") for node in workflow._get_all_nodes()), 0
 
     def tell(node: Any, status: str) -> None:
         nonlocal done
@@ -157,25 +164,39 @@ def _finish(
     Raises
     ------
     MigxaiError
-        If no unit is complete.
+        If no unit of the models that were asked for is complete.
     """
     assert config.run.output_dir is not None
     folder = GroupFolder.of(config.run.output_dir)
     subjects, slices = prediction_tables(tested_folds(units, arrays, folds), config.learning.vote)
     failures = [f"{crash.node.split('.')[-1]}: {crash.error}" for crash in crashes]
-    description = read_description(folder) | {"State": "failed" if failures else "complete", "Failures": failures}
+    description = read_description(folder) | {
+        "State": "failed" if failures else "complete",
+        "Failures": [_portable(text, config) for text in failures],
+    }
+    write_predictions(folder, subjects, slices)
     if subjects.empty:
         write_json(folder.description, description)
         raise crashes[0].error
-    write_predictions(folder, subjects, slices)
     scores = write_scores(folder, description)
-    permuted = permutation_table(units, config, folds)
-    if not permuted.empty:
-        write_tsv(folder.file("permutations.tsv"), permuted)
+    write_if_any(folder.file("permutations.tsv"), permutation_table(units, config, folds))
+    # Models of an earlier run are not those of the predictions beside them.
+    if folder.models.is_dir():
+        shutil.rmtree(folder.models)
     if config.learning.save_models != "none":
         save_models(folder.models, config, plan, units, arrays, folds, scores)
     write_json(folder.description, description)
+    asked = set(config.learning.models)
+    if asked.isdisjoint(subjects["model"]):
+        raise crashes[0].error  # the baselines that always run are no answer to what was asked
     return failures
+
+
+def _portable(text: str, config: Config) -> str:
+    """Take the machine's paths out of a sentence that is kept in the output."""
+    run = config.run
+    roots = {"<bids_dir>": run.bids_dir, "<output_dir>": run.output_dir, "<work_dir>": run.work_dir}
+    return without_paths(text, {word: path for word, path in roots.items() if path is not None})
 
 
 def _remove_empty(folder: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
-from migxai.errors import ResourceError
+from migxai.errors import EXIT_INTERNAL, ResourceError
 
 
 def quieten() -> None:
@@ -17,7 +20,22 @@ def quieten() -> None:
     from nipype import logging as nipype_logging
 
     for name in ("nipype.workflow", "nipype.interface", "nipype.utils"):
-        nipype_logging.getLogger(name).setLevel("ERROR")
+        nipype_logging.getLogger(name).setLevel("CRITICAL")
+
+
+def prepare_worker() -> None:
+    """Make a process of the pool quiet, and let nobody but its parent end it: Ctrl-C reaches all of a terminal."""
+    quieten()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    # The workers of a parent that was killed would wait for ever, or write into the files of the run that follows it.
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(EXIT_INTERNAL)
 
 
 class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]  # nipype has no types
@@ -34,7 +52,7 @@ class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]  # nipype has no types
         self.pool.shutdown()
         # No fork: torch and OpenMP don't survive it.
         self.pool: ProcessPoolExecutor = ProcessPoolExecutor(
-            processes, mp_context=get_context("spawn"), initializer=quieten
+            processes, mp_context=get_context("spawn"), initializer=prepare_worker
         )
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
@@ -59,5 +77,6 @@ class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]  # nipype has no types
             "A worker process was killed, most likely for memory; give more (--mem-gb, or the batch job's), or fewer "
             "--nprocs. What was complete is kept, and the same command goes on from there."
         )
-        trace = [f"{type(error).__name__}: {error}", "", f"migxai.errors.ResourceError: {sentence}", ""]
+        # Lines as those of a traceback, which nipype joins as they are.
+        trace = [f"{type(error).__name__}: {error}\n", "\n", f"migxai.errors.ResourceError: {sentence}\n", "\n"]
         return {"result": None, "traceback": trace, "taskid": taskid}

@@ -123,7 +123,7 @@ def timm_files(name: str) -> tuple[str, ...]:
     if settings is not None and settings.hf_hub_id:
         folder = f"models--{settings.hf_hub_id.replace('/', '--')}/snapshots/*"
         patterns += [f"{folder}/{file}" for file in ("model.safetensors", "pytorch_model.bin")]
-    if settings is not None and settings.url:
+    if settings is not None and isinstance(settings.url, str) and settings.url:
         patterns.append(settings.url.rsplit("/", 1)[-1])
     return (*patterns, *(f"{name}*.{suffix}" for suffix in ("safetensors", "pth", "pt")))
 
@@ -133,8 +133,9 @@ def is_plain(network: nn.Module) -> bool:
 
     Without registers, layer scale, normalised queries, another normalisation or pooling other than by class token.
     """
-    from timm.layers import Mlp, PatchEmbed
     from timm.layers.attention import Attention
+    from timm.layers.mlp import Mlp
+    from timm.layers.patch_embed import PatchEmbed
     from timm.models.vision_transformer import Block, VisionTransformer
 
     if type(network) is not VisionTransformer or network.global_pool != "token" or network.num_prefix_tokens != 1:
@@ -288,7 +289,8 @@ class TokenHead(Head):
     def scaled(self, features: Features) -> Tensor:
         """Return the output of the block's first normalisation, (B, N, D): what Grad-CAM on tokens looks at."""
         norm = self.block.norm1
-        return features["tokens"] * norm.weight + norm.bias
+        scaled: Tensor = features["tokens"] * norm.weight + norm.bias
+        return scaled
 
     def from_scaled(self, scaled: Tensor, cls: Tensor) -> Tensor:
         """Return logits (B, C) from `scaled` tokens, for gradients with respect to them."""

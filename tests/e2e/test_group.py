@@ -1,0 +1,404 @@
+"""The group level through the command line, on made-up maps, with the network blocked."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from sklearn import metrics as reference
+
+from migxai.bids.maps import content_hash
+from migxai.learning import load_model
+from tests.e2e.conftest import run
+from tests.e2e.group_runs import (
+    DEEP,
+    NETWORKS,
+    QUICK,
+    TABLES,
+    GroupRun,
+    change_map,
+    change_people,
+    copy_maps,
+    everything,
+    kill_group,
+    map_of,
+    read_table,
+    start,
+    wait_for,
+)
+from tests.map_fixtures import map_cohort
+
+__all__ = ["map_cohort"]
+
+pytestmark = pytest.mark.xdist_group("e2e_group")
+
+UNIT = ["comparison", "indicator", "model"]
+CLASSES = {"hc_vs_migraine": ["HC", "MWoA+MWA"], "hc_vs_mwoa_vs_mwa": ["HC", "MWoA", "MWA"]}
+
+
+@pytest.fixture(scope="session")
+def maps(map_cohort, tmp_path_factory) -> Path:
+    """ReHo maps of sixteen people at two sites. Copy before changing anything."""
+    return copy_maps(map_cohort, tmp_path_factory.mktemp("group") / "maps")
+
+
+@pytest.fixture(scope="session")
+def finished(maps, no_network, tmp_path_factory) -> GroupRun:
+    """A network and a baseline, on one CPU."""
+    pytest.importorskip("torch", reason="networks need migxai[torch]")
+    output = tmp_path_factory.mktemp("finished") / "out"
+    code, text = run(maps, output, "group", *DEEP, "--nprocs", "1", env=no_network)
+    return GroupRun(maps, output, code, text)
+
+
+@pytest.fixture
+def copied(finished, tmp_path) -> GroupRun:
+    """The finished run's output, to be changed."""
+    return GroupRun(finished.dataset, shutil.copytree(finished.output, tmp_path / "out"), 0, "")
+
+
+def description(output: Path) -> dict:
+    return json.loads((output / "group" / "description.json").read_text())
+
+
+def test_everything_promised_is_there(finished):
+    assert finished.code == 0, finished.text
+    assert description(finished.output)["State"] == "complete"
+    assert description(finished.output)["Failures"] == []
+    for name in (*TABLES, "predictions_slices"):
+        assert len(finished.table(name)) > 0, name
+    scores = json.loads((finished.output / "group" / "metrics.json").read_text())
+    assert len(scores["units"]) == 2 * (4 + 1), "four models by subject, and the network by slice, on two comparisons"
+    assert not (finished.output / ".work").exists(), "the work directory is removed"
+    assert not (finished.output / ".locks").exists()
+    assert "group" in (finished.output / ".bidsignore").read_text().split()
+    steps = re.findall(r"done \((\d+) of (\d+)\)", finished.text)
+    assert steps
+    assert [step for step, _ in steps] == [str(1 + place) for place in range(int(steps[0][1]))], (
+        "progress ends at its end"
+    )
+
+
+def test_models_can_be_loaded_and_say_what_they_are(finished):
+    paths = sorted((finished.output / "group" / "models").glob("*.safetensors"))
+    assert len(paths) == 2 * 2 * (6 + 1), "one of each fold and one of everybody, but for baselines that always run"
+    for path in paths:
+        saved = load_model(path)
+        assert list(saved.card.classes) == CLASSES[saved.card.comparison]
+        assert saved.card.indicator == "reho"
+        assert "NOT a diagnostic device" in path.with_suffix(".md").read_text()
+        assert json.loads(path.with_suffix(".json").read_text()) == json.loads(json.dumps(saved.card.to_dict()))
+
+
+def test_nothing_tells_of_the_machine(finished):
+    secrets = [str(finished.dataset), tempfile.gettempdir(), socket.gethostname(), str(Path.home())]
+    if getpass.getuser() != "root":  # the word also stands for the root of a tree
+        secrets.append(getpass.getuser())
+    checked = 0
+    for path in finished.output.rglob("*"):
+        if path.is_dir() or path.suffix == ".npy":  # numbers, whose header numpy wrote
+            continue
+        content = path.read_bytes()
+        if path.suffix == ".safetensors":
+            content = content[8 : 8 + int.from_bytes(content[:8], "little")]
+        text = content.decode()
+        checked += 1
+        for secret in secrets:
+            assert not re.search(rf"(?<!\w){re.escape(secret)}(?!\w)", text), (path, secret)
+        assert time.strftime("%Y-%m-%d") not in text, path
+    assert checked > 100
+
+
+def test_each_person_is_tested_once_a_trial(finished):
+    cohort, folds = finished.table("cohort"), finished.table("folds")
+    assert (cohort["included"] == "yes").all()
+    predictions = finished.table("predictions")
+    keys = dict(zip(cohort["dataset"] + "/" + cohort["participant_id"], cohort["group"], strict=True))
+    assert len(keys) == 16
+    for (*_, trial), rows in predictions.groupby([*UNIT, "trial"]):
+        assert trial in (1, 2)
+        assert sorted(rows["subject"]) == sorted(keys)
+        merged = rows["label"].map(lambda label: label.split("+"))
+        assert all(keys[subject] in groups for subject, groups in zip(rows["subject"], merged, strict=True))
+    where = folds.assign(subject=folds["dataset"] + "/" + folds["participant_id"])[
+        ["comparison", "trial", "fold", "subject"]
+    ]
+    for _, rows in predictions.groupby(["indicator", "model"]):
+        tested = rows[["comparison", "trial", "fold", "subject"]]
+        assert set(tested.itertuples(index=False)) == set(where.itertuples(index=False)), (
+            "folds.tsv says who was tested"
+        )
+    slices = finished.table("predictions_slices")
+    assert set(slices["model"]) == {"googlenet"}
+    counts = slices.groupby([*UNIT, "trial", "subject"])["slice"].apply(list)
+    assert all(numbers == [1, 2, 3, 4] for numbers in counts)
+    means = slices.groupby([*UNIT, "trial", "subject"])["p[HC]"].mean()
+    whole = predictions.set_index([*UNIT, "trial", "subject"])["p[HC]"]
+    np.testing.assert_allclose(means, whole.loc[means.index], atol=2e-6)
+
+
+def test_no_model_has_seen_whom_it_is_tested_on(finished):
+    """A card's digest of its training maps is that of everybody but the test subjects of its fold."""
+    digests = {
+        f"sub-{number:02d}": content_hash([map_of(finished.dataset, f"{number:02d}")]) for number in range(1, 17)
+    }
+    folds = finished.table("folds")
+    for path in (finished.output / "group" / "models").glob("*_fold-*.safetensors"):
+        card = load_model(path).card
+        trial, fold = map(int, re.search(r"trial-(\d+)_fold-(\d+)$", path.stem).groups())
+        chosen = (folds["comparison"] == card.comparison) & (folds["trial"] == trial) & (folds["fold"] == fold)
+        tested = set(folds["participant_id"][chosen])
+        assert len(tested) in (5, 6)
+        learned = "".join(digests[label] for label in sorted(digests) if label not in tested)
+        assert card.inputs["maps"] == hashlib.sha256(learned.encode()).hexdigest()
+        assert card.cohort["n"] == 16 - len(tested)
+
+
+def test_scores_follow_from_the_predictions_as_scikit_learn_has_them(finished):
+    predictions = finished.table("predictions")
+    scores = finished.table("metrics")
+    checked = 0
+    for (comparison, indicator, model), rows in predictions.groupby(UNIT):
+        classes = CLASSES[comparison]
+        values: dict[str, list[float]] = {}
+        for _, trial in rows.groupby("trial"):
+            true, said = trial["label"], trial["predicted"]
+            p = trial[[f"p[{name}]" for name in classes]].to_numpy()
+            places = np.array([classes.index(label) for label in true])
+            found = {
+                "accuracy": reference.accuracy_score(true, said),
+                "balanced_accuracy": reference.balanced_accuracy_score(true, said),
+                "f1_macro": reference.f1_score(true, said, average="macro", labels=classes),
+                "f1_weighted": reference.f1_score(true, said, average="weighted", labels=classes),
+                "recall[HC]": reference.recall_score(true, said, labels=["HC"], average="macro"),
+                "brier": np.mean(((p - np.eye(len(classes))[places]) ** 2).sum(axis=1)),
+            }
+            if len(classes) == 2:
+                found["roc_auc"] = reference.roc_auc_score(places, p[:, 1])
+            else:
+                areas = [reference.roc_auc_score(places == place, p[:, place]) for place in range(3)]
+                found["roc_auc_ovr_macro"] = np.mean(areas)
+            for name, value in found.items():
+                values.setdefault(name, []).append(value)
+        own = scores[
+            (scores["comparison"] == comparison) & (scores["model"] == model) & (scores["level"] == "subject")
+        ].set_index("metric")["value"]
+        for name, of_trials in values.items():
+            assert own[name] == pytest.approx(np.mean(of_trials), abs=1e-9), (comparison, model, name)
+            checked += 1
+    assert checked == 2 * 4 * 7
+    slices = finished.table("predictions_slices")
+    by_slice = scores[(scores["level"] == "slice") & (scores["metric"] == "accuracy")].set_index("comparison")["value"]
+    right = (slices["label"] == slices["predicted"]).groupby([slices["comparison"], slices["trial"]]).mean()
+    for comparison in CLASSES:
+        assert by_slice[comparison] == pytest.approx(right[comparison].mean())
+
+
+def test_killed_half_way_on_two_cpus_gives_the_same_predictions(finished, no_network, tmp_path):
+    arguments = [finished.dataset, tmp_path / "out", "group", *DEEP, "--nprocs", "2", "-w", tmp_path / "work"]
+    with start(*arguments, env=no_network) as begun:
+        wait_for(begun, "googlenet trial1: done")
+        kill_group(begun, signal.SIGKILL)
+    code, text = run(*arguments[:3], "--status", env=no_network)
+    assert (code, "has not ended" in text) == (1, True), text
+    code, text = run(*arguments[:3], "--reports-only", env=no_network)
+    assert (code, "has not ended" in text) == (3, True), text
+    features = everything(tmp_path / "out" / "group" / "features")
+    (work,) = (tmp_path / "work" / "group").iterdir()
+    done = everything(work / "folds")
+    before = [name for name in done if name.endswith((".npz", ".safetensors"))]
+    assert before, "some folds were complete"
+    code, text = run(*arguments, "--keep", "all", env=no_network)
+    assert code == 0, text
+    after = everything(work / "folds")
+    assert len(after) > len(done)
+    assert {name: after[name] for name in before} == {name: done[name] for name in before}, "and not made again"
+    assert everything(tmp_path / "out" / "group" / "features") == features
+    for name in ("predictions.tsv", "predictions_slices.tsv", "metrics.tsv", "folds.tsv"):
+        one, other = (output / "group" / name for output in (finished.output, tmp_path / "out"))
+        assert one.read_bytes() == other.read_bytes(), name
+    for path in (finished.output / "group" / "models").iterdir():
+        assert path.read_bytes() == (tmp_path / "out" / "group" / "models" / path.name).read_bytes(), path.name
+
+
+def test_other_hyperparameters_compute_no_feature_again(finished, copied, no_network):
+    features = everything(copied.output / "group" / "features")
+    assert features
+    code, text = run(copied.dataset, copied.output, "group", *DEEP, "--epochs", "3", env=no_network)
+    assert code == 0, text
+    assert "features of 0 of 16 maps are to be made" in text
+    assert everything(copied.output / "group" / "features") == features
+    assert description(copied.output)["Options"]["epochs"] == 3
+    assert description(copied.output)["State"] == "complete"
+    old, new = finished.table("predictions"), copied.table("predictions")
+    same = old["p[HC]"] == new["p[HC]"]
+    assert same[old["model"] != "googlenet"].all()
+    assert not same[old["model"] == "googlenet"].all()
+
+
+def test_a_run_without_networks_leaves_nothing_of_them_and_another_seed_gives_other_folds(finished, copied, no_network):
+    code, text = run(copied.dataset, copied.output, "group", *QUICK, "--random-seed", "1", env=no_network)
+    assert code == 0, text
+    assert set(copied.table("metrics")["model"]) == {"svm", "majority", "nuisance"}
+    assert not (copied.output / "group" / "predictions_slices.tsv").exists()
+    assert all("_svm_" in path.name for path in (copied.output / "group" / "models").iterdir())
+    old = finished.table("folds")
+    old = old[(old["comparison"] == "hc_vs_migraine") & (old["trial"] == 1)].reset_index(drop=True)
+    new = copied.table("folds")
+    assert len(old) == len(new)
+    assert not old.equals(new)
+
+
+def test_a_damaged_feature_is_named_and_made_again_once_deleted(finished, copied, no_network):
+    path = sorted((copied.output / "group" / "features").rglob("*.npy"))[3]
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 4
+    path.write_bytes(content)
+    arguments = [copied.dataset, copied.output, "group", *NETWORKS]
+    code, text = run(*arguments, env=no_network)
+    assert code == 3, text
+    assert f"{path.name} are damaged" in " ".join(text.split())
+    assert "Traceback" not in text
+    (failure,) = description(copied.output)["Failures"]
+    assert path.name in failure
+    assert str(copied.output) not in failure
+    code, text = run(copied.dataset, copied.output, "group", "--status", env=no_network)
+    assert (code, path.name in text) == (1, True), text
+    path.unlink()
+    path.with_suffix(".json").unlink()
+    code, text = run(*arguments, env=no_network)
+    assert code == 0, text
+    wanted = finished.table("predictions")
+    wanted = wanted[wanted["model"] != "svm"].reset_index(drop=True)
+    assert copied.table("predictions").equals(wanted)
+
+
+def test_sigterm_ends_it_at_once(finished, no_network, tmp_path):
+    with start(finished.dataset, tmp_path / "out", "group", *DEEP, env=no_network) as begun:
+        wait_for(begun, "features of 16 of 16 maps")
+        time.sleep(1)
+        workers = psutil.Process(begun.pid).children(recursive=True)
+        begun.send_signal(signal.SIGTERM)
+        rest = begun.stdout.read()
+        assert begun.wait(timeout=60) == 128 + signal.SIGTERM
+    assert "the same command goes on from there" in rest
+    assert not [worker for worker in workers if worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE]
+    assert not (tmp_path / "out" / ".locks").exists()
+
+
+@pytest.mark.parametrize("model", ["svm", "googlenet"])
+def test_a_saved_model_says_of_new_maps_what_it_said_in_its_fold(finished, no_network, tmp_path, model):
+    path = finished.output / "group" / "models" / f"hc_vs_migraine_reho_{model}_trial-1_fold-1.safetensors"
+    code, text = run(finished.dataset, tmp_path, "group", "--predict", path, "--nprocs", "1", env=no_network)
+    assert code == 0, text
+    new = read_table(tmp_path / "group" / f"predicted_{path.stem}.tsv")
+    assert len(new) == 16
+    old = finished.table("predictions")
+    old = old[(old["comparison"] == "hc_vs_migraine") & (old["model"] == model)]
+    old = old[(old["trial"] == 1) & (old["fold"] == 1)].set_index("subject")
+    key = next(name for name in new if set(old.index) <= set(new[name].astype(str)))
+    again = new.set_index(key).loc[old.index]
+    np.testing.assert_allclose(again["p[HC]"], old["p[HC]"], atol=2e-6 if model == "svm" else 0.02)
+
+
+def test_sites_with_equal_labels_are_pooled_and_left_out_one_by_one(maps, no_network, tmp_path):
+    other = copy_maps(maps, tmp_path / "other")
+    for number in range(1, 17):
+        change_map(map_of(other, f"{number:02d}"), lambda values: values * np.float32(1.01))
+    change_people(other, lambda table: table.drop(columns="site"))
+    here = copy_maps(maps, tmp_path / "here")
+    change_people(here, lambda table: table.drop(columns="site"))
+    arguments = [here, tmp_path / "out", "group", *QUICK, "-d", f"siteB={other}", "--cv", "leave-one-site-out"]
+    code, text = run(*arguments, "--permutations", "3", env=no_network)
+    assert code == 0, text
+    output = GroupRun(here, tmp_path / "out", code, text)
+    cohort = output.table("cohort")
+    assert dict(cohort["dataset"].value_counts()) == {"migxai demo maps": 16, "siteB": 16}
+    assert (cohort["site"] == cohort["dataset"]).all()
+    assert cohort["participant_id"].nunique() == 16, "the same labels at both"
+    for _, rows in output.table("folds").groupby("fold"):
+        assert rows["dataset"].nunique() == 1, "a fold is a site"
+        assert len(rows) == 16
+    predictions = output.table("predictions")
+    assert predictions.groupby("model")["subject"].nunique().eq(32).all()
+    permuted = output.table("permutations")
+    assert set(permuted["model"]) == {"svm"}
+    assert set(permuted["permutations"]) == {3}
+    assert permuted["p"].between(0.25, 1).all()
+    observed = permuted.set_index("metric")["observed"]
+    scores = output.table("metrics")
+    scores = scores[(scores["model"] == "svm") & (scores["level"] == "subject")].set_index("metric")["value"]
+    assert observed["balanced_accuracy"] == pytest.approx(scores["balanced_accuracy"])
+    links = json.loads((output.output / "dataset_description.json").read_text())["DatasetLinks"]
+    assert set(links) == {"maps", "siteB"}
+
+
+def test_folds_can_be_used_again_and_no_raw_image_is_needed(maps, no_network, tmp_path):
+    """The raw dataset has lost its images; what is left of it holds the labels, and the output holds the maps."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    shutil.copyfile(maps / "participants.tsv", raw / "participants.tsv")
+    (raw / "dataset_description.json").write_text(json.dumps({"Name": "study", "BIDSVersion": "1.9.0"}))
+    output = copy_maps(maps, tmp_path / "derivatives")
+    content = json.loads((output / "dataset_description.json").read_text())
+    content["GeneratedBy"] = [{"Name": "migxai", "Version": "0.1.0"}]
+    (output / "dataset_description.json").write_text(json.dumps(content))
+    change_people(output, lambda table: table[["participant_id", "site"]])
+    arguments = [raw, output, "group", *QUICK, "--nprocs", "1"]
+    before = everything(tmp_path)
+    code, text = run(*arguments, "--dry-run", env=no_network)
+    assert code == 0, text
+    assert "16 people, 0 left out" in text
+    assert everything(tmp_path) == before, "--dry-run writes nothing"
+    code, text = run(raw, output, "group", "--status", env=no_network)
+    assert (code, "not been run" in text) == (1, True), text
+    assert everything(tmp_path) == before, "neither does --status"
+
+    code, text = run(*arguments, env=no_network)
+    assert code == 0, text
+    after = everything(tmp_path)
+    assert {name: after[name] for name in before} == before, "nothing that was there is changed"
+    code, text = run(raw, output, "group", "--status", env=no_network)
+    assert (code, text) == (0, "The group level is complete.\n")
+
+    group = output / "group"
+    kept = {name: (group / name).read_bytes() for name in ("metrics.tsv", "metrics.json", "table2.tsv")}
+    for name in kept:
+        (group / name).unlink()
+    code, text = run(raw, output, "group", "--reports-only", env=no_network)
+    assert code == 0, text
+    assert {name: (group / name).read_bytes() for name in kept} == kept
+
+    shutil.copyfile(raw / "participants.tsv", output / "participants.tsv")
+    again = [output, tmp_path / "again", "group", *QUICK, "--random-seed", "5", "--folds-file", group / "folds.tsv"]
+    code, text = run(*again, env=no_network)
+    assert code == 0, text
+    assert (tmp_path / "again" / "group" / "folds.tsv").read_bytes() == (group / "folds.tsv").read_bytes()
+
+
+def test_a_full_disk_is_said_to_be_full(maps, no_network, tmp_path):
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    command = [sys.executable, "-m", "migxai", str(maps), str(tmp_path / "out"), "group", *QUICK]
+    done = subprocess.run(command, env=no_network, capture_output=True, text=True, preexec_fn=limit, check=False)
+    assert done.returncode == 5, done.stderr
+    assert "is full: reho_planes.npy could not be written" in done.stderr
+    assert os.path.getsize(tmp_path / "out" / "group" / "cohort.tsv") > 0
+    code, text = run(maps, tmp_path / "out", "group", *QUICK, env=no_network)
+    assert code == 0, text
