@@ -12,6 +12,7 @@ import pytest
 from migxai.bids import writing
 from migxai.bids.writing import (
     copy_with,
+    free_gb,
     prepare_directory,
     write_bytes,
     write_json,
@@ -173,3 +174,7 @@ def test_a_full_disk_on_a_real_device():
 def test_bytes_are_written_as_they_are(tmp_path):
     write_bytes(tmp_path / "x.bin", b"\r\n\0")
     assert (tmp_path / "x.bin").read_bytes() == b"\r\n\0"
+
+
+def test_free_space_of_a_folder_that_is_not_there_yet(tmp_path):
+    assert free_gb(tmp_path / "a" / "b") > 0

@@ -74,10 +74,6 @@ def test_division(run, subjects, expected):
     assert share.memory_gb * share.subjects == pytest.approx(run["mem_gb"])
 
 
-def test_free_space_of_a_folder_that_is_not_there_yet(tmp_path):
-    assert resources.free_gb(tmp_path / "a" / "b") > 0
-
-
 def test_linear_algebra_stays_single_threaded():
     environment = resources.thread_environment(4)
     assert environment["OPENBLAS_NUM_THREADS"] == environment["MKL_NUM_THREADS"] == "1"

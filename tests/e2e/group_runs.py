@@ -13,6 +13,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pandas as pd
+import pytest
 
 #: Whom all runs compare, on what, in how little time.
 COMMON = ["--indicators", "reho", "--slices", "4", "--bootstraps", "50", "--mem-gb", "16"]
@@ -37,6 +38,12 @@ class GroupRun:
 
     def table(self, name: str) -> pd.DataFrame:
         return read_table(self.output / "group" / f"{name}.tsv")
+
+
+@pytest.fixture(scope="session")
+def maps(map_cohort, tmp_path_factory) -> Path:
+    """ReHo maps of sixteen people at two sites. Copy before changing anything."""
+    return copy_maps(map_cohort, tmp_path_factory.mktemp("group") / "maps")
 
 
 def read_table(path: Path) -> pd.DataFrame:
