@@ -147,7 +147,7 @@ def test_a_run_of_which_nothing_is_complete_raises_why_and_can_be_started_again(
         return real(*args, **kwargs) if len(begun) == 1 else fail()
 
     monkeypatch.setattr(learning, "run_fold", second_time)
-    with pytest.raises(InputError, match="weights.pth is damaged"):
+    with pytest.raises(InputError, match=r"weights.pth is damaged"):
         run_group(config, 1, 4.0, lambda line: None)
     assert described(config)["State"] == "failed"
     (sentence,) = group_status(config)
