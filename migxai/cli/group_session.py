@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -39,11 +40,16 @@ def process(request: Request, doors: Doors) -> int:
         missing: list[str] = resolve(doors.group_status)(config)
         return _show(missing or ["The group level is complete."], EXIT_PARTIAL if missing else EXIT_OK)
     prepare_output(config)
-    if action == "reports_only":
-        return _show(resolve(doors.score_group)(config), EXIT_OK)
-    if request.predict is not None:
+    if action == "run" and request.predict is None:
+        return _run(config, doors)
+    try:
+        if action == "reports_only":
+            return _show(resolve(doors.score_group)(config), EXIT_OK)
         return _show(resolve(doors.predict_group)(config, request.predict), EXIT_OK)
-    return _run(config, doors)
+    finally:
+        if config.run.work_dir is None:
+            with contextlib.suppress(OSError):  # not empty: a run is at work beside this one, or has left something
+                directories(config)[2].rmdir()
 
 
 def _show(lines: Sequence[str], code: int) -> int:

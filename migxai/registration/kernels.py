@@ -98,6 +98,40 @@ def normal_equations(coefficients, points, design, template, matrix, start, stop
 
 
 @njit
+def quadratic_at_points(coefficients, points, matrix, values, inside):  # type: ignore[no-untyped-def]
+    """Evaluate a quadratic B-spline volume at ``matrix @ point`` for all points.
+
+    ``values`` gets 0 and ``inside`` False where the position lies beyond the outermost voxel centres; ``inside`` is
+    only ever cleared.
+    """
+    nx, ny, nz = coefficients.shape
+    wx, wy, wz = np.empty(3), np.empty(3), np.empty(3)
+    for n in range(points.shape[0]):
+        px, py, pz = points[n, 0], points[n, 1], points[n, 2]
+        x = matrix[0, 0] * px + matrix[0, 1] * py + matrix[0, 2] * pz + matrix[0, 3]
+        y = matrix[1, 0] * px + matrix[1, 1] * py + matrix[1, 2] * pz + matrix[1, 3]
+        z = matrix[2, 0] * px + matrix[2, 1] * py + matrix[2, 2] * pz + matrix[2, 3]
+        if x < 0 or y < 0 or z < 0 or x > nx - 1 or y > ny - 1 or z > nz - 1:
+            values[n] = 0.0
+            inside[n] = False
+            continue
+        ix, iy, iz = int(np.floor(x + 0.5)), int(np.floor(y + 0.5)), int(np.floor(z + 0.5))
+        _quadratic_weights(x - ix, wx)
+        _quadratic_weights(y - iy, wy)
+        _quadratic_weights(z - iz, wz)
+        value = 0.0
+        for i in range(3):
+            jx = _mirror(ix + i - 1, nx)
+            for j in range(3):
+                jy = _mirror(iy + j - 1, ny)
+                line = 0.0
+                for k in range(3):
+                    line += wz[k] * coefficients[jx, jy, _mirror(iz + k - 1, nz)]
+                value += wx[i] * wy[j] * line
+        values[n] = value
+
+
+@njit
 def _quadratic_weights(t, weights):  # type: ignore[no-untyped-def]
     """Quadratic B-spline at the three samples around an offset t in [-0.5, 0.5] (Unser 1999)."""
     weights[0] = 0.5 * (0.5 - t) ** 2

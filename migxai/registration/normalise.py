@@ -9,7 +9,7 @@ import numpy as np
 from migxai.registration import quality
 from migxai.registration.engines import Engine, Pair, Registration
 from migxai.registration.images import crop_grid, mask_centre, regrid
-from migxai.registration.realignment import rigid_matrix
+from migxai.registration.rigid import rigid_matrix
 from migxai.registration.transforms import Affine, Chain, as_field
 from migxai.registration.volume import Volume
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from migxai.errors import RegistrationError
 from migxai.registration.images import mask_centre
-from migxai.registration.realignment import rigid_matrix
+from migxai.registration.rigid import rigid_matrix
 from migxai.registration.transforms import Affine, Chain, grid_points
 from migxai.registration.volume import FloatArray, Volume
 

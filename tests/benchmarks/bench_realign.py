@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from migxai.registration.realignment import realign, rigid_matrix
+from migxai.registration.realignment import realign
+from migxai.registration.rigid import rigid_matrix
 
 
 def head(shape: tuple[int, int, int], affine: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

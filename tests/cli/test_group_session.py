@@ -135,6 +135,7 @@ def test_other_actions_are_handed_on(process, tmp_path, capsys):
     assert process("reports_only") == 0
     assert process(predict_with=tmp_path / "a.safetensors") == 0
     assert capsys.readouterr().out == "Scored.\na.safetensors is used.\n"
+    assert not list((tmp_path / "out").iterdir()), "no empty work directory stays"
 
 
 def test_a_plugin_file_is_read_before_anything_is_begun(process, tmp_path):
@@ -236,9 +237,10 @@ def test_maps_that_cannot_be_used(refuse, dataset, change, shift, sentence):
     refuse(3, sentence, dataset)
 
 
-def test_a_map_cut_short(refuse, dataset):
+@pytest.mark.parametrize("harm", [lambda old: old[:50_000], lambda old: old[:9000] + b"0" + old[9001:]])
+def test_a_map_that_is_cut_short_or_damaged(refuse, dataset, harm):
     path = map_of(dataset, "03")
-    path.write_bytes(path.read_bytes()[:50_000])
+    path.write_bytes(harm(path.read_bytes()))
     refuse(3, rf"{path.name} cannot be read", dataset)
 
 

@@ -6,8 +6,8 @@ import pytest
 from migxai.errors import RegistrationError
 from migxai.registration.engines import find_engine
 from migxai.registration.normalise import Brain, compact, epi_to_t1w, epi_to_template, t1w_to_template
-from migxai.registration.realignment import rigid_matrix
 from migxai.registration.resample import resample_to_grid
+from migxai.registration.rigid import rigid_matrix
 from migxai.registration.transforms import Affine, Chain, grid_points
 from migxai.registration.volume import Volume
 from tests.registration.conftest import load_template, smooth_anatomy

@@ -40,9 +40,9 @@ def done(tmp_path):
     """Two trials and the model of everybody of an SVM; a trial of another model that was never begun."""
     arrays = make_arrays(tmp_path / "arrays")
     units = [make_unit(), make_unit(trial=2), make_unit(trial=None), make_unit("rf")]
-    for unit in units[:2]:
-        learning.test_folds(unit, arrays.inputs(), SETTINGS, unit.seed(0), tmp_path / "folds")
-    learning.fit_everybody(units[2], arrays.inputs(), SETTINGS, units[2].seed(0), tmp_path / "folds")
+    learning.CrossValidate(
+        units=units[:3], arrays={"reho": arrays}, settings=SETTINGS, seed=0, folder=str(tmp_path / "folds")
+    ).run(cwd=str(tmp_path))
     return units, {"reho": arrays}, tmp_path / "folds"
 
 
