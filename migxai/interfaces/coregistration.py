@@ -19,6 +19,7 @@ from migxai.interfaces.base import (
     save_chain,
     traits,
 )
+from migxai.registration.contrast import Tissues
 from migxai.registration.engines import find_engine
 from migxai.registration.images import crop_grid
 from migxai.registration.normalise import (
@@ -104,8 +105,9 @@ class NormaliseEpi(Step):
         engine = find_engine(inputs.options.registration)
         epi = Brain(load_volume(inputs.epi), load_volume(inputs.epi_mask))
         template = Brain(packaged_volume("boldref"), packaged_volume("mask"))
-        found = epi_to_template(epi, template, engine)
-        how = f"affine and deformable, {engine.name}"
+        tissues = Tissues(packaged_volume("WM"), packaged_volume("CSF"), packaged_volume("mask"))
+        found = epi_to_template(epi, template, tissues, engine)
+        how = f"affine, then deformable to the template in the contrast of the EPI, {engine.name}"
         facts = with_registration(inputs.facts, "EPI to template", how, found, EPI_GATE)
         facts["interpolations"] = "one: motion and EPI to template composed"
         kept = compact(found.registration, template.image, epi.mask)
