@@ -15,13 +15,11 @@ from migxai.config import Learning
 from migxai.errors import UsageError
 from migxai.learning.devices import single_thread
 from migxai.learning.heads import Head, dropout_factors
+from migxai.learning.splits import inner_split
 from migxai.learning.types import IntArray
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-#: Share of the training subjects that choose the epoch.
-_HELD_OUT = 0.2
 
 
 class Source(Protocol):
@@ -84,7 +82,7 @@ class History:
 class _Streams:
     """Independent streams of random numbers for what training draws."""
 
-    inner: np.random.Generator
+    inner: int
     order: np.random.Generator
     dropout: torch.Generator
 
@@ -93,7 +91,7 @@ class _Streams:
         inner, order, dropout = np.random.SeedSequence(seed).spawn(3)
         torch_seed = int(dropout.generate_state(1, np.uint64)[0])
         return cls(
-            np.random.default_rng(inner), np.random.default_rng(order), torch.Generator().manual_seed(torch_seed)
+            int(inner.generate_state(1)[0]), np.random.default_rng(order), torch.Generator().manual_seed(torch_seed)
         )
 
 
@@ -134,12 +132,14 @@ def train_head(
     ------
     UsageError
         If the loss is no longer finite.
+    InputError
+        If an epoch is to be chosen and a class has one subject only.
     """
     device = device or torch.device("cpu")
     streams = _Streams.of(seed)
     held = np.zeros(len(rows), dtype=bool)
     if schedule.epoch_choice == "inner":
-        held = hold_out(labels, streams.inner)
+        held[inner_split(labels, streams.inner)[1]] = True
     weights = class_weights(labels[~held], head.classifier.out_features, schedule.class_weights)
     history, kept = History(), {}
     with single_thread():
@@ -187,22 +187,6 @@ def predict_head(head: Head, source: Source, rows: IntArray, device: torch.devic
             made[index] = _logits(head, source, row, device).double().softmax(dim=1).cpu().numpy()
     head.to("cpu")
     return made
-
-
-def hold_out(labels: IntArray, generator: np.random.Generator) -> NDArray[np.bool_]:
-    """Choose a fifth of each class's subjects, at least one, but none of a class that has only one.
-
-    Returns
-    -------
-    numpy.ndarray
-        Which are held out, (n,).
-    """
-    held = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
-        members = generator.permutation(np.flatnonzero(labels == label))
-        count = max(round(_HELD_OUT * len(members)), 1) if len(members) > 1 else 0
-        held[members[:count]] = True
-    return held
 
 
 def class_weights(labels: IntArray, n_classes: int, mode: Literal["balanced", "none"]) -> Tensor:
