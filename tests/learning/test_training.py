@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from migxai.errors import UsageError
+from migxai.learning.augmentation import Augmentation, apply, draw
+from migxai.learning.backbones import make_head
+from migxai.learning.heads import dropout_factors
+from migxai.learning.slices import to_pixels
+from migxai.learning.training import Schedule, class_weights, predict_head, train_head
+from tests.learning.networks import SLICES, backbone, geometry, planes, settings, subjects, write_store
+
+ROWS, LABELS = np.arange(4), np.array([0, 1, 0, 1])
+
+
+class Naive:
+    """Runs the trunk for every image each time it is asked for, as training without a store does."""
+
+    slices, views = SLICES, 2
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def batch(self, rows, slices, views):
+        images = []
+        for row, place, view in zip(rows, slices, views, strict=True):
+            pixels = torch.from_numpy(to_pixels(planes(4)[row], geometry())).unsqueeze(1)
+            options = settings()
+            how = Augmentation(options.crop, options.rotation, options.augment_flip)
+            matrices = draw(how, seed=0, subject=subjects(4)[row], view=int(view), slices=SLICES)
+            images.append(apply(pixels, matrices)[place])
+        # A copy: what was made in inference mode takes no part in a gradient.
+        return {name: item.clone() for name, item in backbone(self.name).features(torch.stack(images)).items()}
+
+
+class Exact:
+    """The store's content before it is rounded to 16 bits: the trunk's output for whole subjects and views."""
+
+    slices, views = SLICES, 2
+
+    def __init__(self, name: str) -> None:
+        self.made = {}
+        options = settings()
+        how = Augmentation(options.crop, options.rotation, options.augment_flip)
+        for row in range(4):
+            pixels = torch.from_numpy(to_pixels(planes(4)[row], geometry())).unsqueeze(1)
+            for view in range(3):
+                matrices = draw(how, seed=0, subject=subjects(4)[row], view=view, slices=SLICES)
+                self.made[row, view] = backbone(name).features(apply(pixels, matrices))
+
+    def batch(self, rows, slices, views):
+        chosen = list(zip(rows.tolist(), slices.tolist(), views.tolist(), strict=True))
+        names = self.made[0, 0]
+        return {name: torch.stack([self.made[row, view][name][place] for row, place, view in chosen]) for name in names}
+
+
+def new_head(name: str, seed: int = 0) -> torch.nn.Module:
+    return make_head(backbone(name).split, 2, torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "googlenet"])
+def test_cached_training_is_naive_training(name):
+    """In 32 bits, the same views in the same order: parameters after an epoch differ by rounding alone."""
+    cached, naive = new_head(name), new_head(name)
+    schedule = Schedule(epochs=1, batch_size=4)
+    for head, source in ((cached, Exact(name)), (naive, Naive(name))):
+        train_head(head, source, ROWS, LABELS, schedule, 5)
+    for (key, one), other in zip(cached.state_dict().items(), naive.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5, msg=key)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "googlenet"])
+def test_the_16_bit_store_gives_the_probabilities_of_32_bits(tmp_path, name):
+    """bfloat16 trunk and float16 files, as shipped, against 32 bits throughout; means over a subject's slices."""
+    store, _ = write_store(tmp_path, name, settings(precision="bf16"), 4, shift=0.5)
+    exact, _ = write_store(tmp_path, name, settings(precision="fp32"), 4, shift=0.5)
+    schedule = Schedule(epochs=3, batch_size=4)
+    found = []
+    for source in (store, exact):
+        head = new_head(name)
+        train_head(head, source, ROWS, LABELS, schedule, 5)
+        found.append(predict_head(head, source, ROWS).mean(axis=1))
+    assert np.abs(found[0] - found[1]).max() < 0.02
+
+
+def test_the_same_bits_twice_and_others_with_another_seed(tmp_path):
+    store, _ = write_store(tmp_path, "resnet18", settings(), 4)
+    heads = []
+    for seed in (5, 5, 6):
+        heads.append(new_head("resnet18"))
+        torch.rand(3)  # whatever else draws from torch's global state changes nothing
+        train_head(heads[-1], store, ROWS, LABELS, Schedule(epochs=2, batch_size=4), seed)
+    first, again, other = (torch.cat([item.flatten() for item in head.parameters()]) for head in heads)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_other_subjects_are_never_read(tmp_path):
+    store, _ = write_store(tmp_path, "resnet18", settings(), 4)
+    seen = set()
+
+    class Watched:
+        slices, views = store.slices, store.views
+
+        def batch(self, rows, slices, views):
+            seen.update(rows.tolist())
+            return store.batch(rows, slices, views)
+
+    for choice in ("last", "inner"):
+        rows, labels = np.array([0, 1, 2, 3])[[0, 1, 3, 2]], np.array([0, 1, 1, 0])
+        history = train_head(
+            new_head("resnet18"), Watched(), rows, labels, Schedule(epochs=2, batch_size=4, epoch_choice=choice), 1
+        )
+        assert len(history.losses) == 2
+        assert bool(history.inner_losses) == (choice == "inner")
+    assert seen <= set(range(4))
+    seen.clear()
+    train_head(new_head("resnet18"), Watched(), np.array([1, 2]), np.array([0, 1]), Schedule(epochs=1), 1)
+    assert seen == {1, 2}
+
+
+def test_the_chosen_epoch_has_the_least_inner_loss(tmp_path):
+    store, _ = write_store(tmp_path, "resnet18", settings(), 4)
+    head = new_head("resnet18")
+    schedule = Schedule(epochs=4, batch_size=2, epoch_choice="inner", learning_rate=0.05)
+    history = train_head(head, store, ROWS, LABELS, schedule, 1)
+    assert history.chosen == int(np.argmin(history.inner_losses)) + 1
+
+
+def test_divergence_is_said(tmp_path):
+    store, _ = write_store(tmp_path, "resnet18", settings(), 4)
+    with pytest.raises(UsageError, match=r"diverged in epoch .* Lower --learning-rate"):
+        train_head(new_head("resnet18"), store, ROWS, LABELS, Schedule(epochs=9, learning_rate=1e30), 1)
+
+
+def test_class_weights():
+    labels = np.array([0, 0, 0, 1])
+    assert class_weights(labels, 2, "none").tolist() == [1, 1]
+    assert class_weights(labels, 2, "balanced").tolist() == pytest.approx([4 / 6, 2])
+    assert class_weights(labels, 3, "balanced")[2] == 0
+
+
+def test_dropout_keeps_the_mean_and_follows_its_generator():
+    factors = dropout_factors((2000, 10), 0.25, torch.Generator().manual_seed(0))
+    assert factors.unique().tolist() == pytest.approx([0, 1 / 0.75])
+    assert abs(float(factors.mean()) - 1) < 0.02
+    assert torch.equal(factors, dropout_factors((2000, 10), 0.25, torch.Generator().manual_seed(0)))
+    assert dropout_factors((2, 2), 0.0, torch.Generator()) is None
