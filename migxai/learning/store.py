@@ -280,7 +280,6 @@ class FeatureStore:
         self.split = Split.from_dict(abouts[0]["split"])
         self.slices = int(abouts[0]["slices"])
         self.views = int(abouts[0]["views"])
-        self._maps = tuple(str(about["map"]) for about in abouts)
         self._files = files
         self._read = 0
 
@@ -351,17 +350,6 @@ class FeatureStore:
         if self._read > _RESIDENT:
             self.release()
         return {name: torch.from_numpy(array).float() for name, array in made.items()}
-
-    def digest(self, rows: IntArray) -> str:
-        """Digest what features of some subjects come from: the recipe, and each one's map.
-
-        Returns
-        -------
-        str
-            16 hexadecimal digits, for whoever must know whether a result is of these features.
-        """
-        whose = [[self.subjects[row], self._maps[row]] for row in np.asarray(rows).tolist()]
-        return hashlib.sha256(json.dumps([self.key, whose]).encode()).hexdigest()[:16]
 
     def release(self) -> None:
         """Give back the memory of what was read; it is read again from the file, or the system's cache of it."""
