@@ -26,55 +26,21 @@ _SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 
 
 class Bold(NamedTuple):
-    """A BOLD series: data float32 (X, Y, Z, T), affine (4, 4) in mm, and its NIfTI header."""
+    """A BOLD series: data float32 (X, Y, Z, T), affine (4, 4) in mm, its NIfTI header, and what is odd about it."""
 
     data: npt.NDArray[np.float32]
-    affine: npt.NDArray[np.float64]
-    header: Nifti1Header
-
-
-class Checked(NamedTuple):
-    """What is known of a BOLD file from its header."""
-
-    shape: tuple[int, int, int, int]
     affine: npt.NDArray[np.float64]
     header: Nifti1Header
     messages: tuple[str, ...]
 
 
-def check_bold(path: Path, *, min_volumes: int = 1) -> Checked:
-    """Check the header of a BOLD file.
-
-    Parameters
-    ----------
-    path
-        The file.
-    min_volumes
-        The least number of volumes that the analysis can work with.
-
-    Returns
-    -------
-    Checked
-
-    Raises
-    ------
-    ImageError
-        If it is not there, is no NIfTI, is not 4-D, has too few volumes, or an affine that maps nothing.
-    """
-    with _open(path) as stream:
-        image = _image(stream, path)
-    return _checked(image, path, min_volumes)
-
-
-def load_bold(path: Path, *, min_volumes: int = 1) -> Bold:
+def load_bold(path: Path) -> Bold:
     """Load a BOLD series whole, scaled, as one float32 array.
 
     Parameters
     ----------
     path
         The file.
-    min_volumes
-        As in `check_bold`.
 
     Returns
     -------
@@ -84,18 +50,19 @@ def load_bold(path: Path, *, min_volumes: int = 1) -> Bold:
     Raises
     ------
     ImageError
-        As `check_bold` does, and if the file is cut short or its checksum is wrong.
+        If it is not there, is no NIfTI, is not 4-D, has an affine that maps nothing, is cut short, or its checksum is
+        wrong.
     """
     with _open(path) as stream:
         image = _image(stream, path)
-        checked = _checked(image, path, min_volumes)
+        affine = _checked_affine(image, path)
         try:
             data = _scaled(image.dataobj)
             while stream.read(1 << 20):  # gzip checks its checksum at the end alone
                 pass
         except (OSError, EOFError, ValueError, zlib.error) as error:
             raise ImageError(_broken(path, error)) from error
-    return Bold(data, checked.affine, checked.header)
+    return Bold(data, affine, image.header, _orientation(image, path))
 
 
 def _scaled(proxy: Any) -> npt.NDArray[np.float32]:
@@ -283,7 +250,8 @@ def _broken(path: Path, error: Exception) -> str:
     return f"{path.name} {what} and cannot be read; copy or convert it again."
 
 
-def _checked(image: Nifti1Image, path: Path, min_volumes: int) -> Checked:
+def _checked_affine(image: Nifti1Image, path: Path) -> npt.NDArray[np.float64]:
+    """Return the affine of a header that can be that of a BOLD series; refuse any other."""
     import numpy as np
 
     shape = tuple(int(size) for size in image.shape)
@@ -293,14 +261,12 @@ def _checked(image: Nifti1Image, path: Path, min_volumes: int) -> Checked:
         )
     if min(shape) < 1 or min(shape[:3]) < 2:
         raise ImageError(f"{path.name} has shape {shape}, which is no volume.")
-    if shape[3] < min_volumes:
-        raise ImageError(f"{path.name} has {shape[3]} volumes; at least {min_volumes} are needed.")
     if image.get_data_dtype().fields is not None or np.iscomplexobj(np.zeros(1, image.get_data_dtype())):
         raise ImageError(f"{path.name} holds colours or complex numbers, not a BOLD signal.")
-    affine = np.asarray(image.affine, dtype=np.float64)
+    affine: npt.NDArray[np.float64] = np.asarray(image.affine, dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
         raise ImageError(f"{path.name} has an affine that maps nothing (not finite or singular); convert it again.")
-    return Checked((shape[0], shape[1], shape[2], shape[3]), affine, image.header, _orientation(image, path))
+    return affine
 
 
 def _orientation(image: Nifti1Image, path: Path) -> tuple[str, ...]:

@@ -38,11 +38,11 @@ class ResampleFmriprep(Step):
         run: FmriprepRun = self.inputs.run
         config: Config = self.inputs.config
         options = config.preprocessing
-        data, affine, header = load_bold(run.bold)
+        data, affine, header, odd = load_bold(run.bold)
         tr, messages = repetition_time(
             run.bold, header, run.metadata, override=options.repetition_time, header_suffices=True
         )
-        notes = [*run.messages, *clean_bold(data, run.bold.name), *messages]
+        notes = [*run.messages, *odd, *clean_bold(data, run.bold.name), *messages]
         discarded, more = self._volumes_to_drop(run, config, data)
         data = data[..., discarded:]
         require_length(data.shape[3], tr, config, run.bold.name)

@@ -41,9 +41,9 @@ class PrepareBold(Step):
         run: RawRun = self.inputs.run
         config: Config = self.inputs.config
         options = config.preprocessing
-        data, affine, header = load_bold(run.bold)
+        data, affine, header, odd = load_bold(run.bold)
         tr, tr_messages = repetition_time(run.bold, header, run.metadata, override=options.repetition_time)
-        messages = [*run.messages, *clean_bold(data, run.bold.name), *tr_messages]
+        messages = [*run.messages, *odd, *clean_bold(data, run.bold.name), *tr_messages]
         discarded = volumes_to_drop(data, options, run.bold.name)
         kept = data[..., discarded:]
         require_length(kept.shape[3], tr, config, run.bold.name)

@@ -1,11 +1,14 @@
 import dataclasses
+from types import SimpleNamespace
 
+import nibabel as nib
 import numpy as np
 import pytest
 
+from migxai.bids.inputs import RawRun
 from migxai.config import Config, Preprocessing
 from migxai.errors import DenoisingError, ImageError, TimingError
-from migxai.interfaces.preparation import require_length, time_slices, volumes_to_drop
+from migxai.interfaces.preparation import PrepareBold, require_length, time_slices, volumes_to_drop
 
 
 def series(volumes: int = 40) -> np.ndarray:
@@ -57,3 +60,17 @@ def test_good_timing_is_corrected_in_place():
     assert done
     assert "0.5" in note
     assert not np.array_equal(data, before)
+
+
+def test_what_is_odd_about_a_file_reaches_the_run(tmp_path):
+    data = series(180) + np.arange(5, dtype=np.float32)[:, None]
+    image = nib.Nifti1Image(data, np.diag([3.0, 3, 3, 1]))
+    image.set_qform(None, 0)
+    image.set_sform(None, 0)
+    image.header["pixdim"][4] = 2.0
+    image.header.set_xyzt_units("mm", "sec")
+    image.to_filename(tmp_path / "bold.nii")
+    run = RawRun({"sub": "01"}, tmp_path / "bold.nii", {"RepetitionTime": 2.0}, None, ())
+    step = PrepareBold(run=run, config=Config())
+    step._run_interface(SimpleNamespace(cwd=tmp_path))
+    assert "no orientation" in step._results["facts"]["messages"][0]
