@@ -13,6 +13,16 @@ from migxai.learning.training import Schedule, class_weights, predict_head, trai
 from tests.learning.networks import SLICES, backbone, geometry, planes, settings, subjects, write_store
 
 ROWS, LABELS = np.arange(4), np.array([0, 1, 0, 1])
+#: The last one's head is that of ViT-B/16, narrower.
+NETWORKS = ["resnet18", "googlenet", "timm:vit_tiny_patch16_224"]
+
+
+def view_of(row: int, view: int) -> torch.Tensor:
+    """All slices of a subject in one view, (S, 1, H, W)."""
+    options = settings()
+    how = Augmentation(options.crop, options.rotation, options.augment_flip)
+    pixels = torch.from_numpy(to_pixels(planes(4)[row], geometry())).unsqueeze(1)
+    return apply(pixels, draw(how, seed=0, subject=subjects(4)[row], view=view, slices=SLICES))
 
 
 class Naive:
@@ -22,17 +32,14 @@ class Naive:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.batches = []
 
     def batch(self, rows, slices, views):
-        images = []
-        for row, place, view in zip(rows, slices, views, strict=True):
-            pixels = torch.from_numpy(to_pixels(planes(4)[row], geometry())).unsqueeze(1)
-            options = settings()
-            how = Augmentation(options.crop, options.rotation, options.augment_flip)
-            matrices = draw(how, seed=0, subject=subjects(4)[row], view=int(view), slices=SLICES)
-            images.append(apply(pixels, matrices)[place])
+        chosen = zip(rows.tolist(), slices.tolist(), views.tolist(), strict=True)
+        images = torch.stack([view_of(row, view)[place] for row, place, view in chosen])
+        self.batches.append((images, rows))
         # A copy: what was made in inference mode takes no part in a gradient.
-        return {name: item.clone() for name, item in backbone(self.name).features(torch.stack(images)).items()}
+        return {name: item.clone() for name, item in backbone(self.name).features(images).items()}
 
 
 class Exact:
@@ -41,14 +48,8 @@ class Exact:
     slices, views = SLICES, 2
 
     def __init__(self, name: str) -> None:
-        self.made = {}
-        options = settings()
-        how = Augmentation(options.crop, options.rotation, options.augment_flip)
-        for row in range(4):
-            pixels = torch.from_numpy(to_pixels(planes(4)[row], geometry())).unsqueeze(1)
-            for view in range(3):
-                matrices = draw(how, seed=0, subject=subjects(4)[row], view=view, slices=SLICES)
-                self.made[row, view] = backbone(name).features(apply(pixels, matrices))
+        places = [(row, view) for row in range(4) for view in range(3)]
+        self.made = {place: backbone(name).features(view_of(*place)) for place in places}
 
     def batch(self, rows, slices, views):
         chosen = list(zip(rows.tolist(), slices.tolist(), views.tolist(), strict=True))
@@ -60,7 +61,7 @@ def new_head(name: str, seed: int = 0) -> torch.nn.Module:
     return make_head(backbone(name).split, 2, torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "googlenet"])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_cached_training_is_naive_training(name):
     """In 32 bits, the same views in the same order: parameters after an epoch differ by rounding alone."""
     cached, naive = new_head(name), new_head(name)
@@ -71,7 +72,29 @@ def test_cached_training_is_naive_training(name):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-5, msg=key)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "googlenet"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_training_a_head_is_training_the_whole_network(name):
+    """The library's own modules, of which all but the trained ones are frozen in evaluation mode, by autograd."""
+    head, source = new_head(name), Naive(name)
+    whole = backbone(name).assemble(head).requires_grad_(False)
+    schedule = Schedule(epochs=1, batch_size=4, dropout=0.0, class_weights="none")
+    train_head(head, source, ROWS, LABELS, schedule, 5)
+    for place in backbone(name).split.modules.values():
+        whole.get_submodule(place).train().requires_grad_()
+    learning = [parameter for parameter in whole.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.SGD(learning, lr=schedule.learning_rate, momentum=0.9, weight_decay=schedule.weight_decay)
+    for images, rows in source.batches:
+        logits = whole(backbone(name).normalise(images))
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(logits, torch.from_numpy(LABELS[rows])).backward()
+        optimiser.step()
+    assert len(source.batches) == 2
+    expected = backbone(name).assemble(head).state_dict()
+    for key, tensor in whole.state_dict().items():
+        torch.testing.assert_close(tensor, expected[key], rtol=0, atol=1e-5, msg=key)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_the_16_bit_store_gives_the_probabilities_of_32_bits(tmp_path, name):
     """bfloat16 trunk and float16 files, as shipped, against 32 bits throughout; means over a subject's slices."""
     store, _ = write_store(tmp_path, name, settings(precision="bf16"), 4, shift=0.5)
@@ -97,28 +120,28 @@ def test_the_same_bits_twice_and_others_with_another_seed(tmp_path):
     assert not torch.equal(first, other)
 
 
-def test_other_subjects_are_never_read(tmp_path):
-    store, _ = write_store(tmp_path, "resnet18", settings(), 4)
-    seen = set()
+def test_test_subjects_are_never_read_nor_those_held_out_learned_from(tmp_path):
+    store, _ = write_store(tmp_path, "resnet18", settings(), 6)
+    learned, judged = set(), set()
 
     class Watched:
         slices, views = store.slices, store.views
 
         def batch(self, rows, slices, views):
-            seen.update(rows.tolist())
+            (judged if torch.is_inference_mode_enabled() else learned).update(rows.tolist())
             return store.batch(rows, slices, views)
 
-    for choice in ("last", "inner"):
-        rows, labels = np.array([0, 1, 2, 3])[[0, 1, 3, 2]], np.array([0, 1, 1, 0])
-        history = train_head(
-            new_head("resnet18"), Watched(), rows, labels, Schedule(epochs=2, batch_size=4, epoch_choice=choice), 1
-        )
-        assert len(history.losses) == 2
-        assert bool(history.inner_losses) == (choice == "inner")
-    assert seen <= set(range(4))
-    seen.clear()
-    train_head(new_head("resnet18"), Watched(), np.array([1, 2]), np.array([0, 1]), Schedule(epochs=1), 1)
-    assert seen == {1, 2}
+    rows, labels = np.array([0, 1, 5, 4]), np.array([0, 1, 1, 0])
+    train_head(new_head("resnet18"), Watched(), rows, labels, Schedule(epochs=2, batch_size=4), 1)
+    assert learned == set(rows.tolist())
+    assert not judged
+    learned.clear()
+    schedule = Schedule(epochs=2, batch_size=4, epoch_choice="inner")
+    history = train_head(new_head("resnet18"), Watched(), rows, labels, schedule, 1)
+    assert len(history.losses) == len(history.inner_losses) == 2
+    assert not learned & judged
+    assert learned | judged == set(rows.tolist())
+    assert sorted(labels[np.isin(rows, list(judged))]) == [0, 1], "one of each class"
 
 
 def test_the_chosen_epoch_has_the_least_inner_loss(tmp_path):

@@ -153,4 +153,5 @@ def test_random_weights_follow_the_seed():
         torch.equal(value, again.network.state_dict()[name]) for name, value in first.network.state_dict().items()
     )
     assert not torch.equal(first.network.conv1.weight, other.network.conv1.weight)
+    assert first.network.bn1.momentum == torch.nn.BatchNorm2d(1).momentum, "as before its statistics were set"
     assert first.weights_hash == hash_weights("resnet18", options, 0) != other.weights_hash
