@@ -1,0 +1,154 @@
+"""Maps of our own heads from cached features, without running a network.
+
+Where a classifier reads the mean of maps A over h x w cells, the gradient of a target ``sum_c u_c logit_c`` at every
+cell of map k is ``w_k / (h w)`` with ``w = sum_c u_c W_c``. So every formula of activations and gradients can be filled
+in at once: Grad-CAM and HiResCAM are ``sum_k w_k A_k / (h w)``, LayerCAM has ``max(w_k, 0)``, the paper's has
+``|w_k A_k|``.
+Values are on pytorch-grad-cam's own scale before it stretches each image's map to 0..1; those of HiResCAM add up to the
+target less its bias.
+
+A transformer's head is small enough to be differentiated as it stands: with respect to what its first normalisation
+gives, since the gradient of the patch tokens at the last block's output is zero.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from migxai.errors import UsageError
+from migxai.explain.cells import Cells, find_cells
+from migxai.explain.methods import find_method
+from migxai.explain.targets import Target
+from migxai.learning.backbones.vit import TokenHead
+from migxai.learning.devices import single_thread
+from migxai.learning.types import IntArray
+
+if TYPE_CHECKING:
+    from migxai.explain.methods.base import Method
+    from migxai.learning.backbones.base import Split
+    from migxai.learning.heads import Features, Head
+    from migxai.learning.store import FeatureStore
+
+#: The layer whose output feeds the pooling in front of the classifier.
+POOLED = {"resnet18": "layer4.1", "googlenet": "inception5b"}
+
+
+def explain(head: Head, features: Features, split: Split, method: Method, target: Target) -> Tensor:
+    """Make maps of some images.
+
+    Parameters
+    ----------
+    head
+        Trained, in evaluation mode.
+    features
+        Of the clean view, as `FeatureStore.clean` returns them.
+    split
+        Where the network is cut.
+    method, target
+        What maps to make, and of what. Attention and Eigen-CAM do not depend on the target.
+
+    Returns
+    -------
+    torch.Tensor
+        (B, h, w), with the sign that the formula gives; the usual map is the positive part.
+
+    Raises
+    ------
+    UsageError
+        If the method does not fit the network.
+    """
+    transformer = head if isinstance(head, TokenHead) else None
+    if method.of_attention:
+        if transformer is None and "attention" not in features:
+            method = _misfit(split, method)
+        with torch.inference_mode():
+            return as_grid(method.attend(transformer, features)[:, 1:, None], split)[:, 0]
+    if transformer is not None:
+        return _explain_tokens(transformer, features, split, method, target)
+    if "attention" in features:
+        raise UsageError(
+            f"--cam {method.name} needs gradients within the last block of {split.network}, which is frozen "
+            "(--unfreeze linear): use --cam attention or rollout, or train the block."
+        )
+    with torch.inference_mode():
+        maps = head.maps(features)
+        logits = head.classifier(maps.mean(dim=(2, 3)))
+        direction = target.coefficients(logits) @ head.classifier.weight
+        cells = maps.shape[2] * maps.shape[3]
+        return method.combine(maps, (direction / cells)[:, :, None, None].expand_as(maps))
+
+
+def explain_rows(head: Head, store: FeatureStore, rows: IntArray, method: str, target: Target) -> NDArray[np.float32]:
+    """Make maps of all slices of some subjects from a store.
+
+    Parameters
+    ----------
+    head
+        Trained on others than these subjects.
+    store
+        Of the network that `head` belongs to.
+    rows
+        The subjects, (n,).
+    method
+        A key of `migxai.explain.methods.METHODS`.
+    target
+        What to explain.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, S, h, w).
+
+    Raises
+    ------
+    UsageError
+        If the method does not fit the network.
+    """
+    found = find_method(method)
+    slices = np.arange(store.slices)
+    maps = []
+    with single_thread():
+        for row in np.asarray(rows).tolist():
+            features = store.clean(np.full(store.slices, row), slices)
+            maps.append(explain(head, features, store.split, found, target).numpy())
+    store.release()
+    return np.stack(maps)
+
+
+def pooled_cells(split: Split, count: int) -> Cells:
+    """Say where the cells of the maps lie that `explain` makes, `count` along an edge."""
+    return find_cells(split.network, POOLED.get(split.network, ""), count)
+
+
+def token_grid(split: Split) -> tuple[int, int]:
+    """Return rows and columns of a transformer's patches."""
+    return int(split.details["rows"]), int(split.details["columns"])
+
+
+def as_grid(tokens: Tensor, split: Split) -> Tensor:
+    """See patches (B, N, D) as maps (B, D, h, w)."""
+    rows, columns = token_grid(split)
+    return tokens.reshape(len(tokens), rows, columns, -1).permute(0, 3, 1, 2)
+
+
+def _explain_tokens(head: TokenHead, features: Features, split: Split, method: Method, target: Target) -> Tensor:
+    with torch.no_grad():
+        # Features made in inference mode may not enter a differentiation.
+        scaled, cls = head.scaled(features).clone(), features["cls"].clone()
+    scaled.requires_grad_()
+    logits = head.from_scaled(scaled, cls)
+    wanted = (target.coefficients(logits.detach()) * logits).sum()
+    gradients = torch.autograd.grad(wanted, scaled)[0]
+    with torch.inference_mode():
+        return method.combine(*(as_grid(each.detach()[:, 1:], split) for each in (scaled, gradients)))
+
+
+def _misfit(split: Split, method: Method) -> Method:
+    raise UsageError(
+        f"--cam {method.name} reads a transformer's attention, and {split.network} has none in its store; use gradcam."
+    )
