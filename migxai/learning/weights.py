@@ -273,6 +273,8 @@ def _set_statistics(network: nn.Module, normalisation: Normalisation) -> None:
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     if not norms:
         return
+    network.eval()
+    momenta = [norm.momentum for norm in norms]
     for norm in norms:
         # The mean over all batches seen since, of which there is one.
         norm.reset_running_stats()
@@ -280,10 +282,9 @@ def _set_statistics(network: nn.Module, normalisation: Normalisation) -> None:
         norm.train()
     mean, sd = (torch.tensor(values).reshape(1, 3, 1, 1) for values in (normalisation.mean, normalisation.sd))
     with single_thread():
-        network.eval()
-        for norm in norms:
-            norm.train()
         network((torch.from_numpy(synthetic_images(_SYNTHETIC)) - mean) / sd)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def synthetic_images(count: int, size: int = 224) -> NDArray[Any]:
