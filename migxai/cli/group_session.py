@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from migxai import __version__
 from migxai.cli.doors import Doors
-from migxai.cli.preflight import directories, prepare_output, read_plugin
+from migxai.cli.preflight import check_shared_memory, directories, doubts, prepare_output, read_plugin
 from migxai.cli.progress import Journal, make_display
 from migxai.cli.resources import cpu_count, memory_gb
 from migxai.cli.runner import end_descendants
@@ -39,9 +40,9 @@ def process(request: Request, doors: Doors) -> int:
     if action == "status":
         missing: list[str] = resolve(doors.group_status)(config)
         return _show(missing or ["The group level is complete."], EXIT_PARTIAL if missing else EXIT_OK)
-    prepare_output(config)
+    notes = prepare_output(config)
     if action == "run" and request.predict is None:
-        return _run(config, doors)
+        return _run(config, doors, notes)
     try:
         if action == "reports_only":
             return _show(resolve(doors.score_group)(config), EXIT_OK)
@@ -57,7 +58,8 @@ def _show(lines: Sequence[str], code: int) -> int:
     return code
 
 
-def _run(config: Config, doors: Doors) -> int:
+def _run(config: Config, doors: Doors, notes: Sequence[str]) -> int:
+    check_shared_memory()
     if config.run.use_plugin is not None:
         read_plugin(config.run.use_plugin)
     processes, memory = config.run.nprocs or cpu_count(), config.run.mem_gb or memory_gb()
@@ -66,6 +68,10 @@ def _run(config: Config, doors: Doors) -> int:
     write_config(config)
     with Journal(make_display(0, live=False), file, verbose=config.run.verbose > 0) as journal:
         journal.message(f"migxai {__version__}, group level, {processes} CPUs, {memory:.1f} GB")
+        for note in notes:
+            journal.record(note)
+        for sentence in doubts(config):
+            journal.message(sentence, logging.WARNING)
         try:
             failures: list[str] = resolve(doors.run_group)(config, processes, memory, journal.message)
         except BaseException:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from migxai.config import Config
+from migxai.config import Config, Run
 
 GB = 1e9
 MB_PER_GB = 1000.0
@@ -122,6 +122,36 @@ def divide(config: Config, n_subjects: int) -> Share:
         at_once = 1
     threads = run.omp_nthreads or max(1, min(MAX_THREADS, cpus // at_once))
     return Share(at_once, threads, total / at_once)
+
+
+def overstated(run: Run, cpus: int, memory: float) -> list[str]:
+    """Say where more was asked for than this process may use.
+
+    Parameters
+    ----------
+    run
+        What was asked for.
+    cpus, memory
+        What there is: see `cpu_count` and `memory_gb` (GB).
+
+    Returns
+    -------
+    list of str
+        Sentences, none if all is well.
+    """
+    limit = "by its affinity, its cgroup (a container's limit) or its batch job"
+    sentences = []
+    if run.nprocs is not None and run.nprocs > cpus:
+        sentences.append(
+            f"--nprocs {run.nprocs} is more than the {cpus} CPUs that this process may use {limit}; it will be slower, "
+            "not faster, than with fewer."
+        )
+    if run.mem_gb is not None and run.mem_gb > memory:
+        sentences.append(
+            f"--mem-gb {run.mem_gb:g} is more than the {memory:.1f} GB that this process may use {limit}; a run that "
+            "needs more will be killed."
+        )
+    return sentences
 
 
 def thread_environment(threads: int) -> dict[str, str]:

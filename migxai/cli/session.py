@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from migxai import __version__
-from migxai.cli.preflight import directories, prepare_output, read_plugin
+from migxai.cli.preflight import directories, doubts, prepare_output, read_plugin
 from migxai.cli.progress import Journal, Outcome, make_display
 from migxai.cli.resources import SUBJECT_GB, Share
 from migxai.cli.runner import Runner, end_descendants, exit_code
@@ -53,7 +53,7 @@ def process(
         If the run can't begin.
     """
     plugin = read_plugin(config.run.use_plugin) if config.run.use_plugin else None
-    prepare_output(config)
+    notes = prepare_output(config)
     _, _, work_dir = directories(config)
     file = log_file(work_dir)
     begin_log(file)
@@ -62,6 +62,10 @@ def process(
     display = make_display(len(subjects), live=config.run.verbose < 2)
     with Journal(display, file, verbose=config.run.verbose > 0) as journal:
         journal.record(f"migxai {__version__}, configuration {config.hash()}: {len(subjects)} subjects")
+        for note in notes:
+            journal.record(note)
+        for sentence in doubts(config):
+            journal.message(sentence, logging.WARNING)
         done = finished(config, subjects) if compute else {}
         waiting = [subject for subject in subjects if subject not in done]
         for subject, message in done.items():

@@ -24,7 +24,10 @@ def choose_device(name: str) -> torch.device:
 
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
-        raise UsageError("--device cuda was given, but PyTorch finds no GPU here; use --device cpu (or auto).")
+        why = "finds no GPU here (containers need --gpus all in Docker, --nv in Apptainer)"
+        if torch.version.cuda is None and torch.version.hip is None:
+            why = "is a build for CPUs alone"
+        raise UsageError(f"--device cuda was given, but this PyTorch {why}; use --device cpu (or auto).")
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 

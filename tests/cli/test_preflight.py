@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
 from migxai.cli import preflight
 from migxai.cli.parser import parse
-from migxai.errors import OutputError, ResourceError, UsageError
+from migxai.errors import InputError, OutputError, ResourceError, UsageError
 
 
 @pytest.fixture
@@ -102,3 +104,47 @@ def test_malformed_plugin_files(tmp_path, text):
     file.write_text(text)
     with pytest.raises(UsageError, match=r"plugin\.yml"):
         preflight.read_plugin(file)
+
+
+def test_a_dataset_that_may_not_be_read(config, monkeypatch):
+    monkeypatch.setattr(preflight.os, "access", lambda folder, mode: False)
+    with pytest.raises(InputError, match=r"bids_dir .* may not be read by this user"):
+        preflight.check_places(config())
+
+
+def test_output_of_somebody_else_names_the_user(config, monkeypatch):
+    def deny(path):
+        raise OutputError("no permission.") from PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(preflight, "prepare_directory", deny)
+    with pytest.raises(OutputError, match=f"This process is user {os.getuid()} "):
+        preflight.prepare_output(config())
+
+
+def test_pools_need_shared_memory(monkeypatch):
+    preflight.check_shared_memory()
+
+    class NoMemory:
+        def Lock(self):  # noqa: N802
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(preflight.multiprocessing, "get_context", lambda method: NoMemory())
+    with pytest.raises(ResourceError, match=r"shared memory .*No space left on device.*--shm-size"):
+        preflight.check_shared_memory()
+
+
+def test_doubts(config, tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    assert preflight.doubts(config()) == []
+    asked = config(tmp_path / "out", "--nprocs", 4096, "--mem-gb", 1e6)
+    assert [sentence.split(" is more")[0] for sentence in preflight.doubts(asked)] == [
+        "--nprocs 4096",
+        "--mem-gb 1e+06",
+    ]
+
+
+def test_an_output_that_goes_with_its_container_is_doubted(config, tmp_path, monkeypatch):
+    monkeypatch.setenv(preflight.IMAGE_VARIABLE, "migxai:0.1.0")
+    (tmp_path / "out").mkdir()
+    lost = any("lost with it" in sentence for sentence in preflight.doubts(config()))
+    assert lost == ((tmp_path / "out").stat().st_dev == Path("/").stat().st_dev)
