@@ -36,9 +36,9 @@ RUN touch /tmp/stamp && sleep 1 \
            --python /opt/migxai/bin/python --torch-backend "$TORCH_BACKEND" $TORCH_SPEC; \
        fi \
     && /opt/tools/bin/pip --python /opt/migxai/bin/python check \
-    && /opt/migxai/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/migxai/lib \
     && mkdir /layer && cd / && find opt/migxai -newercm /tmp/stamp ! -type d -print0 \
-       | tar --create --null --files-from=- --remove-files | tar --extract --directory /layer
+       | tar --create --null --files-from=- --remove-files | tar --extract --directory /layer \
+    && /opt/migxai/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash -s /layer -p / /layer
 
 # ImageNet weights of the three networks, for a build with an open network (--build-arg IMAGENET_WEIGHTS=yes); each is
 # checked by the hash in its name. NOT YET TRIED: the machines that migxai is developed on reach no store of weights.
@@ -51,9 +51,9 @@ RUN mkdir -p /opt/weights && if [ "$IMAGENET_WEIGHTS" = yes ]; then \
 COPY . /src
 RUN /opt/tools/bin/pip wheel --quiet --no-deps --wheel-dir /tmp/wheel /src && touch /tmp/stamp2 && sleep 1 \
     && /opt/tools/bin/pip --python /opt/migxai/bin/python install --quiet --no-compile --no-deps --no-index /tmp/wheel/*.whl \
-    && /opt/migxai/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/migxai/lib/python3.11/site-packages/migxai \
     && mkdir /own && cd / && find opt/migxai -newercm /tmp/stamp2 ! -type d -print0 \
        | tar --create --null --files-from=- --remove-files | tar --extract --directory /own \
+    && /opt/migxai/bin/python -m compileall -q --invalidation-mode unchecked-hash -s /own -p / /own \
     && mkdir -p /own/usr/local/bin && ln -s /opt/migxai/bin/migxai /opt/migxai/bin/migxai-demo /own/usr/local/bin/
 
 # ---- the image -------------------------------------------------------------------------------------------------------
