@@ -21,10 +21,15 @@ from typing import Any
 
 from migxai.bids.names import RUN_ENTITIES
 from migxai.bids.writing import write_text
+from migxai.errors import InputError
 from migxai.reports import fragments
 from migxai.reports.summary import RunSummary, find_summaries
 
 _LINK = re.compile(r'<div class="reportlet">\s*<(img|object)[^>]*?(?:src|data)="\./([^"]+)".*?</small>', re.DOTALL)
+
+#: Where a page's links begin, and the one to the group level's report.
+_NAV = '<nav aria-label="Sections"><ul>'
+_GROUP_LINK = '<li><a href="group/report.html">Group report</a></li>'
 
 #: What pybids calls the entities of a run.
 _PYBIDS = {
@@ -76,7 +81,27 @@ def write_participant_report(
         page = _assemble(staged, label, summaries)
     path = output_dir / f"sub-{label}.html"
     write_text(path, page)
+    if (output_dir / "group" / "report.html").is_file():
+        link_to_group(path)
     return path
+
+
+def link_to_group(path: Path) -> None:
+    """Link a participant's report to the group's (``group/report.html`` beside it), if it is not linked yet.
+
+    Raises
+    ------
+    InputError
+        If the report cannot be read.
+    OutputError, ResourceError
+        If it cannot be written.
+    """
+    try:
+        page = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path.name} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    if _GROUP_LINK not in page and _NAV in page:
+        write_text(path, page.replace(_NAV, f"{_NAV}\n{_GROUP_LINK}", 1))
 
 
 def _stage(staged: Path, figures: Path, label: str, runs: Sequence[RunSummary], boilerplate: str) -> None:
