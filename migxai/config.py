@@ -37,7 +37,7 @@ class Run:
     omp_nthreads: int | None = None
     mem_gb: float | None = None
     low_mem: bool = False
-    use_plugin: Path | None = None
+    use_plugin: Literal["slurm"] | Path | None = None
     keep: Literal["none", "some", "all"] = "none"
     resource_monitor: bool = False
     stop_on_first_crash: bool = False

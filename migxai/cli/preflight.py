@@ -7,7 +7,7 @@ import importlib.util
 import multiprocessing
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from migxai.bids.inputs import check_output_place
 from migxai.bids.outputs import IMAGE_VARIABLE, refuse_foreign_output
@@ -56,7 +56,7 @@ def check_places(config: Config, *, level: Literal["participant", "group"] = "pa
     for option, file in (
         ("--atlas", config.indicators.atlas),
         ("--atlas-labels", config.indicators.atlas_labels),
-        ("--use-plugin", config.run.use_plugin),
+        ("--use-plugin", config.run.use_plugin if isinstance(config.run.use_plugin, Path) else None),
         ("--folds-file", config.learning.folds_file),
         ("--weights", config.learning.weights if isinstance(config.learning.weights, Path) else None),
     ):
@@ -161,37 +161,6 @@ def _prepare(folder: Path) -> None:
         with contextlib.suppress(OutputError):
             return prepare_directory(folder)
     return prepare_directory(folder)
-
-
-def read_plugin(file: Path) -> dict[str, Any]:
-    """Read a nipype plugin file.
-
-    Returns
-    -------
-    dict
-        ``plugin`` (str) and ``plugin_args`` (dict, maybe empty).
-
-    Raises
-    ------
-    UsageError
-        If it is no YAML, or not of that form.
-    """
-    import yaml
-
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UsageError(f"The plugin file {file} is not valid YAML: {' '.join(str(error).split())}.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The plugin file {file} can't be read: {error}.") from error
-    form = "it needs 'plugin: NAME' and, where there are any, 'plugin_args:' with names and values"
-    if not isinstance(content, dict) or not isinstance(content.get("plugin"), str):
-        raise UsageError(f"The plugin file {file} names no plugin; {form}.")
-    arguments = content.get("plugin_args") or {}
-    unknown = sorted(set(map(str, content)) - {"plugin", "plugin_args"})
-    if unknown or not isinstance(arguments, dict):
-        raise UsageError(f"The plugin file {file} has unknown content ({', '.join(unknown) or 'plugin_args'}); {form}.")
-    return {"plugin": content["plugin"], "plugin_args": arguments}
 
 
 def _is_inside(inner: Path, outer: Path) -> bool:

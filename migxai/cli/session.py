@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from migxai import __version__
-from migxai.cli.preflight import directories, doubts, prepare_output, read_plugin
+from migxai.cli.preflight import directories, doubts, prepare_output
 from migxai.cli.progress import Journal, Outcome, make_display
 from migxai.cli.resources import SUBJECT_GB, Share
 from migxai.cli.runner import Runner, end_descendants, exit_code
 from migxai.cli.worker import failure, resolve
 from migxai.config import Config, Selection, to_toml
 from migxai.errors import EXIT_INPUT, EXIT_OK, EXIT_PARTIAL, EXIT_USAGE, MigxaiError
+from migxai.workflows.plugins import read_plugin
 
 
 @functools.cache

@@ -140,6 +140,11 @@ def weights(text: str) -> str | Path:
     return text if text in ("imagenet", "random") else path(text)
 
 
+def plugin(text: str) -> str | Path:
+    """Read ``slurm`` or the name of a file."""
+    return text if text == "slurm" else path(text)
+
+
 def array_index(text: str) -> str:
     """Check the form of ``I/N``, ``auto`` or ``auto/N``."""
     match = re.fullmatch(r"(auto|\d+)(?:/(\d+))?", text)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,24 +89,36 @@ def execute(
     arguments = dict(plugin_args or {})
     if report is not None:
         arguments["status_callback"] = lambda node, status: report(node.fullname, status)
+    if plugin == "SLURM":
+        from migxai.workflows import slurm
+
+        plugin = slurm.SlurmPlugin(arguments)
+        workflow.config["execution"]["job_finished_timeout"] = str(slurm.VISIBLE)
+    elif isinstance(plugin, str):
+        from nipype.pipeline import plugins
+
+        plugin = getattr(plugins, f"{plugin}Plugin")(plugin_args=arguments)
     try:
-        graph = workflow.run(plugin=plugin, plugin_args=arguments)
+        graph = workflow.run(plugin=plugin)
     except Exception as error:
         crashes = read_crashes(crash_dir)
         if not crashes:
             # Nothing crashed inside a node: the plugin itself failed, which nobody else will report.
-            raise errors.ResourceError(f"The nipype plugin {plugin} could not run the workflow: {error}") from error
-        return Execution(crashes)
-    return Execution(read_crashes(crash_dir), _written(graph))
+            name = type(plugin).__name__.removesuffix("Plugin")
+            raise errors.ResourceError(f"The nipype plugin {name} could not run the workflow: {error}") from error
+        # The subjects beside the one that failed are complete; plugins that run several keep the list of nodes.
+        return Execution(crashes, _written(getattr(plugin, "procs", None) or ()))
+    return Execution(read_crashes(crash_dir), _written(graph.nodes()))
 
 
-def _written(graph: Any) -> dict[str, list[str]]:
-    """Gather the ``written`` output of all nodes that have one, by subject."""
+def _written(nodes: Iterable[Any]) -> dict[str, list[str]]:
+    """Gather the ``written`` output of all nodes that have one and were run, by subject."""
     files: dict[str, list[str]] = {}
-    for node in graph.nodes():
+    for node in nodes:
         if "written" in node.outputs.copyable_trait_names():
             subject = _SUBJECT.search(node.fullname)
-            files.setdefault(subject[1] if subject else "", []).extend(node.result.outputs.written)
+            with contextlib.suppress(FileNotFoundError):  # not run, since one before it failed
+                files.setdefault(subject[1] if subject else "", []).extend(node.result.outputs.written)
     return files
 
 
@@ -138,5 +151,7 @@ def error_from_traceback(text: str, node: str) -> errors.MigxaiError:
         return errors.ResourceError(f"Memory ran out in {node}; give more memory, or fewer processes at once.")
     if "No space left on device" in text:
         return errors.ResourceError(f"The disk is full ({node}); free space in the work and output directories.")
+    # What nipype adds when a node left no result is no reason.
+    text = re.split(r"\n\s*(?:When creating this crashfile|During the creation of this crashfile)", text)[0]
     lines = [line for line in text.strip().splitlines() if line.strip()]
     return errors.MigxaiError(f"Internal error in {node}: {lines[-1].strip() if lines else 'no traceback was left'}")

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from migxai.bids.locks import group_lock
 from migxai.bids.outputs import initialise_output
 from migxai.bids.status import without_paths
@@ -23,6 +21,7 @@ from migxai.workflows.execution import Crash, execute
 from migxai.workflows.group import check_networks, init_group_wf, make_units
 from migxai.workflows.group_files import keep_arrays, work_folder, write_plan
 from migxai.workflows.planning import Plan, make_plan, sources
+from migxai.workflows.plugins import read_plugin
 from migxai.workflows.pool import PoolPlugin
 from migxai.workflows.results import permutation_table, save_models, tested_folds
 
@@ -134,15 +133,17 @@ def _execute(
     workflow = init_group_wf(config, units, arrays, str(work / "folds"), base_dir=str(work))
     total, done = sum(not node.name.endswith("_ready") for node in workflow._get_all_nodes()), 0
 
-    def tell(node: Any, status: str) -> None:
+    def tell(name: str, status: str) -> None:
         nonlocal done
-        if status == "end" and not node.name.endswith("_ready"):
+        if status == "end" and not name.endswith("_ready"):
             done += 1
-            report(f"{node.name.replace('_', ' ')}: done ({done} of {total})")
+            report(f"{name.split('.')[-1].replace('_', ' ')}: done ({done} of {total})")
 
-    plugin: dict[str, Any] = {"plugin": PoolPlugin(*room, report=tell)}
-    if config.run.use_plugin is not None:
-        plugin = yaml.safe_load(config.run.use_plugin.read_text(encoding="utf-8"))
+    plugin: dict[str, Any]
+    if config.run.use_plugin is None:
+        plugin = {"plugin": PoolPlugin(*room, report=lambda node, status: tell(node.name, status))}
+    else:
+        plugin = read_plugin(config.run.use_plugin) | {"report": tell}
     return execute(
         workflow,
         stop_on_first_crash=config.run.stop_on_first_crash,

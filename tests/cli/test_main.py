@@ -116,7 +116,7 @@ def test_no_bids_dataset(run, tmp_path):
 
 def test_a_bug_outside_the_children_is_70_with_its_traceback_kept(run, dataset, tmp_path):
     out = tmp_path / "out"
-    (tmp_path / "plugin.yml").write_text("plugin: Other\n")
+    (tmp_path / "plugin.yml").write_text("plugin: MultiProc\n")
     code, _, err = run(dataset("ok1"), out, "participant", "--use-plugin", tmp_path / "plugin.yml")
     assert code == 70
     assert "internal error, AssertionError" in err

@@ -88,24 +88,6 @@ def test_full_disk(config, monkeypatch):
         preflight.prepare_output(config())
 
 
-def test_plugin_files(tmp_path):
-    file = tmp_path / "plugin.yml"
-    file.write_text("plugin: SLURM\nplugin_args: {sbatch_args: '--mem=8G'}\n")
-    assert preflight.read_plugin(file) == {"plugin": "SLURM", "plugin_args": {"sbatch_args": "--mem=8G"}}
-    file.write_text("plugin: Linear\n")
-    assert preflight.read_plugin(file) == {"plugin": "Linear", "plugin_args": {}}
-
-
-@pytest.mark.parametrize(
-    "text", ["plugin: [", "- a", "", "plugin_args: {}", "plugin: A\nextra: 1", "plugin: A\nplugin_args: 3"]
-)
-def test_malformed_plugin_files(tmp_path, text):
-    file = tmp_path / "plugin.yml"
-    file.write_text(text)
-    with pytest.raises(UsageError, match=r"plugin\.yml"):
-        preflight.read_plugin(file)
-
-
 def test_a_dataset_that_may_not_be_read(config, monkeypatch):
     monkeypatch.setattr(preflight.os, "access", lambda folder, mode: False)
     with pytest.raises(InputError, match=r"bids_dir .* may not be read by this user"):

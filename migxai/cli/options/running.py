@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from migxai.cli.options.base import Option, choices_of
-from migxai.cli.values import array_index, count, memory, memory_gb, memory_mb, path, whole
+from migxai.cli.values import array_index, count, memory, memory_gb, memory_mb, path, plugin, whole
 from migxai.config import Config, Run
 
 
@@ -38,9 +38,10 @@ def resources() -> Iterable[Option]:
         help="One subject at a time, on all CPUs, whatever --nprocs would allow.",
     )
     yield option(
-        "--use-plugin", "--nipype-plugin-file", field="use_plugin", parse=path, metavar="FILE",
+        "--use-plugin", "--nipype-plugin-file", field="use_plugin", parse=plugin, metavar="slurm|FILE",
         default="one process a subject",
-        help="nipype plugin file (YAML with plugin and plugin_args) that runs the steps, for instance on a cluster.",
+        help="Run each step as a job of SLURM, or with the plugin of a nipype plugin file (YAML with plugin and "
+        "plugin_args), such as SLURM with your partition and account.",
     )  # fmt: skip
     yield option(
         "-w", "--work-dir", field="work_dir", parse=path, metavar="DIR",
