@@ -1,0 +1,194 @@
+"""Whether the network uses what maps point at: deletion and insertion curves (Petsiuk et al. 2018, arXiv:1806.07421).
+
+The places that set the two classes apart most, by the maps of the other folds, are replaced by the mean slice of the
+training people: what tells a person's class should then be lost sooner than when as many other voxels are replaced.
+Insertion goes the other way, from the mean slice to the person's. Both are done for correctly classified people, by the
+network that has not seen them, and compared with two other orders of the same coarseness: at random, and by the
+picture's edges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+
+from migxai.audit.saliency.case import Case, Check
+from migxai.audit.saliency.maps import Window, make_window
+from migxai.audit.saliency.people import spread
+from migxai.explain.aggregate import difference
+from migxai.explain.closed_form import explain, pooled_cells
+from migxai.explain.evidence import Evidence
+from migxai.explain.methods import find_method
+from migxai.explain.targets import Target
+from migxai.explain.volumes import to_planes
+from migxai.learning.slices import to_pixels
+from migxai.learning.types import FloatArray
+
+#: Shares of the shown voxels of a slice that are replaced.
+SHARES = (0.05, 0.1, 0.2, 0.4)
+#: People, and slices of each, that go through the whole network 25 times; of a transformer, some ten times slower.
+PEOPLE, SLICES = 16, 3
+PEOPLE_TRANSFORMER, SLICES_TRANSFORMER = 8, 2
+#: With fewer people no sign test can reach the level.
+LEAST, ALPHA = 5, 0.05
+
+#: What maps are compared with, and the names of the checks.
+_OTHERS = {
+    "random": "The network uses what maps point at, more than random places",
+    "edges": "The network uses what maps point at, more than edges",
+}
+_LIMIT = f"in most people, p under {ALPHA:g} (sign test)"
+
+
+@dataclass(frozen=True, eq=False)
+class _Fold:
+    """What is needed to change slices of a fold's people.
+
+    Attributes
+    ----------
+    number
+        The fold's place.
+    window
+        The slices on which classes are set apart most.
+    mean
+        Mean of the training people's slices, (s, H0, W0).
+    apart
+        How far the maps of other folds set classes apart there, (s, H0, W0).
+    """
+
+    number: int
+    window: Window
+    mean: FloatArray
+    apart: FloatArray
+
+
+def check(case: Case) -> list[Check]:
+    """Delete and insert by maps, at random and by edges, and compare over people."""
+    if case.planes is None or case.backbone is None:
+        return _not_made(case, "the slices or the network are not at hand")
+    transformer = "rows" in case.store.split.details
+    evidence = case.trials[0]
+    right = np.zeros(len(case.labels), dtype=bool)
+    right[evidence.places] = (evidence.predicted == evidence.labels) & np.isin(evidence.labels, case.pair)
+    basis = _basis(case)
+    gaps, intact = [], []
+    for number, places in spread(case, PEOPLE_TRANSFORMER if transformer else PEOPLE, right):
+        fold = _prepare(case, number, SLICES_TRANSFORMER if transformer else SLICES)
+        if fold is None:
+            continue
+        for place in places.tolist():
+            gap, whole = _perturb(case, fold, place, basis)
+            gaps.append(gap)
+            intact.append(whole)
+    if len(gaps) < LEAST:
+        return _not_made(
+            case, f"{len(gaps)} correctly classified people whom other folds' maps fit; {LEAST} are needed"
+        )
+    return [_judge(case, other, np.array(gaps), float(np.mean(intact)), 1 + i) for i, other in enumerate(_OTHERS)]
+
+
+def _not_made(case: Case, why: str) -> list[Check]:
+    return [Check(name, case.of, limit=_LIMIT, detail=f"Not made: {why}.") for name in _OTHERS.values()]
+
+
+def _prepare(case: Case, number: int, slices: int) -> _Fold | None:
+    """Choose a fold's slices; None if the other folds' maps set nothing apart."""
+    assert case.planes is not None
+    fold, evidence = case.folds[number], case.trials[0]
+    rows = evidence.fold != fold.number
+    others = Evidence(*(getattr(evidence, name)[rows] for name in ("places", "labels", "predicted", "maps", "fold")))
+    found = difference([others], case.pair)
+    if found is None or not np.ptp(found) > 0:
+        return None
+    row = found if evidence.by_class else np.abs(found)
+    whole = make_window(case.space, np.arange(len(case.space.geometry.indices)))
+    apart = np.zeros(whole.shown.shape)
+    apart[whole.shown] = row[whole.voxels]
+    best = np.sort(np.argsort(-np.clip(apart, 0, None).sum(axis=(1, 2)), kind="stable")[:slices])
+    train = case.people[fold.train]
+    mean: FloatArray = np.asarray(np.mean([case.planes[row][best] for row in train.tolist()], axis=0, dtype=np.float64))
+    return _Fold(number, make_window(case.space, best), mean, apart[best])
+
+
+def _basis(case: Case) -> NDArray[np.float32]:
+    """Return how each cell of a map is drawn in the plane, (cells, H0, W0)."""
+    features = case.store.clean(case.people[:1], np.zeros(1, dtype=np.intp))
+    count = explain(case.heads[0], features, case.store.split, find_method(case.method), Target()).shape[-1]
+    cells = np.eye(count * count, dtype=np.float32).reshape(-1, count, count)
+    return to_planes(cells, pooled_cells(case.store.split, count), case.space.geometry)
+
+
+def _perturb(case: Case, fold: _Fold, place: int, basis: NDArray[np.float32]) -> tuple[list[float], float]:
+    """Return the area between insertion and deletion by maps, at random and by edges, and the intact margin.
+
+    Margins are those of the person's class over the other, less that of the mean slices, averaged over slices.
+    """
+    assert case.planes is not None
+    planes = np.asarray(case.planes[case.people[place]][fold.window.slices], dtype=np.float64)
+    rng = case.generator(8, place)
+    noise = np.tensordot(rng.standard_normal((len(planes), len(basis))), basis, axes=1)
+    orders = (fold.apart, noise, coarse_edges(planes, fold.window.shown, basis))
+    pictures = [fold.mean, planes]
+    for order in orders:
+        for share in SHARES:
+            top = top_share(order, fold.window.shown, share)
+            pictures += [np.where(top, fold.mean, planes), np.where(top, planes, fold.mean)]
+    margins = _margins(case, fold.number, np.concatenate(pictures)).reshape(len(pictures), len(planes))
+    sign = 1.0 if case.labels[place] == case.pair[1] else -1.0
+    scores = sign * (margins - margins[0]).mean(axis=1)
+    curves = scores[2:].reshape(len(orders), len(SHARES), 2)
+    return (curves[..., 1] - curves[..., 0]).mean(axis=1).tolist(), float(scores[1])
+
+
+def top_share(order: FloatArray, shown: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
+    """Mark the highest share of the shown voxels of each slice, (s, H0, W0)."""
+    top = np.zeros(shown.shape, dtype=bool)
+    for values, inside, marked in zip(order, shown, top, strict=True):
+        places = np.flatnonzero(inside)
+        count = round(share * len(places))
+        highest = np.argsort(-values.ravel()[places], kind="stable")[:count]
+        marked.ravel()[places[highest]] = True
+    return top
+
+
+def coarse_edges(planes: FloatArray, shown: NDArray[np.bool_], basis: FloatArray) -> FloatArray:
+    """Return how steep slices (s, H0, W0) are, averaged over the cells of a map and drawn as a map is."""
+    steep = np.stack([np.hypot(*np.gradient(plane)) for plane in planes]) * shown
+    held = np.tensordot(shown.astype(np.float64), basis, axes=([1, 2], [1, 2]))
+    of_cells = np.tensordot(steep, basis, axes=([1, 2], [1, 2]))
+    means = np.divide(of_cells, held, out=np.zeros_like(of_cells), where=held > 0)
+    drawn: FloatArray = np.tensordot(means, basis, axes=1)
+    return drawn
+
+
+@torch.inference_mode()
+def _margins(case: Case, number: int, planes: FloatArray) -> NDArray[np.float64]:
+    """Run slices (B, H0, W0) through the whole network; return how far it favours the second class of the pair."""
+    assert case.backbone is not None
+    pixels = torch.from_numpy(to_pixels(planes, case.space.geometry)).unsqueeze(1)
+    features = {name: made.float() for name, made in case.backbone.features(pixels).items()}
+    logits = case.heads[number](features).double().numpy()
+    margins: NDArray[np.float64] = logits[:, case.pair[1]] - logits[:, case.pair[0]]
+    return margins
+
+
+def _judge(case: Case, other: str, gaps: FloatArray, intact: float, column: int) -> Check:
+    better = gaps[:, 0] - gaps[:, column]
+    wins, decided = int((better > 0).sum()), int((better != 0).sum())
+    p = float(stats.binomtest(wins, decided, alternative="greater").pvalue) if decided else 1.0
+    areas = f"{gaps[:, 0].mean() / intact:.2f}, of {other} {gaps[:, column].mean() / intact:.2f}" if intact > 0 else ""
+    return Check(
+        _OTHERS[other],
+        case.of,
+        value=f"{wins} of {len(gaps)} people, p = {p:.2g}",
+        number=wins / len(gaps),
+        limit=_LIMIT,
+        passed=p < ALPHA,
+        detail=f"Area between insertion and deletion by maps, as a share of the margin of intact slices: {areas}."
+        if areas
+        else "Intact slices have no margin on average.",
+    )
