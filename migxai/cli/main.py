@@ -78,6 +78,7 @@ def _keep_traceback(request: Request) -> str:
 
 def _dispatch(request: Request, doors: Doors) -> int:
     from migxai.cli import group_session, session
+    from migxai.cli.estimate import estimate
     from migxai.cli.preflight import check_places
     from migxai.cli.resources import divide
     from migxai.cli.subjects import array_part, select_subjects
@@ -89,7 +90,13 @@ def _dispatch(request: Request, doors: Doors) -> int:
     subjects = array_part(request.array_index, select_subjects(request.config))
     if request.action == "status":
         return session.show_status(request.config, subjects)
-    share = divide(request.config, len(subjects))
+    if request.action == "write_sbatch":
+        from migxai.cli.sbatch import write_sbatch
+
+        sys.stdout.write(write_sbatch(request.config, subjects, request.argv, group=request.sbatch_group))
+        return EXIT_OK
+    need = estimate(request.config, subjects)
+    share = divide(request.config, len(subjects), need.memory_gb if need else None)
     # Before anything below imports nipype or a numerical library, here or in a child.
     prepare_environment(share.threads)
     if request.action == "dry_run":

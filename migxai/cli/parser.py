@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -20,7 +20,7 @@ from migxai.cli.values import path
 from migxai.config import PAPER_PRESET, Config, from_toml, placeholders
 from migxai.errors import UsageError
 
-Action = Literal["run", "status", "dry_run", "reports_only", "boilerplate_only"]
+Action = Literal["run", "status", "dry_run", "reports_only", "boilerplate_only", "write_sbatch"]
 Level = Literal["participant", "group"]
 
 DESCRIPTION = (
@@ -51,6 +51,8 @@ class Request:
     action: Action = "run"
     array_index: str | None = None
     predict: Path | None = None
+    sbatch_group: bool = False
+    argv: Sequence[str] | None = None
 
 
 class _Formatter(argparse.HelpFormatter):
@@ -76,10 +78,15 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}. See {self.prog} --help.\n")
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(read: Callable[[Option], Callable[[str], Any]] | None = None) -> argparse.ArgumentParser:
     """Return the argparse parser of the table of options.
 
     Only what is typed appears in the namespace it yields.
+
+    Parameters
+    ----------
+    read
+        Chooses what reads the values of an option (default: what the table says).
     """
     parser = _Parser(
         prog="migxai",
@@ -100,7 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     groups = {key: parser.add_argument_group(title) for key, title in GROUPS.items()}
     for option in OPTIONS:
-        groups[option.group].add_argument(*_spellings(option), **_arguments(option))
+        groups[option.group].add_argument(*_spellings(option), **_arguments(option, (read or _reader)(option)))
     return parser
 
 
@@ -109,7 +116,11 @@ def _spellings(option: Option) -> list[str]:
     return [*option.flags, *(flag for flag in underscored if flag not in option.flags)]
 
 
-def _arguments(option: Option) -> dict[str, Any]:
+def _reader(option: Option) -> Callable[[str], Any]:
+    return option.parse
+
+
+def _arguments(option: Option, read: Callable[[str], Any]) -> dict[str, Any]:
     default = option.default_text()
     text = option.help.replace("%", "%%") + (f" (default: {default})" if default else "")
     if option.kind == "version":
@@ -121,7 +132,9 @@ def _arguments(option: Option) -> dict[str, Any]:
         return common | {"action": argparse.BooleanOptionalAction}
     if option.kind == "count":
         return common | {"action": "count"}
-    value = common | {"type": option.parse, "metavar": option.metavar, "choices": option.choices or None}
+    # Text that is only handed on has been checked by the table's own reader.
+    choices = option.choices if read is option.parse else ()
+    value = common | {"type": read, "metavar": option.metavar, "choices": choices or None}
     return value | {"action": "extend", "nargs": "+"} if option.kind == "list" else value
 
 
@@ -149,18 +162,41 @@ def parse(argv: Sequence[str] | None = None) -> Request:
     if level == "group" and "indicators.indicators" in typed:
         # The same option at both levels: the maps to make, and the maps to learn from.
         typed["learning.indicators"] = typed.pop("indicators.indicators")
-    actions = [name for name in ("status", "dry_run", "reports_only", "boilerplate_only") if f"action.{name}" in typed]
+    named = ("status", "dry_run", "reports_only", "boilerplate_only", "write_sbatch")
+    actions = [name for name in named if f"action.{name}" in typed]
     if len(actions) > 1:
         names = " and ".join(f"--{name.replace('_', '-')}" for name in actions)
         raise UsageError(f"{names} exclude each other; give one of them.")
     config = build_config(typed)
     check(config)
     action: Action = actions[0] if actions else "run"  # type: ignore[assignment]
-    if level == "group" and ("action.array_index" in typed or action == "boilerplate_only"):
-        raise UsageError("--array-index and --boilerplate-only belong to the participant level.")
-    if level == "participant" and "action.predict" in typed:
-        raise UsageError("--predict belongs to the group level.")
-    return Request(config, level, action, typed.get("action.array_index"), typed.get("action.predict"))
+    _check_actions(level, action, typed)
+    array_index, predict = typed.get("action.array_index"), typed.get("action.predict")
+    return Request(config, level, action, array_index, predict, "action.sbatch_group" in typed, argv)
+
+
+def _check_actions(level: Level, action: Action, typed: dict[str, Any]) -> None:
+    """Refuse what does not go together among the things to do."""
+    array, group = "action.array_index" in typed, "action.sbatch_group" in typed
+    problems = [
+        (
+            level == "group" and (array or action in ("boilerplate_only", "write_sbatch")),
+            "--array-index, --boilerplate-only and --write-sbatch belong to the participant level.",
+        ),
+        (level == "participant" and "action.predict" in typed, "--predict belongs to the group level."),
+        (
+            "action.predict" in typed and action in ("status", "reports_only"),
+            f"--{action.replace('_', '-')} is about what was trained here, --predict trains nothing; leave one out.",
+        ),
+        (
+            action == "write_sbatch" and array,
+            "--write-sbatch numbers the tasks of its array by itself; leave out --array-index.",
+        ),
+        (group and action != "write_sbatch", "--sbatch-group adds to what --write-sbatch writes; give both."),
+    ]
+    for problem, sentence in problems:
+        if problem:
+            raise UsageError(sentence)
 
 
 def build_config(typed: dict[str, Any]) -> Config:

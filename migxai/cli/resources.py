@@ -13,8 +13,8 @@ from migxai.config import Config, Run
 GB = 1e9
 MB_PER_GB = 1000.0
 
-#: Memory a subject needs at its peak, in GB, from raw data and from fMRIPrep's output.
-SUBJECT_GB = {"raw": 4.0, "derivatives": 2.0}
+#: Memory a subject is given at least, in GB, beyond what was measured for data of its size; and if that is unknown.
+MARGIN, SUBJECT_GB = 1.25, 4.0
 #: Threads a single subject makes good use of.
 MAX_THREADS = 8
 
@@ -24,11 +24,12 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Share:
-    """How the machine is divided: subjects at once, and for each of them threads and memory."""
+    """How the machine is divided: subjects at once, and for each of them threads and memory, and what it needs (GB)."""
 
     subjects: int
     threads: int
     memory_gb: float
+    need_gb: float = SUBJECT_GB
 
 
 def cpu_count(root: Path = CGROUP_ROOT, proc: Path = PROC) -> int:
@@ -97,7 +98,7 @@ def _read(file: Path) -> str:
         return ""
 
 
-def divide(config: Config, n_subjects: int) -> Share:
+def divide(config: Config, n_subjects: int, subject_gb: float | None = None) -> Share:
     """Divide CPUs and memory among subjects.
 
     Parameters
@@ -106,6 +107,8 @@ def divide(config: Config, n_subjects: int) -> Share:
         The run's configuration; ``nprocs``, ``omp_nthreads`` and ``mem_gb`` override what the machine has.
     n_subjects
         Subjects to process.
+    subject_gb
+        What a subject was estimated to need, in GB, if that is known.
 
     Returns
     -------
@@ -115,13 +118,13 @@ def divide(config: Config, n_subjects: int) -> Share:
     run = config.run
     cpus = run.nprocs or cpu_count()
     total = run.mem_gb or memory_gb()
-    need = SUBJECT_GB["derivatives" if run.derivatives else "raw"]
+    need = SUBJECT_GB if subject_gb is None else MARGIN * subject_gb
     by_memory = max(1, int(total / need))
     at_once = max(1, min(n_subjects, by_memory, cpus // (run.omp_nthreads or 1)))
     if run.low_mem:
         at_once = 1
     threads = run.omp_nthreads or max(1, min(MAX_THREADS, cpus // at_once))
-    return Share(at_once, threads, total / at_once)
+    return Share(at_once, threads, total / at_once, need)
 
 
 def overstated(run: Run, cpus: int, memory: float) -> list[str]:

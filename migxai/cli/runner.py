@@ -264,12 +264,16 @@ class Runner:
 
 
 def end_descendants() -> None:
-    """Kill every process that this one has started, directly or not."""
+    """Kill every process that this one has started, directly or not, but for the tracker of its shared resources.
+
+    That one ends by itself once this process has, and would be missed by what tidies up until then.
+    """
     import psutil
 
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
-            process.kill()
+            if not any("multiprocessing.resource_tracker" in word for word in process.cmdline()):
+                process.kill()
 
 
 def exit_code(outcomes: Sequence[Outcome]) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 from migxai import __version__
 from migxai.cli.preflight import directories, doubts, prepare_output
 from migxai.cli.progress import Journal, Outcome, make_display
-from migxai.cli.resources import SUBJECT_GB, Share
+from migxai.cli.resources import Share
 from migxai.cli.runner import Runner, end_descendants, exit_code
 from migxai.cli.worker import failure, resolve
 from migxai.config import Config, Selection, to_toml
@@ -71,8 +71,11 @@ def process(
         waiting = [subject for subject in subjects if subject not in done]
         for subject, message in done.items():
             journal.end(Outcome(subject, "skipped", EXIT_OK, message))
-        if share.memory_gb < SUBJECT_GB["derivatives" if config.run.derivatives else "raw"] and waiting:
-            text = f"{share.memory_gb:.1f} GB a subject may not be enough; a run that is killed for it is named."
+        if share.memory_gb < share.need_gb and waiting:
+            text = (
+                f"{share.memory_gb:.1f} GB a subject may not be enough for these data ({share.need_gb:.1f} GB would "
+                "be); a run that is killed for it is named."
+            )
             journal.message(text, logging.WARNING)
         if plugin is not None:
             outcomes = _with_plugin(config, waiting, plugin_entry, plugin, journal)
@@ -239,14 +242,18 @@ def show_status(config: Config, subjects: Sequence[str]) -> int:
     If the command line holds no settings, whatever configuration made the results will do.
     """
     from migxai.bids.status import read_status
+    from migxai.cli.standing import standing
 
     plain = Config(run=config.run, selection=Selection(participant_label=config.selection.participant_label))
     key = None if config == plain and not config.run.derivatives else config.resume_key()
-    table = read_status(directories(config)[1], subjects, config_hash=key).iloc[: len(subjects)]
-    states = [str(state) for state in table["state"]]
-    columns = zip(
-        table["participant_id"], states, table["usable_runs"], table["excluded_runs"], table["reason"], strict=True
-    )
+    output_dir = directories(config)[1]
+    table = read_status(output_dir, subjects, config_hash=key).iloc[: len(subjects)]
+    found = [
+        standing(output_dir, subject, str(state), str(reason))
+        for subject, state, reason in zip(subjects, table["state"], table["reason"], strict=True)
+    ]
+    states, reasons = [state for state, _ in found], [reason for _, reason in found]
+    columns = zip(table["participant_id"], states, table["usable_runs"], table["excluded_runs"], reasons, strict=True)
     lines = [
         f"{name}\t{state}\t{usable} usable, {excluded} excluded\t{reason}".rstrip()
         for name, state, usable, excluded, reason in columns

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from migxai.bids.locks import group_lock
+from migxai.bids.locks import group_lock, look_at_group
 from migxai.bids.outputs import initialise_output
 from migxai.bids.status import without_paths
 from migxai.bids.writing import write_json
@@ -24,6 +24,7 @@ from migxai.workflows.planning import Plan, make_plan, sources
 from migxai.workflows.plugins import read_plugin
 from migxai.workflows.pool import PoolPlugin
 from migxai.workflows.results import permutation_table, save_models, tested_folds
+from migxai.workflows.scheduler import explain
 
 Report = Callable[[str], None]
 
@@ -102,7 +103,12 @@ def group_status(config: Config) -> list[str]:
         return ["The group level has not been run, or was ended before its cohort was read."]
     description = read_description(folder)
     if description["State"] == "running":
-        return [UNFINISHED]
+        sign = look_at_group(config.run.output_dir)
+        if sign is None:
+            return [UNFINISHED]
+        if sign.alive is not False:
+            return [f"The group level is being run ({sign.holder.text if sign.holder else 'just beginning'})."]
+        return [f"{explain(sign.holder.job if sign.holder else '')}. {UNFINISHED}"]
     return [str(item) for item in description["Failures"]]
 
 

@@ -65,13 +65,21 @@ def test_memory(tmp_path, files, environment, expected):
         ({"nprocs": 8, "mem_gb": 0.5}, 20, (1, 8)),
         ({"nprocs": 8, "mem_gb": 64.0, "omp_nthreads": 3}, 20, (2, 3)),
         ({"nprocs": 2, "mem_gb": 64.0}, 0, (1, 2)),
-        ({"nprocs": 8, "mem_gb": 8.5, "derivatives": (("fmriprep", "/x"),)}, 20, (4, 2)),
     ],
 )
 def test_division(run, subjects, expected):
     share = resources.divide(Config().replace("run", **run), subjects)
     assert (share.subjects, share.threads) == expected
     assert share.memory_gb * share.subjects == pytest.approx(run["mem_gb"])
+    assert share.need_gb == resources.SUBJECT_GB
+
+
+@pytest.mark.parametrize(("need", "at_once"), [(1.0, 6), (2.1, 3), (9.0, 1)])
+def test_division_by_what_the_data_need(need, at_once):
+    config = Config().replace("run", nprocs=8, mem_gb=8.0)
+    share = resources.divide(config, 20, need)
+    assert share.subjects == at_once
+    assert share.need_gb == pytest.approx(1.25 * need)
 
 
 def test_linear_algebra_stays_single_threaded():

@@ -94,6 +94,15 @@ def run() -> Iterable[Option]:
         help="Process part I of N of the subjects; auto reads the variables of SLURM, PBS or SGE job arrays "
         "(PBS doesn't tell N: auto is then one subject a job, or give auto/N).",
     )  # fmt: skip
+    yield action(
+        "--write-sbatch", field="write_sbatch", kind="flag",
+        help="Print a SLURM script that runs the participants as an array of jobs, with memory and time estimated from "
+        "their data and the options given here; submit it with bash or sbatch.",
+    )  # fmt: skip
+    yield action(
+        "--sbatch-group", field="sbatch_group", kind="flag",
+        help="With --write-sbatch: a job of the group level too, which starts when the array has ended.",
+    )  # fmt: skip
     yield Option(
         ("--write-graph",), "run", "run", "write_graph", kind="flag", help="Draw the workflow into the work directory.",
     )  # fmt: skip
