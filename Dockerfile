@@ -17,14 +17,17 @@ RUN apt-get update \
     && python3 -m venv /opt/tools \
     && python3 -m venv --without-pip /opt/migxai
 
-# The libraries, by a lock with hashes. Nothing is resolved here, so nothing can bring a PyTorch of its own choice.
+# The libraries, by a lock with hashes. Nothing is resolved here, so nothing can bring a PyTorch of its own choice. Their
+# own tests (217 MB) stay behind.
 COPY .container/requirements.lock /tmp/requirements.lock
 RUN /opt/tools/bin/pip --python /opt/migxai/bin/python install --quiet --no-compile --no-deps --require-hashes \
         --requirement /tmp/requirements.lock \
-    && /opt/migxai/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/migxai/lib
+    && find /opt/migxai/lib -type d -name tests -prune -exec rm -r {} + \
+    && /opt/migxai/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/migxai/lib
 
 # PyTorch, with what only it needs, goes to a folder of its own, for a layer of its own: what is new since the stamp.
-# uv knows where PyTorch's builds for CPUs are; without TORCH_PIP_ARGS it installs one.
+# uv knows where PyTorch's builds for CPUs are; without TORCH_PIP_ARGS it installs one. (compileall may fail: a few files
+# of PyTorch are for a later Python, and are not imported by this one.)
 ARG TORCH_SPEC="torch==2.14.1 torchvision==0.29.1"
 ARG TORCH_BACKEND=cpu
 ARG TORCH_PIP_ARGS=""
@@ -38,7 +41,9 @@ RUN touch /tmp/stamp && sleep 1 \
     && /opt/tools/bin/pip --python /opt/migxai/bin/python check \
     && mkdir /layer && cd / && find opt/migxai -newercm /tmp/stamp ! -type d -print0 \
        | tar --create --null --files-from=- --remove-files | tar --extract --directory /layer \
-    && /opt/migxai/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash -s /layer -p / /layer
+    && find opt/migxai -type d -empty -delete \
+    && rm -r /layer/opt/migxai/lib/python3.11/site-packages/torch/include \
+    && { /opt/migxai/bin/python -m compileall -qq -j 0 --invalidation-mode unchecked-hash -s /layer -p / /layer || true; }
 
 # ImageNet weights of the three networks, for a build with an open network (--build-arg IMAGENET_WEIGHTS=yes); each is
 # checked by the hash in its name. NOT YET TRIED: the machines that migxai is developed on reach no store of weights.
@@ -60,7 +65,7 @@ RUN /opt/tools/bin/pip wheel --quiet --no-deps --wheel-dir /tmp/wheel /src && to
 FROM ${BASE_IMAGE}
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends python3 \
-    && rm -rf /var/lib/apt/lists/* /var/cache/debconf/* /var/log/* \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/* \
     && mkdir -p /bids /out /work /opt/templateflow && chmod 1777 /out /work
 COPY --from=build /layer /
 COPY --from=build /opt/migxai /opt/migxai
