@@ -172,7 +172,7 @@
     }
     const image = new ImageData(SIZE, SIZE);
     for (let place = 0; place < shell.length; place += 1) {
-      const glass = Math.min(175, 13 * shell[place]);
+      const glass = Math.min(175, 24 * shell[place]);
       const here = largest[place];
       const [table, first] = here ? colour(map, here) : [null, 0];
       for (let c = 0; c < 3; c += 1) {

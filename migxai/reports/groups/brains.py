@@ -187,8 +187,8 @@ def _draw_glass(figure: SubFigure, shown: Shown) -> Axes:
     panels = figure.subplots(1, len(_VIEWS), width_ratios=[1.25, 1, 1.25, 0.85])
     for axes, (direction, name, (across, sign), up) in zip(panels, _VIEWS, strict=True):
         image, extent = _projection(shown, direction, across, up)
-        rgba = scale.to_rgba(image)
-        rgba[..., 3] = (np.abs(image) >= shown.threshold) & (image != 0)
+        rgba = scale.to_rgba(image, bytes=True)
+        rgba[..., 3] = 255 * ((np.abs(image) >= shown.threshold) & (image != 0))
         axes.imshow(rgba, extent=extent, origin="lower", interpolation="none")
         left, right, bottom, top = plot_brain_schematics(axes, direction, edgecolor="#6B7280", linewidth=0.8)
         axes.set_xlim((left, right) if sign > 0 else (right, left))

@@ -83,7 +83,7 @@ def checks_of_results(results: Results, judged: Mapping[str, Sequence[Judged]]) 
             value=plural(len(failures), "part") + " missing",
             limit="none missing",
             passed=not failures and results.description["State"] == "complete",
-            detail="The run has not ended." if results.description["State"] == "running" else "; ".join(failures),
+            detail="The run has not ended." if results.description["State"] == "running" else _first(failures),
         )
     ]
     if results.document:
@@ -146,6 +146,11 @@ def _nuisance(results: Results, comparison: str, judged: Sequence[Judged]) -> Ch
                 detail=str(row["test"]),
             )
     return Check(name, of=of, detail="The two were not compared.")
+
+
+def _first(sentences: Sequence[str], count: int = 3) -> str:
+    more = len(sentences) - count
+    return " ".join(sentences[:count]) + (f" And {more} more." if more > 0 else "")
 
 
 def _text(value: object) -> str:

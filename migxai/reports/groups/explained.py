@@ -33,6 +33,12 @@ _KEYS = {
     "Warning": "warning",
     "Simulated": "simulated",
 }
+#: What a key holds, where it is no text.
+_TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "People": (int, "whole number"),
+    "Threshold": ((int, float), "number"),
+    "Simulated": (bool, "truth value"),
+}
 _NEEDED = ("Comparison", "Indicator", "Model", "Method", "Kind", "Label")
 
 
@@ -130,7 +136,7 @@ def read_explained_maps(folder: GroupFolder) -> tuple[ExplainedMap, ...]:
     Raises
     ------
     InputError
-        If a sidecar with a ``Kind`` lacks another key, or names a kind that does not exist.
+        If a sidecar with a ``Kind`` lacks another key, or holds a value that cannot be.
     """
     found = []
     for path in sorted(folder.file("explain").glob("*.nii.gz")):
@@ -138,12 +144,25 @@ def read_explained_maps(folder: GroupFolder) -> tuple[ExplainedMap, ...]:
         content = read_json(sidecar, folder.root) if sidecar.is_file() else {}
         if "Kind" not in content:
             continue
-        missing = [key for key in _NEEDED if key not in content]
-        if missing or content["Kind"] not in KINDS:
-            what = f"lacks {', '.join(missing)}" if missing else f"names a Kind {content['Kind']!r} that does not exist"
-            raise InputError(f"explain/{sidecar.name} {what}; remove the map and explain the models again.")
+        problem = _problem(content)
+        if problem:
+            raise InputError(f"explain/{sidecar.name} {problem}; remove the map and explain the models again.")
         found.append(ExplainedMap(path, **{field: content[key] for key, field in _KEYS.items() if key in content}))
     return tuple(found)
+
+
+def _problem(content: dict[str, Any]) -> str:
+    """Say what is wrong with a sidecar; empty if nothing is."""
+    missing = [key for key in _NEEDED if key not in content]
+    if missing:
+        return f"lacks {', '.join(missing)}"
+    if content["Kind"] not in KINDS:
+        return f"names a Kind {content['Kind']!r} that does not exist"
+    for key in _KEYS:
+        wanted, name = _TYPES.get(key, (str, "text"))
+        if key in content and not isinstance(content[key], wanted):
+            return f"is damaged: its {key} {content[key]!r} is no {name}"
+    return ""
 
 
 def in_order(maps: Iterable[ExplainedMap]) -> list[ExplainedMap]:

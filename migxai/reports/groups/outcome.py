@@ -77,18 +77,21 @@ def outcome_section(results: Results, judged: dict[str, list[Judged]], gallery: 
 
 
 def _paper_tables(results: Results) -> str:
-    parts = []
+    parts: list[str] = []
+    notes: tuple[str, ...] = NOTES[:1]
     for number, what in ((2, "accuracy and F1 of every model"), (3, "three classes on RFCS")):
         frame = results.tables[f"table{number}.tsv"]
         if not frame.empty:
             if "Comparison" in frame:
                 titles = {name: results.title(name) for name in results.comparisons}
                 frame = frame.assign(Comparison=frame["Comparison"].replace(titles))
-            beside = " beside the paper's" if frame.filter(like=", paper").replace("n/a", "").any(axis=None) else ""
+            theirs = frame.filter(like=", paper").replace("n/a", "").any(axis=None)
+            notes = NOTES if theirs else notes
+            beside = ", its values beside ours" if theirs else ""
             parts.append(frame_table(frame, caption=f"Table {number}: {what}, laid out as in the paper{beside}"))
     problems = published_problems()
     content = bullets(problems)
-    parts.append(bullets(NOTES))
+    parts.append(bullets(notes))
     parts.append(
         folded(f"What cannot be right in the paper's own numbers ({plural(len(problems), 'finding')})", content)
     )
@@ -108,8 +111,10 @@ def _score(cell: Cell, metric: str) -> str:
     score = cell.scores.get(cell.area if metric == "area" else metric)
     if score is None or np.isnan(score.value):
         return ""
-    bounds = "" if np.isnan(score.low) else f" ({interval(score.low, score.high)})"
-    return f"{percent(score.value)}{bounds}"
+    known = not np.isnan(score.low)
+    if metric == "area":
+        return f"{score.value:.2f}" + (f" ({score.low:.2f} to {score.high:.2f})" if known else "")
+    return percent(score.value) + (f" ({interval(score.low, score.high)})" if known else "")
 
 
 def _misclassified(results: Results, comparison: str) -> str:

@@ -120,12 +120,12 @@ def scores_figure(results: Results, comparison: str) -> tuple[Figure, str] | Non
     places = np.array([row + 1 + indicators.index(cell.indicator) for row, cell in enumerate(cells)], dtype=float)
     figure = new_figure(1.1 + 0.23 * (len(cells) + len(indicators)))
     for axes, (metric, title) in zip(figure.subplots(1, 3, sharey=True), _PANELS, strict=True):
-        axes.set_title(title, fontsize=9)
+        axes.set_title(title if metric == "area" else f"{title} [%]", fontsize=9)
         axes.axvline(levels[metric], color=GREY, linestyle=(0, (4, 3)), linewidth=0.9)
         for cell, place in zip(cells, places, strict=True):
             _score(axes, cell, metric, float(place))
         axes.set_xlim(0, 1)
-        axes.set_xticks(np.linspace(0, 1, 5), ["0", "25", "50", "75", "100 %"] if metric != "area" else None)
+        axes.set_xticks(np.linspace(0, 1, 5), ["0", "25", "50", "75", "100"] if metric != "area" else None)
         axes.grid(visible=False, axis="y")
     names = [cell.name.split(" on ")[0] for cell in cells]
     axes.set_yticks(places, names)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from html import escape
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from migxai.bids.writing import write_bytes
 from migxai.reports.canvas import RED, WIDTH, save_svg
@@ -83,12 +83,14 @@ class Gallery:
         # Once is enough: laid out anew for every file, a figure takes three times as long.
         figure.set_layout_engine("none")
         # No Software: the version of matplotlib would change the bytes.
-        write_bytes(self.folder / f"{name}.png", _raster(figure, PRINT_DPI, "png", metadata={"Software": None}))
+        buffer = BytesIO()
+        figure.savefig(buffer, format="png", dpi=PRINT_DPI, metadata={"Software": None})
+        write_bytes(self.folder / f"{name}.png", buffer.getvalue())
         self.names.append(name)
         if inline == "svg":
             kind, content = "svg+xml", path.read_bytes()
         else:
-            kind, content = "webp", _raster(figure, PAGE_DPI, "webp", pil_kwargs={"quality": _QUALITY, "method": 6})
+            kind, content = "webp", _for_screen(buffer)
         code = base64.b64encode(content).decode()
         self.room -= len(code)
         image = f'<img alt="{escape(title)}" src="data:image/{kind};base64,{code}"/>'
@@ -111,7 +113,12 @@ def _css(figure: Figure) -> str:
     return f' style="max-width:{share:.0%}"' if share < 0.99 else ""
 
 
-def _raster(figure: Figure, dpi: int, kind: str, **options: Any) -> bytes:
+def _for_screen(printed: BytesIO) -> bytes:
+    """Make the page's picture of the one for print."""
+    from PIL import Image
+
     buffer = BytesIO()
-    figure.savefig(buffer, format=kind, dpi=dpi, **options)
+    with Image.open(printed) as image:
+        size = (round(image.width * PAGE_DPI / PRINT_DPI), round(image.height * PAGE_DPI / PRINT_DPI))
+        image.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(buffer, "webp", quality=_QUALITY)
     return buffer.getvalue()

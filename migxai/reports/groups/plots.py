@@ -77,8 +77,9 @@ def calibration_figure(results: Results, comparison: str) -> tuple[Figure, str] 
     errors = [f"{cell.name} {cell.scores['ece'].value:.2f}" for cell in cells if "ece" in cell.scores]
     words = (
         f"Calibration of {results.title(comparison)}, subject level: the share of people who are of a class, for those "
-        "given similar probabilities of it (up to five bins), with 95 % bars from resampled subjects; on the dashed "
-        f"diagonal probabilities can be taken at their word. Expected calibration errors: {'; '.join(errors)}."
+        "given similar probabilities of it (up to five bins), with 95 % bars from resampled subjects (none where there "
+        "are too few); on the dashed diagonal probabilities can be taken at their word. Expected calibration errors: "
+        f"{'; '.join(errors)}."
     )
     return figure, words
 
