@@ -150,6 +150,16 @@ class Learning:
 
 
 @dataclass(frozen=True)
+class Explaining:
+    """What is shown of where a network looks, and how that is checked."""
+
+    explain: bool = True
+    cam: tuple[str, ...] = ("gradcam", "attention")
+    cam_threshold: float = 0.5
+    sanity_checks: bool = True
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything a run depends on."""
 
@@ -159,6 +169,7 @@ class Config:
     denoising: Denoising = field(default_factory=Denoising)
     indicators: Indicators = field(default_factory=Indicators)
     learning: Learning = field(default_factory=Learning)
+    explaining: Explaining = field(default_factory=Explaining)
     preset: Literal["default", "paper"] = "default"
     random_seed: int = 0
 
@@ -187,7 +198,7 @@ class Config:
 
     def hash(self) -> str:
         """Eight hexadecimal digits that change when, and only when, a number of the participant level may change."""
-        elsewhere = ("run", "selection", "learning", "preset")
+        elsewhere = ("run", "selection", "learning", "explaining", "preset")
         numbers = {key: value for key, value in self.to_dict().items() if key not in elsewhere}
         # The user's atlas enters by content, not by where it lies on one machine.
         numbers["indicators"].pop("atlas", None)
@@ -204,6 +215,7 @@ PAPER_PRESET: dict[str, dict[str, Any]] = {
     "denoising": {"order": "paper"},
     "indicators": {"indicators": ("alff", "reho", "rfcs"), "rfcs_divisor": "n"},
     "learning": {"augment_flip": True},
+    "explaining": {"cam": ("paper", "attention")},
 }
 
 

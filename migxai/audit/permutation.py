@@ -9,7 +9,7 @@ import numpy as np
 
 from migxai.config import Learning
 from migxai.errors import InputError, UsageError
-from migxai.learning.crossval import run_fold
+from migxai.learning.crossval import FoldResult, run_fold
 from migxai.learning.metrics import aggregate_subjects, score
 from migxai.learning.splits import Fold
 from migxai.learning.types import FloatArray, Inputs, IntArray
@@ -178,6 +178,7 @@ def permuted_scores(
     seed: int,
     people: IntArray | None = None,
     strata: Sequence[str] | None = None,
+    watch: Callable[[Fold, FoldResult], None] | None = None,
 ) -> FloatArray:
     """Score some of the permutations of `permute_unit`, whose parameters the others are.
 
@@ -185,6 +186,8 @@ def permuted_scores(
     ----------
     numbers
         Which permutations; those of one test can be divided over processes.
+    watch
+        Shown each fold and what it gave, one permutation after the other.
 
     Returns
     -------
@@ -201,7 +204,7 @@ def permuted_scores(
     orders = permuted_orders(len(rows), numbers, seed=seed, strata=strata)
     of_each = [
         cross_validated_scores(
-            estimator_name, inputs, labels, folds, settings, classes=classes, seed=seed, people=rows[order]
+            estimator_name, inputs, labels, folds, settings, classes=classes, seed=seed, people=rows[order], watch=watch
         )
         for order in orders
     ]
@@ -218,6 +221,7 @@ def cross_validated_scores(
     classes: Sequence[str],
     seed: int,
     people: IntArray | None = None,
+    watch: Callable[[Fold, FoldResult], None] | None = None,
 ) -> FloatArray:
     """Score a cross-validation at the level of subjects.
 
@@ -225,6 +229,8 @@ def cross_validated_scores(
     ----------
     estimator_name, inputs, labels, folds, settings, classes, seed, people
         As in `migxai.learning.crossval.run_fold`.
+    watch
+        Shown each fold and what it gave.
 
     Returns
     -------
@@ -240,6 +246,8 @@ def cross_validated_scores(
                 result = run_fold(
                     estimator_name, inputs, labels, fold, classes=classes, settings=settings, seed=seed, people=people
                 )
+                if watch is not None:
+                    watch(fold, result)
                 places.append(fold.test)
                 probabilities.append(aggregate_subjects(result.probabilities, settings.vote))
         of_trials.append(

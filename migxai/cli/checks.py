@@ -81,7 +81,7 @@ def _problems(config: Config) -> list[tuple[bool, str]]:
 
 
 def _group_problems(config: Config) -> list[tuple[bool, str]]:
-    learning = config.learning
+    learning, explaining = config.learning, config.explaining
     twice = sorted({item for item in learning.indicators if learning.indicators.count(item) > 1})
     return [
         (bool(twice), f"--indicators names {', '.join(twice)} more than once."),
@@ -102,10 +102,18 @@ def _group_problems(config: Config) -> list[tuple[bool, str]]:
             learning.cv == "kfold" and learning.folds < 2 and learning.folds_file is None,
             f"--folds {learning.folds}: at least 2 are needed, or nobody is left to learn from.",
         ),
+        (
+            explaining.explain and not explaining.cam,
+            "No way to make maps is left; name one with --cam, or give --no-explain.",
+        ),
+        (
+            not 0 <= explaining.cam_threshold < 1,
+            f"--cam-threshold {explaining.cam_threshold:g} must be from 0 to less than 1.",
+        ),
     ]
 
 
 def _finite(config: Config) -> bool:
-    sections = (config.preprocessing, config.denoising, config.indicators, config.learning, config.run)
-    numbers = (value for section in sections for value in vars(section).values() if isinstance(value, float))
+    names = ("preprocessing", "denoising", "indicators", "learning", "explaining", "run")
+    numbers = (value for name in names for value in vars(getattr(config, name)).values() if isinstance(value, float))
     return all(math.isfinite(value) for value in numbers)

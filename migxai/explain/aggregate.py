@@ -148,5 +148,5 @@ def mean_correlation(rows: NDArray[np.float64]) -> float:
     varying = rows[np.ptp(rows, axis=1) > 0] if len(rows) else rows
     if len(varying) < 2:
         return float("nan")
-    r = np.corrcoef(varying)
+    r: NDArray[np.float64] = np.asarray(np.corrcoef(varying))
     return float(r[np.triu_indices(len(r), k=1)].mean())

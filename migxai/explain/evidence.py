@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ class Evidence:
     @property
     def by_class(self) -> bool:
         """Whether maps depend on the class."""
-        return self.maps.shape[1] > 1
+        return bool(self.maps.shape[1] > 1)
 
     def of(self, label: int) -> Maps:
         """Return each person's map of one class, (n, V): as displayed, what speaks for it and not against it."""
@@ -64,6 +65,13 @@ class Evidence:
         if not self.by_class:
             return self.maps[:, 0]
         return (self.maps[:, pair[1]] - self.maps[:, pair[0]]) / 2
+
+
+def joined(parts: Sequence[Evidence]) -> Evidence:
+    """Put the folds of one trial together."""
+    names = ("places", "labels", "predicted", "maps", "fold")
+    places, labels, predicted, maps, fold = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
+    return Evidence(places, labels, predicted, maps, fold, parts[0].trial)
 
 
 def explain_people(

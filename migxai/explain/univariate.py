@@ -1,4 +1,4 @@
-"""The plain comparison beside a network's map: do two groups differ in the indicator itself, place by place?"""
+"""The plain comparison beside a network's map: whether two groups differ in the indicator itself, place by place."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def compare_groups(
         places = np.flatnonzero(np.ravel(which) == number)
         if min(group[rows].sum(), (1 - group[rows]).sum()) >= 2:
             t[places], df[places] = _t_of_first(design[rows], found[np.ix_(rows, places)])
-    p = 2 * stats.t.sf(np.abs(t), df)
+    p: NDArray[np.float64] = np.asarray(2 * stats.t.sf(np.abs(t), df))
     p_fdr = np.full_like(p, np.nan)
     tested = np.isfinite(p)
     if tested.any():

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from migxai.config import Learning
+from migxai.explain.volumes import SliceSpace
 from migxai.interfaces.base import BaseInterfaceInputSpec, Step, TraitedSpec, load_array, traits
 from migxai.learning.backbones import make_backbone
 from migxai.learning.devices import choose_device
 from migxai.learning.estimators.registry import is_deep
 from migxai.learning.slices import SliceGeometry
 from migxai.learning.store import FeatureStore, extract_subject, is_extracted, make_recipe
-from migxai.learning.types import Inputs
+from migxai.learning.types import Inputs, IntArray
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class MapArrays:
         Key and site of each person, and digest of their maps.
     geometry
         Where the slices were cut.
+    template
+        The template's ``brain`` and the atlas's ``labels`` on the geometry's grid (X, Y, Z), the ``indices`` and
+        ``names`` of its regions (R,), and of a simulated cohort where its effect was ``planted``, an ``.npz`` file.
     features
         Folder of the stores of frozen features.
     """
@@ -45,6 +49,7 @@ class MapArrays:
     sites: tuple[str, ...]
     hashes: tuple[str, ...]
     geometry: SliceGeometry
+    template: str
     features: str
 
     def inputs(self) -> Inputs:
@@ -113,3 +118,10 @@ def with_store(inputs: Inputs, arrays: MapArrays, model: str, settings: Learning
     recipe = make_recipe(model, settings, arrays.geometry, seed)
     store = FeatureStore.open(Path(arrays.features), recipe.key, arrays.hashes, arrays.subjects)
     return dataclasses.replace(inputs, store=store)
+
+
+def slice_space(arrays: MapArrays) -> tuple[SliceSpace, IntArray, tuple[int, ...]]:
+    """Return the voxels that slices show, the region of each (V,), and the regions' labels."""
+    with np.load(arrays.template, allow_pickle=False) as kept:
+        space = SliceSpace(arrays.geometry, kept["brain"])
+        return space, kept["labels"][space.inside], tuple(kept["indices"].tolist())

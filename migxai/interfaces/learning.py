@@ -11,12 +11,13 @@ import numpy as np
 from safetensors.numpy import load_file, save
 
 from migxai.audit.permutation import SCORES, permuted_scores
+from migxai.audit.regions import RegionWatch
 from migxai.bids.tables import read_json
-from migxai.bids.writing import write_bytes, write_json
+from migxai.bids.writing import atomic, write_bytes, write_json
 from migxai.config import Learning
 from migxai.errors import InputError
 from migxai.interfaces.base import BaseInterfaceInputSpec, Step, TraitedSpec, traits
-from migxai.interfaces.features import with_store
+from migxai.interfaces.features import MapArrays, slice_space, with_store
 from migxai.learning.crossval import FoldResult, fold_path, only, read_fold, run_fold, unit_key, unit_seed, write_fold
 from migxai.learning.estimators.base import Estimator
 from migxai.learning.estimators.registry import make_estimator
@@ -136,6 +137,7 @@ def fit_everybody(unit: Unit, inputs: Inputs, settings: Learning, seed: int, fol
 class PermuteInput(BaseInterfaceInputSpec):  # noqa: D101
     unit = traits.Any(mandatory=True, desc="whose cross-validation is repeated")
     arrays = traits.Any(mandatory=True, desc="a MapArrays")
+    method = traits.Str("", usedefault=True, desc="way to make maps whose regions are kept; empty for none")
     first = traits.Int(mandatory=True, desc="number of the first permutation")
     last = traits.Int(mandatory=True, desc="number after the last one")
     settings = traits.Any(mandatory=True, desc="migxai.config.Learning")
@@ -158,10 +160,11 @@ class Permute(Step):
     def _run_interface(self, runtime):  # type: ignore[no-untyped-def]
         unit, settings = self.inputs.unit, self.inputs.settings
         numbers = range(self.inputs.first, self.inputs.last)
-        path = permuted_path(Path(self.inputs.folder), unit, self.inputs.first)
+        path = permuted_path(Path(self.inputs.folder), unit, self.inputs.first, self.inputs.method)
         if not path.is_file():
             arrays = self.inputs.arrays
             inputs = with_store(arrays.inputs(), arrays, unit.model, settings, self.inputs.seed)
+            watch = _watch(unit, arrays, inputs, self.inputs.method) if self.inputs.method else None
             scores = permuted_scores(
                 unit.model,
                 inputs,
@@ -173,15 +176,24 @@ class Permute(Step):
                 seed=unit.seed(self.inputs.seed),
                 people=np.asarray(unit.people),
                 strata=[arrays.sites[row] for row in unit.people],
+                watch=watch,
             )
+            if watch is not None:
+                with atomic(path.with_suffix(".npy")) as stream:
+                    np.save(stream, np.stack(watch.found), allow_pickle=False)
             write_json(path, {name: scores[:, place] for place, name in enumerate(SCORES)})
         self._results["file"] = str(path)
         return runtime
 
 
-def permuted_path(folder: Path, unit: Unit, first: int) -> Path:
-    """Return where scores of permutations from number `first` on are kept."""
-    return folder / unit.cell / f"permutations-{first}.json"
+def _watch(unit: Unit, arrays: MapArrays, inputs: Inputs, method: str) -> RegionWatch:
+    assert inputs.store is not None
+    return RegionWatch(np.asarray(unit.labels), len(unit.folds or ()), method, inputs.store, *slice_space(arrays))
+
+
+def permuted_path(folder: Path, unit: Unit, first: int, method: str) -> Path:
+    """Return where scores of permutations from number `first` on are kept, with regions of maps beside it (``.npy``)."""
+    return folder / unit.cell / f"permutations-{first}{f'_{method}' if method else ''}.json"
 
 
 def index_path(folder: Path, unit: Unit) -> Path:

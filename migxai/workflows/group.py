@@ -12,7 +12,8 @@ from nipype.pipeline import engine as pe
 
 from migxai.bids.writing import free_gb
 from migxai.config import Config
-from migxai.errors import ResourceError
+from migxai.errors import ResourceError, UsageError
+from migxai.interfaces.explaining import CheckMaps, Explain, first_method, methods_of
 from migxai.interfaces.features import ExtractFeatures, MapArrays
 from migxai.interfaces.learning import CrossValidate, Permute, Unit
 from migxai.learning.estimators.registry import is_deep
@@ -25,7 +26,7 @@ SHARD = 32
 PERMUTATIONS = 20
 #: Memory of a node that makes features or trains heads, in GB (measured; see docs/design-notes.md).
 GB = 1e9
-FEATURES_GB, UNIT_GB, BASELINES_GB = 2.0, 1.5, 1.0
+FEATURES_GB, UNIT_GB, BASELINES_GB, MAPS_GB, CHECKS_GB = 2.0, 1.5, 1.0, 1.5, 2.0
 
 
 def make_units(plan: Plan, config: Config) -> list[Unit]:
@@ -41,6 +42,7 @@ def make_units(plan: Plan, config: Config) -> list[Unit]:
         trials = sorted({fold.trial for fold in task.folds})
         of_trials = [tuple(fold for fold in task.folds if fold.trial == trial) for trial in trials]
         saved = "none" if model in ALWAYS else config.learning.save_models
+        explained = bool(methods_of(config, model))
         everybody = [None] if saved != "none" else []
         units += [
             Unit(
@@ -51,7 +53,7 @@ def make_units(plan: Plan, config: Config) -> list[Unit]:
                 people=tuple(task.people.tolist()),
                 labels=tuple(task.labels.tolist()),
                 folds=folds,
-                keep=saved == "folds",
+                keep=saved == "folds" or explained,
             )
             for folds in (*of_trials, *everybody)
         ]
@@ -86,12 +88,21 @@ def init_group_wf(
     """
     workflow = pe.Workflow(name="group_wf", base_dir=base_dir)
     merged: dict[tuple[str, str], pe.Node] = {}
+    explained: dict[str, list[tuple[Unit, pe.Node]]] = {}
     for unit in (unit for unit in units if is_deep(unit.model)):
         key = (unit.model, unit.indicator)
         if key not in merged:
             merged[key] = _features(workflow, config, unit.model, arrays[unit.indicator])
         node = _unit_node(config, [unit], arrays, folder, name=unit.name, mem_gb=UNIT_GB)
         workflow.connect(merged[key], "out", node, "ready")
+        methods = methods_of(config, unit.model)
+        if methods and unit.folds:
+            maps = _maps_node(config, unit, arrays[unit.indicator], folder, methods)
+            workflow.connect(node, "units", maps, "ready")
+            explained.setdefault(unit.cell, []).append((unit, maps))
+    if config.explaining.sanity_checks:
+        for trials in explained.values():
+            _checks(workflow, config, trials, arrays[trials[0][0].indicator], folder)
     cheap = [unit for unit in units if not is_deep(unit.model)]
     if cheap:
         workflow.add_nodes([_unit_node(config, cheap, arrays, folder, name="baselines", mem_gb=BASELINES_GB)])
@@ -125,6 +136,7 @@ def _permutations(
         interface = Permute(
             unit=unit,
             arrays=arrays,
+            method=first_method(config, unit.model),
             first=first,
             last=min(first + PERMUTATIONS, config.learning.permutations),
             settings=config.learning,
@@ -170,9 +182,52 @@ def _unit_node(
     return pe.Node(interface, name=_allowed(name), mem_gb=mem_gb, n_procs=1)
 
 
+def _maps_node(config: Config, unit: Unit, arrays: MapArrays, folder: str, methods: list[str]) -> pe.Node:
+    """Make the node that explains everybody who was tested in a unit."""
+    interface = Explain(
+        unit=unit, arrays=arrays, methods=methods, settings=config.learning, seed=config.random_seed, folder=folder
+    )
+    return pe.Node(interface, name=_allowed(f"{unit.name}_maps"), mem_gb=MAPS_GB, n_procs=1)
+
+
+def _checks(
+    workflow: pe.Workflow, config: Config, trials: list[tuple[Unit, pe.Node]], arrays: MapArrays, folder: str
+) -> None:
+    """Add the node that checks whether a network's maps mean anything, once those of all trials are there."""
+    units = [unit for unit, _ in trials]
+    merge = pe.Node(niu.Merge(len(trials)), name=_allowed(f"{units[0].cell}_maps_ready"), run_without_submitting=True)
+    for number, (_, maps) in enumerate(trials, 1):
+        workflow.connect(maps, "files", merge, f"in{number}")
+    interface = CheckMaps(
+        units=units,
+        arrays=arrays,
+        method=first_method(config, units[0].model),
+        settings=config.learning,
+        seed=config.random_seed,
+        folder=folder,
+    )
+    node = pe.Node(interface, name=_allowed(f"{units[0].cell}_checks"), mem_gb=CHECKS_GB, n_procs=1)
+    workflow.connect(merge, "out", node, "ready")
+
+
 def _allowed(name: str) -> str:
     """Replace what nipype does not allow in the name of a node."""
     return re.sub(r"[^A-Za-z0-9_]", "_", name)
+
+
+def _unexplained(plan: Plan, config: Config) -> list[str]:
+    """Name the networks of which no maps can be made as asked; refuse if that is all of them."""
+    deep = [model for model in plan.models if is_deep(model)]
+    without = [model for model in deep if not methods_of(config, model)]
+    if not config.explaining.explain or not without:
+        return []
+    asked = " ".join(config.explaining.cam)
+    if without == deep:
+        raise UsageError(
+            f"--cam {asked} fits none of {', '.join(deep)} with --unfreeze {config.learning.unfreeze} (attention and "
+            "rollout need a transformer, all others trained layers): name another, or give --no-explain."
+        )
+    return [f"{model}: --cam {asked} does not fit it, so no maps of it are made." for model in without]
 
 
 def check_networks(plan: Plan, config: Config, features: Path) -> list[str]:
@@ -201,7 +256,7 @@ def check_networks(plan: Plan, config: Config, features: Path) -> list[str]:
     """
     from migxai.learning.weights import load_network
 
-    lines, needed = [], 0
+    lines, needed = _unexplained(plan, config), 0
     for model in filter(is_deep, plan.models):
         recipe = make_recipe(model, config.learning, plan.template.geometry, config.random_seed)
         missing = sum(

@@ -111,6 +111,10 @@ def keep_arrays(plan: Plan, work: Path, folder: GroupFolder) -> dict[str, MapArr
         If a file cannot be written.
     """
     nuisance, names = nuisance_table(plan.roster.people)
+    template, space = work / "template.npz", plan.template
+    with atomic(template) as stream:
+        regions: Any = _names(plan)
+        np.savez(stream, brain=space.brain, labels=space.labels, **regions)
     arrays = {}
     for indicator, maps in plan.maps.items():
         planes, tables = work / f"{indicator}_planes.npy", work / f"{indicator}_tables.npz"
@@ -125,9 +129,19 @@ def keep_arrays(plan: Plan, work: Path, folder: GroupFolder) -> dict[str, MapArr
             sites=tuple(plan.roster.people["site"].astype(str)),
             hashes=maps.hashes,
             geometry=plan.template.geometry,
+            template=str(template),
             features=str(folder.features),
         )
     return arrays
+
+
+def _names(plan: Plan) -> dict[str, NDArray[Any]]:
+    """Name the regions, and where an effect was planted if that is known."""
+    atlas, planted = plan.template.atlas, plan.planted
+    made: dict[str, NDArray[Any]] = {"indices": np.asarray(atlas.indices), "names": np.asarray(atlas.names, dtype=str)}
+    if planted is not None and planted.voxels.shape == plan.template.geometry.shape:
+        made |= {"planted": planted.voxels, "planted_names": np.asarray(planted.regions, dtype=str)}
+    return made
 
 
 def _write_array(path: Path, array: NDArray[np.float32]) -> None:

@@ -16,8 +16,10 @@ from migxai.errors import InputError
 from migxai.interfaces.features import MapArrays
 from migxai.interfaces.learning import Unit
 from migxai.reports.group import GroupFolder, read_description, write_if_any, write_predictions, write_scores
+from migxai.reports.groups import write_report
 from migxai.reports.predictions import prediction_tables
 from migxai.workflows.execution import Crash, execute
+from migxai.workflows.explanations import explain_group
 from migxai.workflows.group import check_networks, init_group_wf, make_units
 from migxai.workflows.group_files import keep_arrays, work_folder, write_plan
 from migxai.workflows.planning import Plan, make_plan, sources
@@ -67,7 +69,7 @@ def run_group(config: Config, processes: int, memory_gb: float, report: Report) 
         arrays = keep_arrays(plan, work, folder)
         crashes = _execute(config, units, arrays, work, (processes, memory_gb), report)
         report("Scoring the predictions")
-        failures = _finish(config, plan, units, arrays, work / "folds", crashes)
+        failures = _finish(config, plan, units, arrays, work / "folds", crashes, report)
         if not failures and config.run.keep == "none":
             shutil.rmtree(work)
             _remove_empty(work.parent)
@@ -83,7 +85,8 @@ def score_group(config: Config) -> list[str]:
         if description["State"] == "running":
             raise InputError(f"{UNFINISHED} Its scores can be written once it has.")
         scores = write_scores(folder, description)
-    return [f"Scores of {len(scores.document['units'])} units are written anew."]
+        page = write_report(folder)
+    return [f"Scores of {len(scores.document['units'])} units and group/{page.name} are written anew."]
 
 
 def describe_group(config: Config) -> list[str]:
@@ -137,6 +140,7 @@ def _execute(
     report: Report,
 ) -> list[Crash]:
     workflow = init_group_wf(config, units, arrays, str(work / "folds"), base_dir=str(work))
+    directory = config.run.work_dir or Path(str(config.run.output_dir)) / ".work"
     total, done = sum(not node.name.endswith("_ready") for node in workflow._get_all_nodes()), 0
 
     def tell(name: str, status: str) -> None:
@@ -153,7 +157,7 @@ def _execute(
     return execute(
         workflow,
         stop_on_first_crash=config.run.stop_on_first_crash,
-        resource_monitor=config.run.resource_monitor,
+        used_file=directory / "logs" / "group_steps.json" if config.run.resource_monitor else None,
         **plugin,
     ).crashes
 
@@ -165,6 +169,7 @@ def _finish(
     arrays: Mapping[str, MapArrays],
     folds: Path,
     crashes: Sequence[Crash],
+    report: Report,
 ) -> list[str]:
     """Write what the units found; returns a sentence for each failure.
 
@@ -192,7 +197,10 @@ def _finish(
         shutil.rmtree(folder.models)
     if config.learning.save_models != "none":
         save_models(folder.models, config, plan, units, arrays, folds, scores)
+    for line in explain_group(folder, config, plan, units, folds):
+        report(line)
     write_json(folder.description, description)
+    report(f"Writing group/{write_report(folder).name}")
     asked = set(config.learning.models)
     if asked.isdisjoint(subjects["model"]):
         raise crashes[0].error  # the baselines that always run are no answer to what was asked

@@ -15,6 +15,7 @@ from migxai.bids.grids import common_grid
 from migxai.bids.outputs import Source
 from migxai.bids.roster import Roster, read_roster
 from migxai.bids.tables import read_tsv
+from migxai.bids.truth import Planted, read_planted
 from migxai.config import Config
 from migxai.data import SPACE
 from migxai.errors import InputError
@@ -67,6 +68,8 @@ class Plan:
         The comparisons.
     messages
         What the user should know.
+    planted
+        Where the effect of a simulated cohort was planted.
     """
 
     roster: Roster
@@ -75,6 +78,7 @@ class Plan:
     models: tuple[str, ...]
     tasks: tuple[Task, ...]
     messages: tuple[str, ...]
+    planted: Planted | None = None
 
 
 def make_plan(config: Config) -> Plan:
@@ -111,7 +115,9 @@ def make_plan(config: Config) -> Plan:
         task, said = _make_task(comparison, roster, config)
         tasks.append(task)
         more += [f"{comparison.name}: {text}" for text in said]
-    return Plan(roster, template, maps, models, tuple(tasks), (*roster.messages, *more))
+    own = _own_dataset(config)
+    planted = read_planted(own) if own is not None else None
+    return Plan(roster, template, maps, models, tuple(tasks), (*roster.messages, *more), planted)
 
 
 def datasets(config: Config) -> list[tuple[str | None, Path]]:

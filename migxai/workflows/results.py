@@ -13,6 +13,7 @@ import pandas as pd
 from migxai.audit.permutation import SCORES, compare_with_null, pooled_scores
 from migxai.bids.tables import read_json
 from migxai.config import Config
+from migxai.interfaces.explaining import first_method
 from migxai.interfaces.features import MapArrays
 from migxai.interfaces.learning import Unit, fitted_models, permuted_path, read_folds
 from migxai.learning.cards import ModelCard, cohort_summary, software_versions, trunk_facts
@@ -74,7 +75,8 @@ def permutation_table(units: Sequence[Unit], config: Config, folder: Path) -> pd
     """
     rows = []
     for unit in permuted_units(units, config):
-        paths = [permuted_path(folder, unit, first) for first in permutation_starts(config)]
+        method = first_method(config, unit.model)
+        paths = [permuted_path(folder, unit, first, method) for first in permutation_starts(config)]
         results = read_folds(folder, unit)
         if not results or not all(path.is_file() for path in paths):
             continue
@@ -119,6 +121,8 @@ def save_models(
         If a file cannot be written.
     """
     for unit in units:
+        if unit.folds is not None and config.learning.save_models != "folds":
+            continue
         metrics = _card_metrics(scores, unit)
         for name, rows, tensors in fitted_models(folds, unit):
             estimator = make_estimator(unit.model, config.learning, n_classes=len(unit.classes), seed=0)

@@ -51,6 +51,7 @@ def prepare(root: Path, effect: float) -> Cohort:
     template = common_template(*common_grid(list(table["path"])), "MNI152NLin2009cAsym", SETTINGS)
     maps = prepare_maps("reho", [[path] for path in table["path"]], template)
     np.save(root / "planes.npy", maps.planes)
+    np.savez(root / "template.npz", brain=template.brain, labels=template.labels, indices=template.atlas.indices, names=template.atlas.names)
     nothing = np.zeros((PEOPLE, 0))
     np.savez(root / "tables.npz", regions=maps.regions, nuisance=nothing, nuisance_names=np.array([], dtype=str))
     arrays = MapArrays(
@@ -61,6 +62,7 @@ def prepare(root: Path, effect: float) -> Cohort:
         sites=("A",) * PEOPLE,
         hashes=maps.hashes,
         geometry=template.geometry,
+        template=str(root / "template.npz"),
         features=str(root / "features"),
     )
     return Cohort(arrays, (table["group"] != "HC").to_numpy(dtype=np.int64))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import gzip
 import hashlib
 import json
 import re
@@ -13,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import psutil
 import pytest
@@ -104,12 +106,50 @@ def test_nothing_tells_of_the_machine(finished):
         content = path.read_bytes()
         if path.suffix == ".safetensors":
             content = content[8 : 8 + int.from_bytes(content[:8], "little")]
-        text = content.decode()
+        if path.suffix == ".gz":
+            assert content[4:8] == bytes(4), "gzip's header holds no time"
+            content = gzip.decompress(content)
+        text = content.decode("latin-1" if path.suffix in (".gz", ".png") else "utf-8")
         checked += 1
         for secret in secrets:
             assert not re.search(rf"(?<!\w){re.escape(secret)}(?!\w)", text), (path, secret)
         assert time.strftime("%Y-%m-%d") not in text, path
     assert checked > 100
+
+
+def test_maps_of_the_network_lie_in_the_brain_with_their_regions(finished):
+    folder = finished.output / "group" / "explain"
+    sidecars = {path: json.loads(path.read_text()) for path in sorted(folder.rglob("*.json"))}
+    for path, content in sidecars.items():
+        image = nib.load(path.with_name(path.name.replace(".json", ".nii.gz")))
+        assert image.shape == nib.load(map_of(finished.dataset, "01")).shape, path.name
+        assert np.isfinite(image.get_fdata()).all(), path.name
+        assert content["Comparison"] in CLASSES
+    kinds = [content["Kind"] for content in sidecars.values() if "Kind" in content]
+    assert kinds.count("difference") == kinds.count("univariate") == kinds.count("agreement") == 1 + 3
+    assert kinds.count("subject") == 2 * 16, "everybody, in either comparison"
+    table = finished.table("regions")
+    assert set(table["contrast"]) == {"MWoA+MWA - HC", "MWoA - HC", "MWA - HC", "MWA - MWoA"}
+    assert (table.groupby(["comparison", "contrast"])["rank"].min() == 1).all()
+    assert table["fold_agreement"].between(0, 1).sum() > 100
+    assert table["p_permuted"].isna().all(), "no labels were permuted"
+    assert table.loc[table["region"] == "Precuneus_L", "paper"].all()
+
+
+def test_what_checks_found_is_kept_and_stamped_on_maps(finished):
+    checks = json.loads((finished.output / "group" / "audit.json").read_text())["checks"]
+    assert all(check["passed"] in (True, False, None) for check in checks)
+    assert any(check["passed"] is False for check in checks), "two epochs on sixteen people teach nobody anything"
+    (path,) = (finished.output / "group" / "explain").glob("*comparison-hcvsmigraine*Minus*_desc-gradcam_boldmap.json")
+    assert "Not to be interpreted" in json.loads(path.read_text())["Warning"]
+
+
+def test_the_report_says_what_came_out(finished):
+    page = (finished.output / "group" / "report.html").read_text()
+    assert "Simulated" in page or "simulated" in page
+    assert "not a diagnostic" in page.lower()
+    assert "Not to be interpreted" in page
+    assert not re.findall(r"""(?:src|href)=["']https?://(?!doi\.org)""", page), "nothing is loaded from elsewhere"
 
 
 def test_each_person_is_tested_once_a_trial(finished):

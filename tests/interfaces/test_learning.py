@@ -203,6 +203,6 @@ def test_permutations_can_be_divided_over_nodes(arrays, tmp_path):
         strata=[arrays.sites[row] for row in unit.people],
     )
     np.testing.assert_allclose([whole[name] for name in SCORES], direct.T)
-    path = learning.permuted_path(tmp_path / "parts", unit, 2)
+    path = learning.permuted_path(tmp_path / "parts", unit, 2, "")
     path.write_text(json.dumps({name: [0.5, 0.5] for name in SCORES}))
     assert permute(2, 4, "parts")[SCORES[0]] == [0.5, 0.5], "what is there is not computed again"

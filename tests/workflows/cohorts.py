@@ -40,6 +40,8 @@ def make_arrays(folder: Path, people: int = len(LABELS), *, seed: int = 0) -> Ma
     brain[1:-1, 1:-1, 1:-1] = True
     geometry = plan_slices(brain.shape, np.diag([3.0, 3.0, 3.0, 1.0]), brain, axis="axial", count=2)
     folder.mkdir(parents=True, exist_ok=True)
+    labels = np.where(brain, 1 + np.arange(12)[:, None, None] // 3, 0)
+    np.savez(folder / "template.npz", brain=brain, labels=labels, indices=np.arange(1, 5), names=np.array(list("abcd")))
     np.save(folder / "planes.npy", rng.random((people, 2, *geometry.planes_shape), dtype=np.float32))
     regions, nuisance = rng.standard_normal((people, 5)), rng.standard_normal((people, 2))
     np.savez(folder / "tables.npz", regions=regions, nuisance=nuisance, nuisance_names=np.array(["age", "mean_fd"]))
@@ -52,5 +54,6 @@ def make_arrays(folder: Path, people: int = len(LABELS), *, seed: int = 0) -> Ma
         sites=tuple(f"site{row % 2}" for row in range(people)),
         hashes=tuple(f"{seed:08x}{row:08x}" for row in range(people)),
         geometry=geometry,
+        template=str(folder / "template.npz"),
         features=str(folder / "features"),
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from migxai.errors import InputError, ResourceError
+from migxai.errors import InputError, ResourceError, UsageError
 from migxai.workflows import group
 from tests.workflows.cohorts import configure, make_arrays, make_task
 
@@ -83,11 +83,43 @@ def test_networks_wait_for_their_features_and_baselines_share_a_node(tmp_path):
 
 def test_names_of_nodes_are_what_nipype_allows(tmp_path):
     plan = a_plan(models=("timm:resnet10t.c3_in1k",), tasks=(make_task(),), indicators=("reho",))
-    config = configure(tmp_path, tmp_path)
+    config = configure(tmp_path, tmp_path, unfreeze="linear")
     arrays = {"reho": make_arrays(tmp_path / "arrays")}
     units = group.make_units(plan, config)
     workflow = group.init_group_wf(config, units, arrays, str(tmp_path), base_dir=str(tmp_path))
     assert "features_timm_resnet10t_c3_in1k_reho_1" in {node.name for node in workflow._get_all_nodes()}
+
+
+def test_maps_wait_for_their_folds_and_checks_for_the_maps_of_all_trials(tmp_path):
+    config = configure(tmp_path, tmp_path).replace("explaining", cam=("attention", "layercam", "gradcam"))
+    plan, arrays = a_plan(tasks=(make_task(),), indicators=("reho",)), {"reho": make_arrays(tmp_path / "arrays")}
+    units = group.make_units(plan, config)
+    workflow = group.init_group_wf(config, units, arrays, str(tmp_path), base_dir=str(tmp_path))
+    cell = "hc_vs_migraine_reho_googlenet"
+    for trial in (1, 2):
+        assert (f"{cell}_trial{trial}", f"{cell}_trial{trial}_maps") in edges(workflow)
+        assert (f"{cell}_trial{trial}_maps", f"{cell}_maps_ready") in edges(workflow)
+        assert workflow.get_node(f"{cell}_trial{trial}_maps").inputs.methods == ["layercam", "gradcam"]
+    assert (f"{cell}_maps_ready", f"{cell}_checks") in edges(workflow)
+    assert workflow.get_node(f"{cell}_checks").inputs.method == "layercam", "the first that fits"
+    assert not any("svm" in name and "maps" in name for name, _ in edges(workflow))
+    bare = config.replace("explaining", explain=False)
+    assert not any(
+        "maps" in node.name
+        for node in group.init_group_wf(
+            bare, group.make_units(plan, bare), arrays, str(tmp_path), base_dir=str(tmp_path)
+        )._get_all_nodes()
+    )
+    unchecked = config.replace("explaining", sanity_checks=False)
+    nodes = group.init_group_wf(unchecked, units, arrays, str(tmp_path), base_dir=str(tmp_path))._get_all_nodes()
+    assert not any(node.name.endswith("_checks") for node in nodes)
+
+
+def test_maps_that_no_network_can_have_are_refused(networks, tmp_path):
+    config = configure(tmp_path, tmp_path).replace("explaining", cam=("attention",))
+    with pytest.raises(UsageError, match="--cam attention fits none of resnet18"):
+        group.check_networks(networks, config, tmp_path / "features")
+    assert group.check_networks(networks, config.replace("explaining", explain=False), tmp_path / "features")
 
 
 def test_no_permutations_unless_asked(tmp_path):

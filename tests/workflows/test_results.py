@@ -76,7 +76,7 @@ def test_permutations_count_those_that_score_as_high(done, tmp_path):
     config = configure(tmp_path, tmp_path, permutations=3)
     assert results.permutation_table(units, config, folder).empty, "not a row before all of them are there"
     null = {"roc_auc": [0.0, 1.0, 0.0], "balanced_accuracy": [1.0, 1.0, 1.0]}
-    write_json(learning.permuted_path(folder, units[0], 0), null)
+    write_json(learning.permuted_path(folder, units[0], 0, ""), null)
     table = results.permutation_table(units, config, folder).set_index("metric")
     assert set(table["model"]) == {"svm"}, "the forest's own trial is not complete"
     folds = list(results.tested_folds(units[:1], {"reho": make_arrays(tmp_path / "arrays")}, folder))

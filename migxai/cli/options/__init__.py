@@ -24,6 +24,7 @@ GROUPS = {
     "cohort": "group level: who is compared, and on which images",
     "models": "group level: models and their training",
     "evaluation": "group level: evaluation",
+    "explanations": "group level: explanations",
     "resources": "resources and working files",
     "run": "what to do, and how the run is described",
 }
@@ -37,6 +38,7 @@ OPTIONS: tuple[Option, ...] = (
     *group.cohort(),
     *group.models(),
     *group.evaluation(),
+    *group.explanations(),
     *group.actions(),
     *running.resources(),
     *running.run(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from migxai.cli.options.base import Option, choices_of
+from migxai.cli.options.base import CAM_METHODS, Option, choices_of
 from migxai.cli.values import comparison, count, number, path, weights, whole
 from migxai.config import Learning
 
@@ -128,6 +128,29 @@ def evaluation() -> Iterable[Option]:
     )  # fmt: skip
 
 
+def explanations() -> Iterable[Option]:
+    """Yield what is shown of where networks look."""
+    option = _options("explanations", "explaining")
+
+    yield option(
+        "--explain", field="explain", kind="switch",
+        help="Map where networks find what tells classes apart, in people that they have not seen.",
+    )  # fmt: skip
+    yield option(
+        "--cam", field="cam", kind="list", choices=CAM_METHODS, metavar="METHOD",
+        help="Ways to make maps, each for the networks it fits, the first one for the checks: gradcam, layercam, "
+        "hirescam, gradcam++, eigencam, paper (sums absolute values); for transformers also attention and rollout.",
+    )  # fmt: skip
+    yield option(
+        "--cam-threshold", field="cam_threshold", parse=number, metavar="FRACTION",
+        help="Thresholded maps keep what reaches this share of their largest value.",
+    )  # fmt: skip
+    yield option(
+        "--sanity-checks", field="sanity_checks", kind="switch",
+        help="Check whether maps depend on what was learned: random weights, permuted labels, other folds, deletion.",
+    )  # fmt: skip
+
+
 def actions() -> Iterable[Option]:
     """Yield what the group level does instead of training."""
     yield Option(
@@ -136,10 +159,10 @@ def actions() -> Iterable[Option]:
     )  # fmt: skip
 
 
-def _options(group: str) -> Any:
+def _options(group: str, section: str = "learning") -> Any:
     def option(*flags: str, **more: Any) -> Option:
         if more.pop("literal", False):
             more["choices"] = choices_of(Learning, more["field"])
-        return Option(flags, group, "learning", **more)
+        return Option(flags, group, section, **more)
 
     return option

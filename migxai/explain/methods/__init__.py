@@ -9,6 +9,7 @@ from migxai.errors import UsageError
 
 if TYPE_CHECKING:
     from migxai.explain.methods.base import Method
+    from migxai.learning.backbones.base import Split
 
 #: Names, and the module of this package whose ``method()`` makes the `Method`.
 METHODS: dict[str, str] = {
@@ -22,7 +23,18 @@ METHODS: dict[str, str] = {
     "rollout": "rollout",
 }
 
-__all__ = ["METHODS", "find_method"]
+#: How methods are called in words.
+METHOD_NAMES = {
+    "gradcam": "Grad-CAM",
+    "layercam": "LayerCAM",
+    "hirescam": "HiResCAM",
+    "gradcam++": "Grad-CAM++",
+    "eigencam": "Eigen-CAM",
+    "paper": "the paper's map (sum of absolute values)",
+    "attention": "attention of the last block",
+    "rollout": "attention rollout",
+}
+__all__ = ["METHODS", "METHOD_NAMES", "find_method", "fits"]
 
 
 def find_method(name: str) -> Method:
@@ -37,3 +49,22 @@ def find_method(name: str) -> Method:
         raise UsageError(f"There is no way {name!r} to make maps (--cam); there are {', '.join(METHODS)}.")
     made: Method = import_module(f"{__name__}.{METHODS[name]}").method()
     return made
+
+
+def fits(name: str, split: Split) -> bool:
+    """Say whether a way to make maps fits a network as it is cut.
+
+    Attention needs a transformer. Gradients need something behind the frozen part that they can be taken in: a
+    transformer's last block, or maps whose mean the classifier reads.
+
+    Raises
+    ------
+    UsageError
+        If there is no such way.
+    """
+    transformer = "rows" in split.details
+    if find_method(name).of_attention:
+        return transformer
+    if transformer:
+        return "block" in split.modules
+    return split.unfreeze != "linear" or "maps" in split.clean
