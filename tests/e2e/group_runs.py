@@ -21,6 +21,8 @@ COMMON = ["--indicators", "reho", "--slices", "4", "--bootstraps", "50", "--mem-
 NETWORKS = [*COMMON, "--weights", "random", "--augmentations", "1", "--epochs", "2", "--folds", "3", "--trials", "2"]
 NETWORKS += ["--comparison", "hc_vs_migraine", "hc_vs_mwoa_vs_mwa", "--models", "googlenet"]
 DEEP = [*NETWORKS, "svm"]
+#: For runs that are about something else.
+BARE = ["--no-explain"]
 #: Without networks, which take torch a while to import.
 QUICK = [*COMMON, "--models", "svm", "--comparison", "hc_vs_migraine", "--folds", "3", "--trials", "1"]
 

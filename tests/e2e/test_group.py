@@ -24,6 +24,7 @@ from migxai.bids.maps import content_hash
 from migxai.learning import load_model
 from tests.e2e.conftest import run
 from tests.e2e.group_runs import (
+    BARE,
     DEEP,
     NETWORKS,
     QUICK,
@@ -239,6 +240,7 @@ def test_scores_follow_from_the_predictions_as_scikit_learn_has_them(finished):
 
 def test_killed_half_way_on_two_cpus_gives_the_same_predictions(finished, no_network, tmp_path):
     arguments = [finished.dataset, tmp_path / "out", "group", *DEEP, "--nprocs", "2", "-w", tmp_path / "work"]
+    arguments += ["--no-sanity-checks"]
     with start(*arguments, env=no_network) as begun:
         wait_for(begun, "googlenet trial1: done")
         kill_group(begun, signal.SIGKILL)
@@ -260,14 +262,15 @@ def test_killed_half_way_on_two_cpus_gives_the_same_predictions(finished, no_net
     for name in ("predictions.tsv", "predictions_slices.tsv", "metrics.tsv", "folds.tsv"):
         one, other = (output / "group" / name for output in (finished.output, tmp_path / "out"))
         assert one.read_bytes() == other.read_bytes(), name
-    for path in (finished.output / "group" / "models").iterdir():
-        assert path.read_bytes() == (tmp_path / "out" / "group" / "models" / path.name).read_bytes(), path.name
+    for pattern in ("models/*", "explain/subjects/*.nii.gz"):
+        for path in (finished.output / "group").glob(pattern):
+            assert path.read_bytes() == (tmp_path / "out" / path.relative_to(finished.output)).read_bytes(), path.name
 
 
 def test_other_hyperparameters_compute_no_feature_again(finished, copied, no_network):
     features = everything(copied.output / "group" / "features")
     assert features
-    code, text = run(copied.dataset, copied.output, "group", *DEEP, "--epochs", "3", env=no_network)
+    code, text = run(copied.dataset, copied.output, "group", *DEEP, *BARE, "--epochs", "3", env=no_network)
     assert code == 0, text
     assert "features of 0 of 16 maps are to be made" in text
     assert everything(copied.output / "group" / "features") == features
@@ -297,7 +300,7 @@ def test_a_damaged_feature_is_named_and_made_again_once_deleted(finished, copied
     content = bytearray(path.read_bytes())
     content[-100] ^= 4
     path.write_bytes(content)
-    arguments = [copied.dataset, copied.output, "group", *NETWORKS]
+    arguments = [copied.dataset, copied.output, "group", *NETWORKS, *BARE]
     code, text = run(*arguments, env=no_network)
     assert code == 3, text
     assert f"{path.name} are damaged" in " ".join(text.split())
