@@ -113,6 +113,17 @@ def write_config(config: Config) -> None:
         write_text(output_dir / "logs" / "config.toml", to_toml(portable))
 
 
+class _ToJournal(logging.Handler):
+    """Hands what the workflow logs in this process to the journal."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._journal.message(record.getMessage(), record.levelno)
+
+
 def _with_plugin(
     config: Config, subjects: Sequence[str], entry: str, plugin: dict[str, object], journal: Journal
 ) -> list[Outcome]:
@@ -120,12 +131,17 @@ def _with_plugin(
     if not subjects:
         return []
     folder = directories(config)[2] / "plugin"
+    logger, handler = logging.getLogger("migxai"), _ToJournal(journal)
+    logger.setLevel(logging.DEBUG if config.run.verbose else logging.INFO)
+    logger.addHandler(handler)
     try:
         errors: dict[str, BaseException] = resolve(entry)(config.replace("run", work_dir=folder), subjects, plugin)
     except BaseException:
         # A pool's workers would be waited for at exit, for as long as their steps take.
         end_descendants()
         raise
+    finally:
+        logger.removeHandler(handler)
     outcomes = []
     if not errors and config.run.keep == "none":
         shutil.rmtree(folder, ignore_errors=True)

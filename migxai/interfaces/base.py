@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,20 @@ class Step(SimpleInterface):
 
     ``facts`` are what later steps, sidecars and the report must know of what was really done: a flat dictionary of
     plain values that travels along the chain and grows at each step.
+
+    What a step used is kept with its result: ``peak_gb``, by the kernel's account of its whole process up to its end,
+    since a thread that samples gets no turn while an engine holds the interpreter; and ``cpu_seconds``.
     """
+
+    def _pre_run_hook(self, runtime: Any) -> Any:
+        runtime.cpu_seconds = -time.process_time()
+        return runtime
+
+    def _post_run_hook(self, runtime: Any) -> Any:
+        runtime.cpu_seconds += time.process_time()
+        unit = 1e9 if sys.platform == "darwin" else 1e6 / 1.024
+        runtime.peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+        return runtime
 
     def _path(self, runtime: Any, name: str) -> str:
         return str(Path(runtime.cwd) / name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ def execute(
     workflow: Workflow,
     *,
     stop_on_first_crash: bool = False,
-    resource_monitor: bool = False,
+    used_file: Path | None = None,
     plugin: str | Any = "Linear",
     plugin_args: dict[str, Any] | None = None,
     report: Callable[[str, str], None] | None = None,
@@ -57,8 +58,8 @@ def execute(
         A workflow whose ``base_dir`` is set.
     stop_on_first_crash
         Leave out everything that has not begun when a node fails.
-    resource_monitor
-        Let nipype sample memory and CPU use of each node.
+    used_file
+        Where to write what each step used (see `write_used`), if at all.
     plugin, plugin_args
         A nipype plugin, by name or as an instance; ``Linear`` runs in this process.
     report
@@ -68,14 +69,11 @@ def execute(
     -------
     Execution
     """
-    from nipype import config as nipype_config
-
     crash_dir = Path(workflow.base_dir) / "crashes"
     crash_dir.mkdir(parents=True, exist_ok=True)
     # Crashes of an earlier, resumed run are not this run's.
     for old in crash_dir.glob("crash-*"):
         old.unlink()
-    nipype_config.update_config({"monitoring": {"enabled": resource_monitor}})
     workflow.config["execution"] = {
         "crashdump_dir": str(crash_dir),
         "crashfile_format": "txt",
@@ -107,8 +105,38 @@ def execute(
             name = type(plugin).__name__.removesuffix("Plugin")
             raise errors.ResourceError(f"The nipype plugin {name} could not run the workflow: {error}") from error
         # The subjects beside the one that failed are complete; plugins that run several keep the list of nodes.
-        return Execution(crashes, _written(getattr(plugin, "procs", None) or ()))
-    return Execution(read_crashes(crash_dir), _written(graph.nodes()))
+        nodes = list(getattr(plugin, "procs", None) or ())
+        return Execution(crashes, _written(nodes))
+    nodes = list(graph.nodes())
+    if used_file is not None:
+        write_used(nodes, used_file)
+    return Execution(read_crashes(crash_dir), _written(nodes))
+
+
+def write_used(nodes: Iterable[Any], file: Path) -> None:
+    """Write what each step had asked for and what it used.
+
+    Parameters
+    ----------
+    nodes
+        Nodes that have been run.
+    file
+        JSON: memory in GB (the peak is that of the whole process up to the step's end, where several share one), wall
+        and CPU time in seconds.
+    """
+    used = {}
+    for node in nodes:
+        runtime = node.result.runtime
+        if getattr(runtime, "peak_gb", None) is not None:
+            used[node.fullname] = {
+                "asked_gb": node.mem_gb,
+                "asked_cpus": node.n_procs or 1,
+                "peak_gb": round(runtime.peak_gb, 3),
+                "seconds": round(float(runtime.duration), 1),
+                "cpu_seconds": round(runtime.cpu_seconds, 1),
+            }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(used, indent=2) + "\n", encoding="utf-8")
 
 
 def _written(nodes: Iterable[Any]) -> dict[str, list[str]]:

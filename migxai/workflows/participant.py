@@ -101,7 +101,7 @@ def run_with_plugin(config: Config, labels: Sequence[str], plugin: dict[str, Any
             stack.enter_context(subject_lock(config.run.output_dir, label))
         inputs = collect_inputs(config.replace("selection", participant_label=tuple(labels)))
         _prepare_output(config, inputs)
-        return _process(config, inputs, lambda step: logger.debug("%s", step), plugin)
+        return _process(config, inputs, lambda step: logger.info("%s", step), plugin)
 
 
 def report_subject(config: Config, label: str, report: Callable[[str], None]) -> None:
@@ -151,6 +151,8 @@ def _process(
         else:
             errors[subject.label] = InputError(subject.failure)
     executed = Execution()
+    # A plugin runs the subjects side by side, so each step has to say whose it is.
+    name_step = step_name if plugin is None else lambda node: f"{subject_of(node)}: {step_name(node)}"
     if ready:
         workflow = init_participant_wf(config, ready)
         if config.run.write_graph:
@@ -158,8 +160,8 @@ def _process(
         executed = execute(
             workflow,
             stop_on_first_crash=config.run.stop_on_first_crash,
-            resource_monitor=config.run.resource_monitor,
-            report=lambda node, status: report(step_name(node)) if status == "start" else None,
+            used_file=used_file(config) if config.run.resource_monitor else None,
+            report=lambda node, status: report(name_step(node)) if status == "start" else None,
             **(plugin or {}),
         )
     for subject in ready:
@@ -237,6 +239,17 @@ def _clean(config: Config, label: str) -> None:
         for pattern in SERIES_PATTERNS:
             for path in folder.glob(pattern):
                 path.unlink()
+
+
+def used_file(config: Config) -> Path:
+    """Where ``--resource-monitor`` writes what the steps used: into the logs beside the subject's work directory."""
+    assert config.run.work_dir is not None
+    return config.run.work_dir.parent / "logs" / f"{config.run.work_dir.name}_steps.json"
+
+
+def subject_of(node: str) -> str:
+    """Name the subject of a node: that of ``migxai_wf.sub_01_wf.task_rest_wf.denoise`` is ``sub-01``."""
+    return node.split(".")[1].removesuffix("_wf").replace("_", "-", 1)
 
 
 def step_name(node: str) -> str:

@@ -47,7 +47,9 @@ def explain(job: str) -> str:
         return f"{UNKNOWN} (SLURM job {number} is {state} now)"
     details = [f"{name} {facts[name]}" for name in ("Reason", "ExitCode") if facts.get(name, "None") != "None"]
     where = f"; scontrol shows {state}" + (f", {', '.join(details)}" if details else "")
-    return f"SLURM job {number} {_STATES.get(state, 'was killed')}{where}"
+    signum = facts.get("ExitCode", "").partition(":")[2]
+    killed = f"was killed by signal {signum}" if signum not in ("", "0") else "ended"
+    return f"SLURM job {number} {_STATES.get(state, killed)}{where}"
 
 
 def slurm_facts(number: str) -> dict[str, str] | None:

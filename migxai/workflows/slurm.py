@@ -16,6 +16,7 @@ from nipype.pipeline.plugins.slurm import SLURMPlugin
 
 from migxai.data.images import packaged
 from migxai.errors import ResourceError, UsageError
+from migxai.workflows.pool import quieten
 from migxai.workflows.scheduler import explain
 
 #: Memory asked for beyond what a step was measured to need, and the step in which it is rounded up (MB).
@@ -49,6 +50,7 @@ class SlurmPlugin(SLURMPlugin):  # type: ignore[misc]  # nipype has no types
 
     def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
         _check_here()
+        quieten()
         # nipype names jobs by it, and a process that no login shell has started lacks it.
         os.environ.setdefault("LOGNAME", pwd.getpwuid(os.getuid()).pw_name)
         arguments = {"template": str(packaged("cluster", "slurm.sh")), "sbatch_args": ""} | (plugin_args or {})

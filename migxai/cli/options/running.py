@@ -53,7 +53,8 @@ def resources() -> Iterable[Option]:
     )  # fmt: skip
     yield option(
         "--resource-monitor", field="resource_monitor", kind="flag",
-        help="Record each subject's peak memory in the work directory (which is then kept).",
+        help="Record peak memory, CPU use and time of each subject and step in the work directory's logs (which are "
+        "then kept).",
     )  # fmt: skip
     yield option("--stop-on-first-crash", field="stop_on_first_crash", kind="flag", help="Stop when a subject fails.")
 
