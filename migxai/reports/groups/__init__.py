@@ -5,6 +5,6 @@
 `summary`, `outcome`, `showing`, `regions` and `methods` write HTML.
 """
 
-from migxai.reports.groups.page import write_report
+from migxai.reports.groups.page import read_checks, write_report
 
-__all__ = ["write_report"]
+__all__ = ["read_checks", "write_report"]

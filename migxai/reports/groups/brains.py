@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from migxai.data import template
 from migxai.data.images import TemplateName
 from migxai.registration.volume import Volume
-from migxai.reports.canvas import RED, WIDTH, bare, new_figure
+from migxai.reports.canvas import WIDTH, bare, new_figure
 from migxai.reports.groups.explained import ExplainedMap
 from migxai.reports.slices import Layout, axial_layout, box, grey, label_tiles, outlines, picture
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+#: Of the stamp on maps that must not be trusted: dark enough to be read on white.
+ALARM = "#A4161A"
 #: One-sided and signed maps.
 COLOUR_MAPS = {False: "plasma", True: "RdBu_r"}
 
@@ -237,5 +239,5 @@ def _colour_bar(figure: Figure | SubFigure, axes: Axes, one: ExplainedMap, shown
 def _stamp(axes: Axes, warning: str) -> None:
     if warning:
         text = axes.text(0.5, 0.5, "NOT TO BE TRUSTED", transform=axes.transAxes, ha="center", va="center")
-        text.set(color=RED, fontsize=16, weight="bold", zorder=20)
-        text.set_bbox({"facecolor": "white", "edgecolor": RED, "alpha": 0.85, "boxstyle": "round,pad=0.3"})
+        text.set(color=ALARM, fontsize=16, weight="bold", zorder=20)
+        text.set_bbox({"facecolor": "white", "edgecolor": ALARM, "alpha": 0.85, "boxstyle": "round,pad=0.3"})

@@ -18,6 +18,9 @@ from migxai.reports.group import GroupFolder
 Kind = Literal["difference", "class", "misclassified", "univariate", "agreement", "subject"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
+#: Models of maps that no model made.
+NO_MODEL = ("", "none")
+
 #: Of the keys in a map's sidecar, which field each fills.
 _KEYS = {
     "Comparison": "comparison",
@@ -52,6 +55,7 @@ class ExplainedMap:
         The image, 3-D, NaN or 0 where it says nothing.
     comparison, indicator, model
         What was told apart, from which maps, by what; as in the tables (``hc_vs_migraine``, ``reho``, ``googlenet``).
+        The model is one of `NO_MODEL` where none was needed.
     method
         How it was made, in words: ``Grad-CAM``, ``attention rollout``, ``t statistic``.
     kind

@@ -35,7 +35,7 @@ _MEANING: dict[Standing, str] = {
     "above": "The interval lies above that.",
     "suggested": "The interval lies above that, but it leaves out how much scores vary from one training set to "
     "the next: labels must be permuted before more is said (--permutations).",
-    "unclear": "The interval lies above that, but so high a score is not rare when labels are permuted: this is no "
+    "unclear": "The interval lies above that, but the test with permuted labels does not bear it out: this is no "
     "evidence that the groups differ.",
     "chance": "The interval includes that: nothing shows that these maps tell the groups apart.",
     "below": "The whole interval lies below that. Cross-validation of small groups without a difference often "
@@ -157,22 +157,25 @@ def verdict(results: Results, comparison: str, judged: Sequence[Judged]) -> list
             f"This is the best of {len(judged)} results, chosen after looking at them all: the choice flatters it, and "
             "its interval does not allow for that."
         )
-    sentences.append(_permuted(best))
+    sentences.append(_permuted(best, sum(TESTED in one.cell.permuted for one in judged)))
     sentences += _nuisance(results, best)
     return sentences
 
 
-def _permuted(best: Judged) -> str:
+def _permuted(best: Judged, tested: int) -> str:
     if TESTED not in best.cell.permuted:
         return "What chance gives was not measured by permuting labels (see --permutations)."
     test = best.cell.permuted[TESTED]
     least = 1 / (test.permutations + 1)
     corrected = f", {_p(best.p_holm)} after correction for the number of results" if best.p_holm != test.p else ""
+    few = (
+        f" So few permutations cannot show anything for {plural(tested, 'result')}." if tested * least >= ALPHA else ""
+    )
     return (
         f"With labels permuted {plural(test.permutations, 'time')}, the same procedure reached a balanced accuracy of "
         f"{percent(test.mean)} on average and {percent(test.top)} in its best 5 %; with the true labels it was "
         f"{percent(test.observed)} (p = {_p(test.p)}{corrected}; the smallest p that {test.permutations} permutations "
-        f"can give is {_p(least)})."
+        f"can give is {_p(least)}).{few}"
     )
 
 

@@ -129,16 +129,17 @@ def _named(models: Sequence[str]) -> str:
 
 def _networks(deep: Sequence[str], told: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
     slices = told.get("Slices", {})
-    heights = slices.get("heights_mm") or [float("nan")]
+    heights = slices.get("heights_mm") or []
+    span = f" ({heights[0]:g} to {heights[-1]:g} mm)" if heights else ""
     imagenet = options.get("weights") == "imagenet"
     start = "weights learned on ImageNet [@deng2009]" if imagenet else f"{options.get('weights')} weights"
     flips = ", left-right flips" if options.get("augment_flip") else ""
     vote = "averaged" if options.get("vote") == "mean" else "put to a majority vote"
     trained = _UNFROZEN.get(str(options.get("unfreeze")), options.get("unfreeze"))
     return [
-        f"{_named(deep)} saw {len(heights)} {slices.get('axis', '')} slices of each map ({heights[0]:g} to "
-        f"{heights[-1]:g} mm), scaled within the person, and altered copies of each (number "
-        f"{options.get('augmentations')}; crops{flips}, rotations to {options.get('rotation')} degrees).",
+        f"{_named(deep)} saw {options.get('slices')} {options.get('slice_axis')} slices of each map{span}, scaled "
+        f"within the person, and altered copies of each (number {options.get('augmentations')}; crops{flips}, "
+        f"rotations to {options.get('rotation')} degrees).",
         f"They started with {start}; trained were {trained}, for {options.get('epochs')} epochs by stochastic gradient "
         f"descent (learning rate {options.get('learning_rate')}, momentum {options.get('momentum')}, weight decay "
         f"{options.get('weight_decay')}, batches of {options.get('batch_size')}, dropout {options.get('dropout')}).",

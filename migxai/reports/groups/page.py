@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from migxai.reports.canvas import drawing_style
 from migxai.reports.group import GroupFolder
 from migxai.reports.groups.checks import Check, checks_of_audit, checks_of_results
 from migxai.reports.groups.explained import read_explained_maps
-from migxai.reports.groups.judging import judge
+from migxai.reports.groups.judging import Judged, judge
 from migxai.reports.groups.methods import methods_section
 from migxai.reports.groups.outcome import outcome_section
 from migxai.reports.groups.pictures import SIMULATED, Gallery
@@ -47,7 +48,7 @@ def write_report(folder: GroupFolder) -> Path:
     results = read_results(folder)
     maps = read_explained_maps(folder)
     judged = {name: judge(results, name) for name in results.comparisons}
-    checks = checks_of_results(results, judged) + _audited(folder)
+    checks = _checks(folder, results, judged)
     simulated = results.simulated or any(one.simulated for one in maps)
     with drawing_style():
         gallery = Gallery(folder.file("figures"), simulated)
@@ -70,9 +71,22 @@ def write_report(folder: GroupFolder) -> Path:
     return path
 
 
-def _audited(folder: GroupFolder) -> list[Check]:
+def read_checks(folder: GroupFolder) -> list[Check]:
+    """Return all checks of the results and of the maps, as the report shows them.
+
+    Raises
+    ------
+    InputError
+        If a file is damaged.
+    """
+    results = read_results(folder)
+    return _checks(folder, results, {name: judge(results, name) for name in results.comparisons})
+
+
+def _checks(folder: GroupFolder, results: Results, judged: Mapping[str, Sequence[Judged]]) -> list[Check]:
     path = folder.file("audit.json")
-    return checks_of_audit(read_json(path, folder.root)) if path.is_file() else []
+    audited = checks_of_audit(read_json(path, folder.root)) if path.is_file() else []
+    return checks_of_results(results, judged) + audited
 
 
 def _page(results: Results, sections: list[tuple[str, str, str]], data: str, simulated: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from migxai.bids.writing import write_bytes
-from migxai.reports.canvas import RED, WIDTH, save_svg
+from migxai.reports.canvas import WIDTH, save_svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,7 +77,7 @@ class Gallery:
             If a file cannot be written.
         """
         if self.simulated:
-            figure.suptitle(SIMULATED, x=0.995, ha="right", fontsize=9, color=RED, weight="bold")
+            figure.suptitle(SIMULATED, x=0.995, ha="right", fontsize=9, color="#A4161A", weight="bold")
             words = f"{SIMULATED}. {words}"
         path = save_svg(figure, self.folder / f"{name}.svg", title=title, description=words)
         # Once is enough: laid out anew for every file, a figure takes three times as long.

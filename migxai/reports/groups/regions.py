@@ -33,6 +33,7 @@ COLUMNS: Mapping[str, Column] = {
     "top_decile": Column("Top decile", "Share of the map's highest tenth of voxels that lies in the region", ".1%"),
     "fold_agreement": Column("Folds agree", "Share of folds and trials in which the mean has this sign", ".0%"),
     "p_permuted": Column("p, permuted", "Against models trained on permuted labels"),
+    "p_permuted_fwe": Column("p, all regions", "The same, against the largest of all regions (family-wise error)"),
     "t": Column("t, indicator", "Two-sample test of the indicator's regional mean, without a network", ".2f"),
     "p": Column("p of t", "Of that test"),
     "p_fdr": Column("p of t, FDR", "Of that test, corrected for the number of regions (false discovery rate)"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from migxai.reports.groups.brains import Shown, map_figure, prepare, strips_figure
-from migxai.reports.groups.explained import ExplainedMap, in_order
+from migxai.reports.groups.explained import NO_MODEL, ExplainedMap, in_order
 from migxai.reports.groups.html import bullets, folded, paragraph, plural, slug
 from migxai.reports.groups.pictures import Gallery
 from migxai.reports.groups.regions import CellKey, RegionTable, check_regions, region_tables
@@ -79,7 +79,7 @@ def heading(results: Results, cell: CellKey) -> str:
     """Name a cell of the maps in words: ``GoogLeNet on ReHo, HC versus migraine``."""
     comparison, indicator, model = cell
     name = indicator_name(indicator)
-    what = f"{model_name(model)} on {name}" if model else f"{name} itself, without a network"
+    what = f"{name} itself, without a network" if model in NO_MODEL else f"{model_name(model)} on {name}"
     return f"{what}, {results.title(comparison) if comparison in results.comparisons else comparison}"
 
 
@@ -98,7 +98,7 @@ def _pack(results: Results, maps: Sequence[ExplainedMap], drawn: dict[Path, Show
 
 def _pictures(cell: CellKey, maps: Sequence[tuple[ExplainedMap, Shown]], gallery: Gallery) -> str:
     """Draw the maps of a cell: differences and tests large, classes below each other, misclassified people apart."""
-    start = "_".join(slug(part) for part in cell if part)
+    start = "_".join(slug(part) for part in cell if part not in NO_MODEL)
     parts = []
     for one, shown in maps:
         if one.kind in ("difference", "univariate"):

@@ -132,7 +132,7 @@ def write_maps(folder: GroupFolder, classes: Sequence[str] = CLASSES, **settings
         write_map(
             folder, name, data, kind=kind, label=of, predicted=classes[0] if kind == "misclassified" else "", **settings
         )
-    test = {"model": "", "method": "t statistic", "kind": "univariate", "label": label, "unit": "t", "people": 24}
+    test = {"model": "none", "method": "t statistic", "kind": "univariate", "label": label, "unit": "t", "people": 24}
     write_map(folder, "test", 4 * here - there, **{**settings, **test})
     write_tsv(folder.file("regions.tsv"), region_rows(here - 0.6 * there, label, **settings))
 

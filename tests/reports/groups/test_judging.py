@@ -76,3 +76,12 @@ def test_known_truth_through_files(tmp_path):
     found: list[Judged] = [judge(one, COMPARISON)[0] for one in (strong, none)]
     assert [one.standing for one in found] == ["suggested", "chance"]
     assert found[0].accuracy > 0.9
+
+
+def test_too_few_permutations_are_said_to_be(results):
+    few = Permuted(0.8, 0.05, 19, 0.5, 0.62)
+    cells = [cell(model, 0.8, 0.6, 0.9) for model in ("googlenet", "svm")]
+    made = with_cells(results, *(dataclasses.replace(one, permuted={"balanced_accuracy": few}) for one in cells))
+    judged = judge(made, COMPARISON)
+    assert judged[0].standing == "unclear"
+    assert "So few permutations cannot show anything for 2 results." in " ".join(verdict(made, COMPARISON, judged))

@@ -15,6 +15,7 @@ def test_the_text_says_what_was_done_and_no_more(results):
     assert "Of 25 people in 1 dataset, 24 were analysed and 1 left out." in text
     assert "GoogLeNet (Szegedy et al., 2015)" in text
     assert "SVM (Cortes &amp; Vapnik, 1995) read the maps' means over the regions of AAL" in text
+    assert "saw 30 axial slices of each map, scaled" in text
     assert "random weights" in text
     for absent in ("ResNet", "permuted", "ImageNet", "Selvaraju", "[@", "None"):
         assert absent not in text.split("<h3>Said")[0], absent
