@@ -41,6 +41,7 @@ class Run:
     keep: Literal["none", "some", "all"] = "none"
     resource_monitor: bool = False
     stop_on_first_crash: bool = False
+    strict: bool = False
     write_graph: bool = False
     verbose: int = 0
 

@@ -17,10 +17,10 @@ class Doors:
         Called as ``function(config, subjects, plugin)``; returns, for each subject that failed, its error.
     write_boilerplate
         Called as ``function(config)``.
-    run_group, score_group, describe_group, group_status
+    run_group, score_group, describe_group, group_status, failed_checks
         The group level: run it as ``function(config, processes, memory_gb, report)``; write its tables anew, say
-        what would be run, and say what is missing, as ``function(config)``. Each returns lines of text; those of
-        `run_group` and `group_status` say what failed or is missing.
+        what would be run, say what is missing, and which checks failed, as ``function(config)``. Each returns lines
+        of text; those of `run_group` and `group_status` say what failed or is missing.
     predict_group
         Classifies maps with a saved model, as ``function(config, path)``; returns lines of text.
     """
@@ -33,4 +33,5 @@ class Doors:
     score_group: str = "migxai.workflows.group_level:score_group"
     describe_group: str = "migxai.workflows.group_level:describe_group"
     group_status: str = "migxai.workflows.group_level:group_status"
+    failed_checks: str = "migxai.workflows.group_level:failed_checks"
     predict_group: str = "migxai.workflows.prediction:predict_group"

@@ -17,7 +17,7 @@ from migxai.cli.runner import end_descendants
 from migxai.cli.session import begin_log, log_file, tidy, write_config
 from migxai.cli.worker import prepare_environment, resolve
 from migxai.config import Config
-from migxai.errors import EXIT_OK, EXIT_PARTIAL
+from migxai.errors import EXIT_AUDIT, EXIT_OK, EXIT_PARTIAL
 from migxai.workflows.plugins import read_plugin
 
 if TYPE_CHECKING:
@@ -81,8 +81,13 @@ def _run(config: Config, doors: Doors, notes: Sequence[str]) -> int:
             raise
         for sentence in failures:
             journal.message(sentence)
+        doubtful: list[str] = resolve(doors.failed_checks)(config) if config.run.strict else []
+        for sentence in doubtful:
+            journal.message(f"Check failed: {sentence}")
         parts = "1 part" if len(failures) == 1 else f"{len(failures)} parts"
         journal.message("Done." if not failures else f"{parts} failed; the log is {file}.")
     if not failures and config.run.keep == "none":
         tidy(config, file, ())
-    return EXIT_PARTIAL if failures else EXIT_OK
+    if failures:
+        return EXIT_PARTIAL
+    return EXIT_AUDIT if doubtful else EXIT_OK

@@ -16,7 +16,7 @@ from migxai.errors import InputError
 from migxai.interfaces.features import MapArrays
 from migxai.interfaces.learning import Unit
 from migxai.reports.group import GroupFolder, read_description, write_if_any, write_predictions, write_scores
-from migxai.reports.groups import write_report
+from migxai.reports.groups import read_checks, write_report
 from migxai.reports.predictions import prediction_tables
 from migxai.workflows.execution import Crash, execute
 from migxai.workflows.explanations import explain_group
@@ -113,6 +113,13 @@ def group_status(config: Config) -> list[str]:
             return [f"The group level is being run ({sign.holder.text if sign.holder else 'just beginning'})."]
         return [f"{explain(sign.holder.job if sign.holder else '')}. {UNFINISHED}"]
     return [str(item) for item in description["Failures"]]
+
+
+def failed_checks(config: Config) -> list[str]:
+    """Say which checks of the results and of the maps failed (``--strict``)."""
+    assert config.run.output_dir is not None
+    checks = read_checks(GroupFolder.of(config.run.output_dir))
+    return [": ".join(filter(None, (check.name, check.of, check.value))) for check in checks if check.passed is False]
 
 
 def describe(plan: Plan, config: Config, units: Sequence[Unit]) -> list[str]:

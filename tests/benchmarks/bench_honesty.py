@@ -51,7 +51,8 @@ def prepare(root: Path, effect: float) -> Cohort:
     template = common_template(*common_grid(list(table["path"])), "MNI152NLin2009cAsym", SETTINGS)
     maps = prepare_maps("reho", [[path] for path in table["path"]], template)
     np.save(root / "planes.npy", maps.planes)
-    np.savez(root / "template.npz", brain=template.brain, labels=template.labels, indices=template.atlas.indices, names=template.atlas.names)
+    regions = {"indices": template.atlas.indices, "names": template.atlas.names}
+    np.savez(root / "template.npz", brain=template.brain, labels=template.labels, **regions)
     nothing = np.zeros((PEOPLE, 0))
     np.savez(root / "tables.npz", regions=maps.regions, nuisance=nothing, nuisance_names=np.array([], dtype=str))
     arrays = MapArrays(

@@ -65,6 +65,10 @@ def incomplete(config):
     return ["one is missing."]
 
 
+def doubtful(config):
+    return ["Maps show anything: none"]
+
+
 def predict(config, path):
     return [f"{path.name} is used."]
 
@@ -74,10 +78,12 @@ def process(tmp_path):
     """Run `group_session.process` on an empty dataset; the output is ``tmp_path / "out"``."""
     (tmp_path / "in").mkdir()
 
-    def call(action="run", *, predict_with=None, keep="none", use_plugin=None, **entries):
-        run = Run(tmp_path / "in", tmp_path / "out", nprocs=3, mem_gb=7, keep=keep, use_plugin=use_plugin)
+    def call(action="run", *, predict_with=None, keep="none", use_plugin=None, strict=False, **entries):
+        run = Run(
+            tmp_path / "in", tmp_path / "out", nprocs=3, mem_gb=7, keep=keep, use_plugin=use_plugin, strict=strict
+        )
         names = {"run_group": "run_well", "score_group": "score", "describe_group": "describe"}
-        names |= {"group_status": "complete", "predict_group": "predict"} | entries
+        names |= {"group_status": "complete", "predict_group": "predict", "failed_checks": "complete"} | entries
         doors = Doors(**{door: f"{HERE}:{name}" for door, name in names.items()})
         return group_session.process(Request(Config(run=run), "group", action, predict=predict_with), doors)
 
@@ -103,6 +109,14 @@ def test_parts_that_failed_are_told_and_the_log_is_kept(process, tmp_path, capsy
     assert "2 parts failed; the log is" in said
     (log,) = (tmp_path / "out" / ".work" / "logs").iterdir()
     assert "two: it is too." in log.read_text()
+
+
+def test_failed_checks_count_where_they_are_asked_to(process, capsys):
+    assert process(strict=True, failed_checks="doubtful") == 4
+    assert "Check failed: Maps show anything: none" in capsys.readouterr().err
+    assert process(failed_checks="doubtful") == 0
+    assert process(strict=True) == 0
+    assert process(strict=True, failed_checks="doubtful", run_group="run_badly") == 1, "what is missing comes first"
 
 
 def test_what_cannot_begin_ends_whatever_it_had_started(process, apart):

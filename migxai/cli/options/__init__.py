@@ -24,7 +24,7 @@ GROUPS = {
     "cohort": "group level: who is compared, and on which images",
     "models": "group level: models and their training",
     "evaluation": "group level: evaluation",
-    "explanations": "group level: explanations",
+    "explanations": "group level: explanations and checks",
     "resources": "resources and working files",
     "run": "what to do, and how the run is described",
 }
@@ -39,6 +39,7 @@ OPTIONS: tuple[Option, ...] = (
     *group.models(),
     *group.evaluation(),
     *group.explanations(),
+    *group.strictness(),
     *group.actions(),
     *running.resources(),
     *running.run(),

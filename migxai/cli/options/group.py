@@ -151,6 +151,14 @@ def explanations() -> Iterable[Option]:
     )  # fmt: skip
 
 
+def strictness() -> Iterable[Option]:
+    """Yield what a failed check does."""
+    yield Option(
+        ("--strict",), "explanations", "run", "strict", kind="flag",
+        help="End with exit code 4 if a check of the results or of the maps failed; all is written in either case.",
+    )  # fmt: skip
+
+
 def actions() -> Iterable[Option]:
     """Yield what the group level does instead of training."""
     yield Option(
