@@ -19,6 +19,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.map_fixtures import map_cohort
+
+__all__ = ["map_cohort"]
+
 #: A user without an entry in the image's passwd, and without rights.
 UID = 12345
 
