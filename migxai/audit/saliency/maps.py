@@ -123,15 +123,11 @@ def draw_classifier(case: Case, head: Head, rng: np.random.Generator) -> Head:
     return drawn
 
 
-def rank_correlation(first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
-    """Spearman's correlation of maps (..., v) with maps (..., v); NaN where one is the same everywhere."""
-    one, other = _standard_ranks(first), _standard_ranks(second)
-    found: NDArray[np.float64] = (one * other).sum(axis=-1)
-    return found
+def standard_ranks(maps: FloatArray) -> NDArray[np.float64]:
+    """Rank maps (..., v), with mean 0 and length 1, so that products add up to Spearman's correlation.
 
-
-def _standard_ranks(maps: FloatArray) -> NDArray[np.float64]:
-    """Ranks along the last axis with mean 0 and length 1, NaN for a map that is the same everywhere."""
+    A map that is the same everywhere has no ranks: NaN.
+    """
     ranks = np.asarray(stats.rankdata(maps, axis=-1), dtype=np.float64)
     ranks -= ranks.mean(axis=-1, keepdims=True)
     length = np.sqrt((ranks**2).sum(axis=-1, keepdims=True))
@@ -173,8 +169,11 @@ class Alike:
 
 def compare(maps: FloatArray, others: list[FloatArray]) -> Alike:
     """Set maps (n, C, v) against those that other models make of the same people."""
-    pairs = [(rank_correlation(maps, other), rank_correlation(np.abs(maps), np.abs(other))) for other in others]
-    signed, absolute = (np.stack(column) for column in zip(*pairs, strict=True))
+    signed, absolute = (
+        np.stack([(ranks * standard_ranks(change(other))).sum(axis=-1) for other in others])
+        for change in (np.asarray, np.abs)
+        for ranks in [standard_ranks(change(maps))]
+    )
     if maps.shape[1] == 1:
         signed = np.abs(signed)
     there = np.isfinite(signed)
