@@ -22,6 +22,7 @@ from migxai.workflows.execution import Crash, execute
 from migxai.workflows.explanations import explain_group
 from migxai.workflows.group import check_networks, init_group_wf, make_units
 from migxai.workflows.group_files import keep_arrays, work_folder, write_plan
+from migxai.workflows.learning_curves import learning_curve_table
 from migxai.workflows.planning import Plan, make_plan, sources
 from migxai.workflows.plugins import read_plugin
 from migxai.workflows.pool import PoolPlugin
@@ -199,6 +200,7 @@ def _finish(
         raise crashes[0].error
     scores = write_scores(folder, description)
     write_if_any(folder.file("permutations.tsv"), permutation_table(units, config, folds))
+    write_if_any(folder.file("learning_curve.tsv"), learning_curve_table(plan, units, config, subjects))
     # Models of an earlier run are not those of the predictions beside them.
     if folder.models.is_dir():
         shutil.rmtree(folder.models)
