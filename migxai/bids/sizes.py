@@ -31,8 +31,15 @@ def run_sizes(root: Path, label: str, task: str | None = None) -> list[int]:
             wanted = task is None or f"_task-{task}_" in file.name
             # Of one run fMRIPrep writes a series for each space.
             if wanted and ("_space-" not in file.name or "_space-MNI" in file.name):
-                try:
-                    sizes.append(math.prod(nib.nifti1.load(file).shape))
-                except (OSError, nib.filebasedimages.ImageFileError):
-                    continue
+                shape = image_shape(file)
+                if shape:
+                    sizes.append(math.prod(shape))
     return sizes
+
+
+def image_shape(file: Path) -> tuple[int, ...]:
+    """Return the shape of an image, empty if its header can't be read: whoever reads the image will tell."""
+    try:
+        return tuple(int(length) for length in nib.nifti1.load(file).shape)
+    except (OSError, nib.filebasedimages.ImageFileError):
+        return ()

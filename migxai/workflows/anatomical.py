@@ -9,6 +9,7 @@ from nipype.pipeline import engine as pe
 
 from migxai.config import Config
 from migxai.interfaces.anatomy import ExtractBrain, NormaliseT1w, WriteAnatomy
+from migxai.workflows.demand import EXTRACT_GB, NORMALISE_GB, WRITE_ANATOMY_GB
 
 
 def init_anatomical_wf(
@@ -42,10 +43,14 @@ def init_anatomical_wf(
     outputs = pe.Node(niu.IdentityInterface(["image", "mask", "to_template", "facts"]), name="outputnode")
     options = config.preprocessing
     threads = config.run.omp_nthreads or 1
-    extract = pe.Node(ExtractBrain(t1w=str(t1w), options=options), name="extract_brain", mem_gb=2.0, n_procs=threads)
-    normalise = pe.Node(NormaliseT1w(options=options), name="normalise", mem_gb=1.5, n_procs=threads)
+    extract = pe.Node(
+        ExtractBrain(t1w=str(t1w), options=options), name="extract_brain", mem_gb=EXTRACT_GB, n_procs=threads
+    )
+    normalise = pe.Node(NormaliseT1w(options=options), name="normalise", mem_gb=NORMALISE_GB, n_procs=threads)
     write = pe.Node(
-        WriteAnatomy(output_dir=str(config.run.output_dir), entities=entities, sources=list(sources)), name="write"
+        WriteAnatomy(output_dir=str(config.run.output_dir), entities=entities, sources=list(sources)),
+        name="write",
+        mem_gb=WRITE_ANATOMY_GB,
     )
     workflow.connect(
         [

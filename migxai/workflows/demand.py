@@ -10,8 +10,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-#: GB of a process before it reads anything, and for each voxel of each volume: a series is held a few times over.
-BASE_GB, GB_A_VALUE = 0.5, 14e-9
+#: GB of a step's process before it reads anything, and bytes for each voxel of each volume: of the acquired series,
+#: and then of the one in template space, whose grid has so many voxels at 3 mm.
+BASE_GB = 0.2
+ACQUIRED_BYTES = {"prepare": 5, "realign": 15, "resample": 8}
+TEMPLATE_BYTES = {"confounds": 2, "denoise": 3, "indicators": 4, "write": 4, "draw": 6}
+TEMPLATE_VOXELS, TEMPLATE_MM = 272_000, 3.0
+#: GB of the steps that know no series.
+EXTRACT_GB, NORMALISE_GB, WRITE_ANATOMY_GB, COREGISTER_GB, AVERAGE_GB = 2.0, 1.2, 1.0, 1.2, 0.3
 #: GB that a whole subject keeps in one process, likewise, and the least it needs with a T1w image.
 SUBJECT_BASE_GB, SUBJECT_GB_A_VALUE, ANATOMY_GB = 1.1, 10e-9, 2.1
 #: The same after fMRIPrep, whose series are read a piece at a time.
@@ -57,14 +63,21 @@ def most(demands: Sequence[Demand]) -> Demand:
     return Demand(max(item.memory_gb for item in demands), max(item.seconds for item in demands))
 
 
-def series_gb(size: int, copies: float = 1.0) -> float:
-    """Estimate the memory of a step that works on a series, in GB, to a tenth.
+def step_gb(step: str, shape: Sequence[int], resolution: float | None) -> float:
+    """Estimate the memory of a step that works on a series, in GB, rounded up to a tenth.
 
     Parameters
     ----------
-    size
-        Voxels times volumes.
-    copies
-        How much of the most hungry step's memory a value it needs.
+    step
+        A key of `ACQUIRED_BYTES` or `TEMPLATE_BYTES`.
+    shape
+        Of the acquired series (or fMRIPrep's); empty if unknown.
+    resolution
+        Voxels in template space, in mm; None for those of the series.
     """
-    return math.ceil(10 * (BASE_GB + copies * GB_A_VALUE * size)) / 10
+    if step in ACQUIRED_BYTES:
+        values, each = float(math.prod(shape) if shape else 0), ACQUIRED_BYTES[step]
+    else:
+        grid = TEMPLATE_VOXELS * (TEMPLATE_MM / resolution) ** 3 if resolution else math.prod(shape[:3])
+        values, each = grid * (shape[3] if len(shape) == 4 else 1), TEMPLATE_BYTES[step]
+    return math.ceil(10 * (BASE_GB + each * values / 1e9)) / 10

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+from collections.abc import Callable
+
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
+from migxai.bids.fmriprep import FmriprepRun
 from migxai.bids.inputs import RawRun
-from migxai.config import Config
+from migxai.bids.sizes import image_shape
+from migxai.config import Config, Run
 from migxai.errors import UsageError
 from migxai.interfaces.coregistration import CoregisterToT1w, NormaliseEpi
 from migxai.interfaces.motion import Realign
 from migxai.interfaces.preparation import PrepareBold
 from migxai.interfaces.resampling import ResampleBold
-
-#: Measured on 80 x 80 x 35 x 156 (140 MB as float32), see tests/benchmarks; memory scales with the series.
-SERIES_MEMORY_GB = 1.0
+from migxai.workflows.demand import COREGISTER_GB, step_gb
 
 _OUTPUTS = (
     "series",
@@ -74,17 +78,17 @@ def init_raw_wf(config: Config, run: RawRun, name: str = "raw_wf") -> pe.Workflo
     inputs = pe.Node(niu.IdentityInterface(["t1w", "t1w_mask", "t1w_to_template"]), name="inputnode")
     outputs = pe.Node(niu.IdentityInterface(list(_OUTPUTS)), name="outputnode")
     threads = config.run.omp_nthreads or 1
-    options = config.preprocessing
-    prepare = pe.Node(PrepareBold(run=run, config=config), name="prepare", mem_gb=SERIES_MEMORY_GB)
-    realign = pe.Node(Realign(), name="realign", mem_gb=SERIES_MEMORY_GB, n_procs=threads)
+    options, need = config.preprocessing, memory_of(config, run)
+    prepare = pe.Node(PrepareBold(run=run, config=for_steps(config)), name="prepare", mem_gb=need("prepare"))
+    realign = pe.Node(Realign(), name="realign", mem_gb=need("realign"), n_procs=threads)
     through_t1w = uses_t1w(config, run)
     register = pe.Node(
         (CoregisterToT1w if through_t1w else NormaliseEpi)(options=options),
         name="coregister" if through_t1w else "normalise_epi",
-        mem_gb=1.0,
+        mem_gb=COREGISTER_GB,
         n_procs=threads,
     )
-    resample = pe.Node(ResampleBold(options=options), name="resample", mem_gb=SERIES_MEMORY_GB, n_procs=threads)
+    resample = pe.Node(ResampleBold(options=options), name="resample", mem_gb=need("resample"), n_procs=threads)
     workflow.connect(
         [
             (prepare, realign, [("bold", "bold"), ("facts", "facts")]),
@@ -105,6 +109,24 @@ def init_raw_wf(config: Config, run: RawRun, name: str = "raw_wf") -> pe.Workflo
             ]
         )
     return workflow
+
+
+def memory_of(config: Config, run: RawRun | FmriprepRun) -> Callable[[str], float]:
+    """Return the function that tells what memory a step of a run needs, in GB."""
+    resolution = config.preprocessing.resolution
+    return functools.partial(
+        step_gb, shape=image_shape(run.bold), resolution=None if resolution == "native" else float(resolution)
+    )
+
+
+def for_steps(config: Config) -> Config:
+    """Return what of a configuration the steps are to know.
+
+    What belongs to the machine would make them another step in nipype's eyes: a run that was killed, and is started
+    again with more memory, would begin anew.
+    """
+    selection = dataclasses.replace(config.selection, participant_label=())
+    return dataclasses.replace(config, run=Run(), selection=selection)
 
 
 def uses_t1w(config: Config, run: RawRun) -> bool:

@@ -14,7 +14,7 @@ from migxai.interfaces.derivatives import WriteRun
 from migxai.interfaces.fmriprep import ResampleFmriprep
 from migxai.interfaces.indicators import ComputeIndicators
 from migxai.interfaces.reports import DrawRun
-from migxai.workflows.preprocessing import SERIES_MEMORY_GB, init_raw_wf, uses_t1w
+from migxai.workflows.preprocessing import for_steps, init_raw_wf, memory_of, uses_t1w
 
 _SERIES = ("series", "mask", "facts")
 
@@ -44,11 +44,12 @@ def init_run_wf(config: Config, run: RawRun | FmriprepRun, name: str) -> pe.Work
     workflow = pe.Workflow(name=name)
     inputs = pe.Node(niu.IdentityInterface(["t1w", "t1w_mask", "t1w_to_template", "anat_facts"]), name="inputnode")
     outputs = pe.Node(niu.IdentityInterface(["maps", "regions", "mask", "facts"]), name="outputnode")
-    entities, folder = dict(run.entities), str(config.run.output_dir)
-    denoise = pe.Node(Denoise(config=config), name="denoise", mem_gb=SERIES_MEMORY_GB)
-    compute = pe.Node(ComputeIndicators(config=config), name="indicators", mem_gb=SERIES_MEMORY_GB)
-    write = pe.Node(WriteRun(config=config, entities=entities, output_dir=folder), name="write", mem_gb=0.5)
-    draw = pe.Node(DrawRun(config=config, entities=entities, output_dir=folder), name="draw", mem_gb=0.7)
+    entities, folder, numbers = dict(run.entities), str(config.run.output_dir), for_steps(config)
+    need = memory_of(config, run)
+    denoise = pe.Node(Denoise(config=numbers), name="denoise", mem_gb=need("denoise"))
+    compute = pe.Node(ComputeIndicators(config=numbers), name="indicators", mem_gb=need("indicators"))
+    write = pe.Node(WriteRun(config=numbers, entities=entities, output_dir=folder), name="write", mem_gb=need("write"))
+    draw = pe.Node(DrawRun(config=numbers, entities=entities, output_dir=folder), name="draw", mem_gb=need("draw"))
     if isinstance(run, RawRun):
         confounds = _connect_raw(workflow, config, run, inputs, (denoise, write, draw))
     else:
@@ -76,7 +77,9 @@ def _connect_raw(
     """Put the preprocessing of an acquired run in front; returns the node that makes the confounds."""
     denoise, write, draw = sinks
     source = init_raw_wf(config, run)
-    confounds = pe.Node(MeasureConfounds(config=config), name="confounds", mem_gb=SERIES_MEMORY_GB)
+    confounds = pe.Node(
+        MeasureConfounds(config=for_steps(config)), name="confounds", mem_gb=memory_of(config, run)("confounds")
+    )
     transforms = pe.Node(niu.Merge(2), name="transforms", run_without_submitting=True)
     workflow.connect(
         [
@@ -105,8 +108,12 @@ def _connect_fmriprep(
 ) -> pe.Node:
     """Put the reading of fMRIPrep's output in front; returns the node that makes the confounds."""
     denoise, draw = sinks
-    source = pe.Node(ResampleFmriprep(run=run, config=config), name="resample", mem_gb=SERIES_MEMORY_GB)
-    confounds = pe.Node(ReadConfounds(run=run, config=config), name="confounds", mem_gb=0.3)
+    source = pe.Node(
+        ResampleFmriprep(run=run, config=for_steps(config)), name="resample", mem_gb=memory_of(config, run)("resample")
+    )
+    confounds = pe.Node(
+        ReadConfounds(run=run, config=for_steps(config)), name="confounds", mem_gb=memory_of(config, run)("confounds")
+    )
     workflow.connect(
         [
             (source, confounds, [("series", "series"), ("facts", "facts")]),

@@ -13,7 +13,8 @@ from migxai.bids.names import run_entities
 from migxai.config import Config
 from migxai.interfaces.averaging import AverageRuns
 from migxai.workflows.anatomical import init_anatomical_wf
-from migxai.workflows.preprocessing import uses_t1w
+from migxai.workflows.demand import AVERAGE_GB
+from migxai.workflows.preprocessing import for_steps, uses_t1w
 from migxai.workflows.run import init_run_wf
 
 
@@ -83,9 +84,9 @@ def _average(
         for place, member in enumerate(members, 1):
             workflow.connect(member, f"outputnode.{item}", merges[item], f"in{place}")
     average = pe.Node(
-        AverageRuns(config=config, entities=entities, output_dir=str(config.run.output_dir)),
+        AverageRuns(config=for_steps(config), entities=entities, output_dir=str(config.run.output_dir)),
         name=f"average_{number}",
-        mem_gb=0.5,
+        mem_gb=AVERAGE_GB,
     )
     workflow.connect([(merges[item], average, [("out", item)]) for item in merges])
 

@@ -34,7 +34,7 @@ PATIENCE = 2400
 #: Coarse maps and few slices: a group level of a minute or two.
 GROUP = (
     "--models", "svm", "resnet18", "--weights", "random", "--epochs", "1", "--slices", "2", "--augmentations", "0",
-    "--trials", "1", "--folds", "2", "--bootstraps", "50", "--comparison", "hc_vs_migraine=HC:MWoA+MWA",
+    "--trials", "1", "--folds", "2", "--bootstraps", "50", "--comparison", "hc_vs_migraine=HC:MWoA+MWA", "--no-explain",
 )  # fmt: skip
 
 

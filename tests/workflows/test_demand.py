@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migxai.workflows.demand import Demand, most, series_gb, subject_demand
+from migxai.workflows.demand import Demand, most, step_gb, subject_demand
 
 SIZES = st.lists(st.integers(1, 10**9), min_size=1, max_size=5)
 
@@ -44,7 +44,23 @@ def test_the_largest_subject_decides():
     assert most([Demand(2.0, 50.0), Demand(1.0, 90.0)]) == Demand(2.0, 90.0)
 
 
-def test_steps_are_given_tenths_of_gigabytes():
-    assert series_gb(0) == 0.5
-    assert series_gb(80 * 80 * 35 * 156) == pytest.approx(1.0)
-    assert series_gb(10**9) > series_gb(10**8)
+#: Peak in GB of each step of an 80 x 80 x 35 x 156 series, each in a process of its own, by the kernel's account.
+STEPS = {
+    "prepare": 0.305, "realign": 0.712, "resample": 0.433, "confounds": 0.201, "denoise": 0.245, "indicators": 0.337,
+    "write": 0.356, "draw": 0.399,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("step", "peak"), STEPS.items())
+def test_steps_ask_for_what_they_were_measured_to_need(step, peak):
+    asked = step_gb(step, (80, 80, 35, 156), 3.0)
+    assert peak <= asked <= max(2 * peak, peak + 0.1)
+    assert step_gb(step, (80, 80, 35, 312), 3.0) > asked or asked < 0.4
+    assert step_gb(step, (), 3.0) >= 0.2
+
+
+def test_finer_voxels_need_more_after_resampling_alone():
+    shape = (80, 80, 35, 156)
+    assert step_gb("draw", shape, 2.0) > step_gb("draw", shape, 3.0)
+    assert step_gb("realign", shape, 2.0) == step_gb("realign", shape, 3.0)
+    assert step_gb("draw", (160, 160, 70, 156), None) > step_gb("draw", shape, None)

@@ -44,6 +44,10 @@ def add(a, b):
     return a + b
 
 
+def write(content):
+    return [content + ".nii"]
+
+
 def wait():
     import time
 
@@ -104,6 +108,21 @@ def test_a_step_that_fails_says_why(cluster, tmp_path):
     toy.get_node("first").inputs.b = "x"
     [crash] = execute(toy, plugin="SLURM").crashes
     assert "TypeError" in str(crash.error)
+
+
+def test_what_one_subject_wrote_is_known_although_another_failed(cluster, tmp_path):
+    whole = pe.Workflow(name="toy_wf", base_dir=str(tmp_path))
+    for label, content in (("01", "x"), ("02", 0)):
+        interface = Function(input_names=["content"], output_names=["written"], function=write)
+        node = pe.Node(interface, name="write")
+        node.inputs.content = content
+        subject = pe.Workflow(name=f"sub_{label}_wf")
+        subject.add_nodes([node])
+        whole.add_nodes([subject])
+    done = execute(whole, plugin="SLURM")
+    assert [crash.subject for crash in done.crashes] == ["02"]
+    assert done.written("01") == ["x.nii"]
+    assert done.written("02") == []
 
 
 def test_whatever_ends_the_run_ends_its_jobs(cluster, tmp_path, monkeypatch):

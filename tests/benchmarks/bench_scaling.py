@@ -1,0 +1,52 @@
+"""How much faster 8 demo subjects are with 2 subjects at once than with 1: ``python bench_scaling.py DIR [N]``.
+
+Each subject gets one thread both times, so that nothing but their number side by side differs. What else the machine
+does meanwhile spoils the figure: the load before and after is printed beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from migxai.cli.demo.cohort import make_cohort
+from migxai.cli.demo.recipe import SMALL
+
+GB_A_SUBJECT = 3.0
+
+
+def run(root: Path, slots: int) -> dict[str, float]:
+    """Process the cohort with so many slots; returns wall time and load averages."""
+    output = root / f"out{slots}"
+    shutil.rmtree(output, ignore_errors=True)
+    before, begun = os.getloadavg()[0], time.perf_counter()
+    subprocess.run(
+        [
+            sys.executable, "-m", "migxai", str(root / "raw"), str(output), "participant", "--nprocs", str(slots),
+            "--omp-nthreads", "1", "--mem-gb", str(slots * GB_A_SUBJECT),
+        ],
+        check=True, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    seconds = time.perf_counter() - begun
+    return {"slots": slots, "seconds": seconds, "load_before": before, "load_after": os.getloadavg()[0]}
+
+
+def main() -> None:
+    """Make the cohort, run it twice, and print both times and their ratio."""
+    root, subjects = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 8
+    for _ in make_cohort(root, SMALL, subjects):
+        pass
+    one, two = run(root, 1), run(root, 2)
+    for result in (one, two):
+        print(json.dumps({key: round(value, 2) for key, value in result.items()}))
+    faster = one["seconds"] / two["seconds"]
+    print(f"{subjects} subjects: {one['seconds']:.0f} s, {two['seconds']:.0f} s, speed-up {faster:.2f}")
+
+
+if __name__ == "__main__":
+    main()
