@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 state = Path(os.environ["FAKE_SLURM"])
@@ -32,7 +31,9 @@ if program == "sbatch":
     command = ["sleep", "0.2"] if "killme" in script else ["bash", script]
     with (state / f"{number}.out").open("w") as out:
         pid = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True).pid
-    (state / f"{number}.json").write_text(json.dumps({"pid": pid, "script": script, "arguments": arguments}))
+    whole = state / f"{number}.part"
+    whole.write_text(json.dumps({"pid": pid, "script": script, "arguments": arguments}))
+    whole.rename(state / f"{number}.json")
     print(f"Submitted batch job {number}")
 elif program == "squeue":
     for number, job in jobs().items():
@@ -48,4 +49,3 @@ elif program == "scontrol":
         sys.exit("slurm_load_jobs error: Invalid job id specified")
     name = "CANCELLED" if (state / f"{number}.cancelled").exists() else "OUT_OF_MEMORY"
     print(f"JobId={number} JobName=x UserId=me(1) JobState={name} Reason=None ExitCode=0:9")
-time.sleep(0)

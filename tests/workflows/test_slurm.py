@@ -150,7 +150,13 @@ def test_jobs_of_a_run_that_was_killed_are_ended_by_the_next(cluster, tmp_path):
     node.config = {"execution": {"matplotlib_backend": "Agg"}}
     start()
     assert list(queue()) == [1]
-    threading.Timer(1.0, cancel, [[2]]).start()
+
+    def end_the_second():
+        while not (cluster / "2.json").exists():
+            time.sleep(0.05)
+        cancel([2])
+
+    threading.Thread(target=end_the_second, daemon=True).start()
     assert execute(workflow(tmp_path, "first", function=wait), plugin="SLURM").crashes
     assert (cluster / "1.cancelled").exists()
 
