@@ -250,13 +250,17 @@ def check_networks(plan: Plan, config: Config, features: Path) -> list[str]:
     Raises
     ------
     InputError, UsageError
-        If weights are missing or unfit, or a network can't be cut as asked.
+        If weights are missing or unfit, a network can't be cut as asked, or the GPU asked for is not there.
     ResourceError
         If there is too little room.
     """
+    from migxai.learning.devices import choose_device
     from migxai.learning.weights import load_network
 
-    lines, needed = _unexplained(plan, config), 0
+    lines, needed, where = _unexplained(plan, config), 0, ""
+    # The machine that hands out jobs tells nothing about the GPUs of those that do them.
+    if config.run.use_plugin is None and any(map(is_deep, plan.models)):
+        where = f", on the {'GPU' if choose_device(config.learning.device).type == 'cuda' else 'CPU'}"
     for model in filter(is_deep, plan.models):
         recipe = make_recipe(model, config.learning, plan.template.geometry, config.random_seed)
         missing = sum(
@@ -269,7 +273,7 @@ def check_networks(plan: Plan, config: Config, features: Path) -> list[str]:
         size = estimate_bytes(recipe, missing)
         needed += size
         total = len(plan.maps) * len(plan.roster.people)
-        lines.append(f"{model}: features of {missing} of {total} maps are to be made, {size / GB:.1f} GB.")
+        lines.append(f"{model}: features of {missing} of {total} maps are to be made, {size / GB:.1f} GB{where}.")
     free = free_gb(features)
     if needed / GB > free:
         raise ResourceError(

@@ -122,6 +122,17 @@ def test_maps_that_no_network_can_have_are_refused(networks, tmp_path):
     assert group.check_networks(networks, config.replace("explaining", explain=False), tmp_path / "features")
 
 
+def test_a_gpu_that_is_not_there_is_told_before_anything_is_computed(networks, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    config = configure(tmp_path, tmp_path, device="cuda")
+    with pytest.raises(UsageError, match="--device cuda was given"):
+        group.check_networks(networks, config, tmp_path / "features")
+    (line,) = group.check_networks(networks, configure(tmp_path, tmp_path, device="auto"), tmp_path / "features")
+    assert line.endswith("GB, on the CPU.")
+    elsewhere = config.replace("run", use_plugin=tmp_path / "slurm.yml")
+    assert len(group.check_networks(networks, elsewhere, tmp_path / "features")) == 1
+
+
 def test_no_permutations_unless_asked(tmp_path):
     units = group.make_units(a_plan(), configure(tmp_path, tmp_path))
     assert group.permuted_units(units, configure(tmp_path, tmp_path)) == []
