@@ -17,6 +17,8 @@ from migxai.explain.aggregate import difference, fold_differences, mean_correlat
 
 #: Random heads a fold; sets of heads, one a fold, drawn from them; and how many of those the true ones must surpass.
 HEADS, SETS, BEYOND = 6, 400, 0.95
+#: Heads of a method that does not depend on the class, whose maps have no sign to speak of.
+HEADS_BLIND = 3
 
 _FOLDS, _TRIALS = "Folds agree on where classes differ", "Trials agree on where classes differ"
 
@@ -48,14 +50,14 @@ def check(case: Case) -> list[Check]:
     by_trial = np.array([one[window.voxels] for one in of_trials if one is not None])
     r_folds, r_trials = mean_correlation(by_fold), mean_correlation(by_trial)
     if np.isnan(r_folds) and np.isnan(r_trials):
-        return [_not_made(case, _FOLDS, len(by_fold), "fold"), _not_made(case, _TRIALS, len(by_trial), "trial")]
+        return [_not_made(case, _FOLDS, by_fold, "fold"), _not_made(case, _TRIALS, by_trial, "trial")]
     chance = _random_heads(case, window)
     rng = case.generator(6)
     return [
-        _not_made(case, _FOLDS, len(by_fold), "fold")
+        _not_made(case, _FOLDS, by_fold, "fold")
         if np.isnan(r_folds) or chance is None
         else _judge(case, _FOLDS, r_folds, _chance_of_folds(chance, rng), f"{len(by_fold)} folds"),
-        _not_made(case, _TRIALS, len(by_trial), "trial")
+        _not_made(case, _TRIALS, by_trial, "trial")
         if np.isnan(r_trials) or chance is None
         else _judge(case, _TRIALS, r_trials, _chance_of_trials(chance, len(by_trial), rng), f"{len(by_trial)} trials"),
     ]
@@ -64,6 +66,7 @@ def check(case: Case) -> list[Check]:
 def _random_heads(case: Case, window: Window) -> _Chance | None:
     """Make the differences of random heads; None if no fold tests both classes."""
     rng, pair = case.generator(7), case.pair
+    heads = HEADS if case.trials[0].by_class else HEADS_BLIND
     totals = [(case.trials[0].labels == label).sum() for label in pair]
     differences, parts = [], []
     for fold in case.folds:
@@ -72,7 +75,7 @@ def _random_heads(case: Case, window: Window) -> _Chance | None:
         if not first.any() or not second.any():
             continue
         both = first | second
-        for _ in range(HEADS):
+        for _ in range(heads):
             maps = explain_window(draw_head(case, rng), case, case.people[fold.test[both]], window)
             size = np.abs(maps).mean(dtype=np.float64)
             values = favouring(maps, pair) / (size if size > 0 else 1.0)
@@ -84,7 +87,7 @@ def _random_heads(case: Case, window: Window) -> _Chance | None:
     centred = [_centred(np.array(rows)) for rows in (differences, parts)]
     lengths = np.sqrt((centred[0] ** 2).sum(axis=1, keepdims=True))
     unit = np.divide(centred[0], lengths, out=np.zeros_like(centred[0]), where=lengths > 0)
-    return _Chance(unit @ unit.T, centred[1] @ centred[1].T, HEADS)
+    return _Chance(unit @ unit.T, centred[1] @ centred[1].T, heads)
 
 
 def _centred(rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -135,8 +138,8 @@ def _judge(case: Case, name: str, r: float, chance: NDArray[np.float64], what: s
     )
 
 
-def _not_made(case: Case, name: str, count: int, what: str) -> Check:
-    held = "no" if count == 0 else "one" if count == 1 else str(count)
-    plural = what if count == 1 else f"{what}s"
-    why = f"Not made: {held} {plural} set both classes apart with maps that differ from place to place; two are needed."
+def _not_made(case: Case, name: str, rows: NDArray[np.float64], what: str) -> Check:
+    varying = int((np.ptp(rows, axis=1) > 0).sum()) if len(rows) else 0
+    count = f"{varying or 'no'} {what}" + ("" if varying == 1 else "s")
+    why = f"Not made: maps of {count} set the two classes apart anywhere; two are needed."
     return Check(name, case.of, limit=f"above {BEYOND:.0%} of random heads", detail=why)

@@ -147,7 +147,8 @@ def _separation(case: Case, models: list[list[_Permuted]]) -> Check:
         number=observed,
         limit=limit,
         passed=bool(p < ALPHA and all(observed > one for one in chance)),
-        detail="How often the maps of someone of the second class add up to more for it than those of someone of the "
+        detail=("Maps of both classes add up to the same in everybody. " if not np.ptp(totals) > 0 else "")
+        + "How often the maps of someone of the second class add up to more for it than those of someone of the "
         f"first; with permuted labels {', '.join(f'{one:.2f}' for one in chance) or 'not known'}.",
     )
 

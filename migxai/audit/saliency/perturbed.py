@@ -101,7 +101,9 @@ def check(case: Case) -> list[Check]:
         if fold is not None:
             found += [_perturb(case, fold, place, basis) for place in places.tolist()]
     if min(sum(person.label == label for person in found) for label in case.pair) < LEAST:
-        return _not_made(case, f"{LEAST} tested people of each class, and maps of other folds, are needed")
+        return _not_made(
+            case, f"{LEAST} tested people of each class are needed, and other folds whose maps set the classes apart"
+        )
     return [_judge(case, other, found, 1 + place) for place, other in enumerate(_OTHERS)]
 
 
@@ -193,10 +195,9 @@ def _judge(case: Case, other: str, found: list[_Person], column: int) -> Check:
     ]
     p = p_of_sum(*better)
     # Means over both classes, as shares of the intact margin.
-    intact, ours, theirs = (
-        float(np.mean([np.mean([take(one) for one in found if one.label == label]) for label in case.pair]))
-        for take in (lambda one: one.intact, lambda one: one.gaps[0], lambda one: one.gaps[column])
-    )
+    values = np.array([[one.intact, one.gaps[0], one.gaps[column]] for one in found])
+    of = np.array([one.label for one in found])
+    intact, ours, theirs = np.mean([values[of == label].mean(axis=0) for label in case.pair], axis=0).tolist()
     shares = f"{ours / intact:.2f}, {other} {theirs / intact:.2f}, " if intact > 0 else ""
     return Check(
         _OTHERS[other],

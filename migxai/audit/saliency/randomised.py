@@ -28,6 +28,8 @@ from migxai.learning.types import FloatArray, IntArray
 
 #: People, and random heads that each of their maps is set against; signs of random maps are random, so many are needed.
 PEOPLE, HEADS = 12, 8
+#: Of a method that does not depend on the class, whose maps have no sign to speak of, fewer do.
+HEADS_BLIND = 2
 #: People whose slices go through a network that is random throughout: those are seconds each.
 PEOPLE_TRUNK = 3
 
@@ -47,7 +49,8 @@ def check(case: Case) -> list[Check]:
 
 
 def _classifier(case: Case, window: Window, *, judged: bool) -> Check:
-    rng, maps, others = case.generator(1), [], [[] for _ in range(HEADS)]  # type: ignore[var-annotated]
+    rng, maps = case.generator(1), []
+    others: list[list[FloatArray]] = [[] for _ in range(_heads(case))]
     for number, places in spread(case, PEOPLE):
         maps.append(_shown(case, places, window))
         for other in others:
@@ -65,7 +68,7 @@ def _classifier(case: Case, window: Window, *, judged: bool) -> Check:
 def _trained_layers(case: Case, window: Window) -> Check:
     rng = case.generator(2)
     places = np.concatenate([places for _, places in spread(case, PEOPLE)])
-    others = [explain_window(draw_head(case, rng), case, case.people[places], window) for _ in range(HEADS)]
+    others = [explain_window(draw_head(case, rng), case, case.people[places], window) for _ in range(_heads(case))]
     return _judge(case, "Maps change when all trained layers are random", _shown(case, places, window), others)
 
 
@@ -84,7 +87,7 @@ def _whole_network(case: Case, window: Window) -> Check:
     loaded = LoadedNetwork(network, case.backbone.normalisation, "random")
     backbone = Backbone(split, loaded, precision=case.backbone.precision)
     places = np.concatenate([places for _, places in spread(case, PEOPLE_TRUNK)])
-    heads = [draw_head(case, rng) for _ in range(HEADS)]
+    heads = [draw_head(case, rng) for _ in range(_heads(case))]
     others: list[list[FloatArray]] = [[] for _ in heads]
     for place in places.tolist():
         planes = np.array(case.planes[case.people[place]])[window.slices]
@@ -93,6 +96,10 @@ def _whole_network(case: Case, window: Window) -> Check:
         for head, other in zip(heads, others, strict=True):
             other.append(explain_features(head, case, made, window))
     return _judge(case, name, _shown(case, places, window), [np.stack(other) for other in others])
+
+
+def _heads(case: Case) -> int:
+    return HEADS if find_method(case.method).by_class else HEADS_BLIND
 
 
 def _shown(case: Case, places: IntArray, window: Window) -> FloatArray:
