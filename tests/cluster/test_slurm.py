@@ -21,6 +21,7 @@ from migxai.bids.locks import LOCK_DIR
 from migxai.cli.demo.cohort import make_cohort
 from migxai.cli.demo.maps import make_map_cohort
 from migxai.cli.demo.recipe import SMALL
+from migxai.workflows.slurm import memory_mb
 
 pytestmark = [
     pytest.mark.slurm,
@@ -81,6 +82,13 @@ def status(study):
     code, table, _ = migxai(study / "raw", study / "out", "participant", "--status")
     rows = dict(line.split("\t", 1) for line in table.splitlines() if line.startswith("sub-"))
     return code, {name.removeprefix("sub-"): row for name, row in rows.items()}
+
+
+def overdrawn(file):
+    """Name the steps that used more memory than SLURM was asked for."""
+    steps = json.loads(file.read_text())
+    assert steps
+    return {name: used for name, used in steps.items() if 1000 * used["peak_gb"] > memory_mb(used["asked_gb"])}
 
 
 def test_killed_tasks_are_named_and_the_array_is_closed_by_starting_it_again(study):
@@ -146,6 +154,7 @@ def test_a_lost_node_blocks_nobody(study, tmp_path):
 def test_steps_of_a_subject_are_jobs(study, tmp_path):
     out = tmp_path / "out"
     arguments = (study / "raw", out, "participant", "--participant-label", "01", "--use-plugin", "slurm")
+    arguments += ("--resource-monitor",)
     process = subprocess.Popen([sys.executable, "-m", "migxai", *map(str, arguments)])
     try:
         wait_for(lambda: "migxai_wf" in slurm("squeue", "--noheader", "--format", "%j %T", "--states", "R"))
@@ -161,14 +170,16 @@ def test_steps_of_a_subject_are_jobs(study, tmp_path):
     code, _, said = migxai(*arguments)
     assert code == 0, said
     assert not slurm("squeue", "--noheader")
+    assert overdrawn(out / ".work" / "logs" / "plugin_steps.json") == {}
     for file in sorted((study / "out" / "sub-01" / "func").glob("*_boldmap.nii.gz")):
         assert (out / "sub-01" / "func" / file.name).read_bytes() == file.read_bytes(), file.name
 
 
 def test_the_group_level_on_the_plugin(tmp_path):
     maps = make_map_cohort(tmp_path, subjects=12, seed=1, effect_size=2.0, effect_regions=("Cuneus",))
-    code, _, said = migxai(maps, tmp_path / "out", "group", *GROUP, "--use-plugin", "slurm")
+    code, _, said = migxai(maps, tmp_path / "out", "group", *GROUP, "--use-plugin", "slurm", "--resource-monitor")
     assert code == 0, said
+    assert overdrawn(tmp_path / "out" / ".work" / "logs" / "group_steps.json") == {}
     code, _, said = migxai(maps, tmp_path / "here", "group", *GROUP, "--nprocs", "1")
     assert code == 0, said
     for name in ("predictions.tsv", "metrics.tsv"):
