@@ -29,8 +29,10 @@ FloatArray = NDArray[np.floating[Any]]
 
 #: Rows or columns of background kept around the brain, so that nothing ends abruptly at the window's edge.
 _MARGIN = 1
-#: Percentiles of the covered voxels that become 0 and 1.
-_ROBUST_RANGE = (1.0, 99.0)
+#: How many interquartile ranges below and above the median become 0 and 1.
+#: Not the extremes: where an effect is strong enough to move them, everything else would get darker by it, and
+#: networks, which share their weights over a picture, would learn that in place of the effect.
+SCALING = (2.0, 3.0)
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ def plan_slices(
 
 
 def scale_intensity(volume: FloatArray, covered: BoolArray) -> NDArray[np.float32]:
-    """Scale a subject's map to 0..1 between the 1st and the 99th percentile of what it covers.
+    """Scale a subject's map such that 0..1 spans `SCALING` interquartile ranges about the median of what it covers.
 
     Nothing but the subject's own map enters, so this may be done before any split.
 
@@ -201,7 +203,7 @@ def scale_intensity(volume: FloatArray, covered: BoolArray) -> NDArray[np.float3
     Raises
     ------
     InputError
-        If shapes differ, nothing is covered, or (almost) all covered voxels have the same value.
+        If shapes differ, nothing is covered, or half of the covered voxels or more have the same value.
     """
     values = np.asarray(volume)
     inside = np.asarray(covered) != 0
@@ -210,9 +212,11 @@ def scale_intensity(volume: FloatArray, covered: BoolArray) -> NDArray[np.float3
     inside = inside & np.isfinite(values)
     if not inside.any():
         raise InputError("The map holds no number inside the brain: it is empty or NaN throughout.")
-    low, high = np.percentile(values[inside].astype(np.float64), _ROBUST_RANGE)
-    if high - low <= 1e-6 * max(abs(low), abs(high)):
-        raise InputError(f"The map is constant: (almost) all of its voxels are {low:.6g}, which tells nobody apart.")
+    lower, middle, upper = np.percentile(values[inside].astype(np.float64), (25.0, 50.0, 75.0))
+    spread = upper - lower
+    if spread <= 1e-6 * max(abs(lower), abs(upper)):
+        raise InputError(f"The map is constant: half of its voxels or more are {middle:.6g}, which tells nobody apart.")
+    low, high = middle - SCALING[0] * spread, middle + SCALING[1] * spread
     scaled = np.zeros(values.shape, dtype=np.float32)
     scaled[inside] = np.clip((values[inside] - low) / (high - low), 0.0, 1.0)
     return scaled

@@ -27,7 +27,7 @@ from migxai.learning.augmentation import Augmentation, apply, draw
 from migxai.learning.backbones.base import Shapes, Split
 from migxai.learning.devices import single_thread
 from migxai.learning.files import atomic, read_json, write_whole
-from migxai.learning.slices import SliceGeometry, to_pixels
+from migxai.learning.slices import SCALING, SliceGeometry, to_pixels
 from migxai.learning.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class Recipe:
             "split": self.split.to_dict(),
             "weights": self.weights_hash,
             "geometry": self.geometry.key(),
+            "scaling": SCALING,
             "views": [self.views, *drawn],
             "precision": self.precision,
         }
