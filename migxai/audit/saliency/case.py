@@ -59,7 +59,8 @@ class Case:
     heads
         Trained in each of these folds, (K).
     trials
-        Maps of each trial, from `migxai.explain.aggregate.evened`; the first is that of `folds`.
+        Maps of each trial, made by `migxai.explain.evidence.explain_people`, so of the last layer and not fused, and
+        evened by `migxai.explain.aggregate.evened`; the first is that of `folds`.
     store, space
         Features of the network, and the voxels that slices show.
     method
