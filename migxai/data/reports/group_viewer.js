@@ -244,7 +244,7 @@
     get("threshold").setAttribute("aria-valuetext", view.threshold.toPrecision(3));
     get("about").textContent = `${map.heading}: ${map.title}`;
     get("warning").hidden = !map.warning;
-    get("warning").textContent = map.warning ? `Not to be trusted: ${map.warning}` : "";
+    get("warning").textContent = map.warning;
   };
 
   const draw = (parts) => {

@@ -19,6 +19,7 @@ from migxai.reports.slices import Layout, axial_layout, box, grey, label_tiles, 
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
     from matplotlib.figure import Figure, SubFigure
 
 Array = NDArray[np.float64]
@@ -110,14 +111,15 @@ def map_figure(one: ExplainedMap, shown: Shown) -> tuple[Figure, str]:
     axes = upper.subplots()
     _draw_slices(axes, layout, shown)
     axes.set_title(one.title)
-    _colour_bar(upper, axes, one, shown)
-    glass = _draw_glass(lower, shown)
-    for panel in (axes, glass):
-        _stamp(panel, one.warning)
+    _stamp(axes, one.warning)
+    _colour_bar(upper, axes, shown).set_label(one.unit, fontsize=8)
+    _draw_glass(lower, shown)
     words = (
         f"{len(layout.cuts)} axial slices of the template, MNI heights {layout.cuts[0].position:.0f} to "
-        f"{layout.cuts[-1].position:.0f} mm, left on the left, and a glass brain. {describe(one, shown)}"
+        f"{layout.cuts[-1].position:.0f} mm, left on the left, and a glass brain. {describe(shown)}{_distrust([one])}"
     )
+    if one.kind == "univariate" and not shown.empty:
+        words += " No voxel is significant." if one.threshold is None else " All that is shown is significant."
     return figure, words
 
 
@@ -128,23 +130,29 @@ def strips_figure(maps: Sequence[tuple[ExplainedMap, Shown]]) -> tuple[Figure, s
     panels = figure.subplots(len(maps), 1, squeeze=False)[:, 0]
     for axes, (one, shown) in zip(panels, maps, strict=True):
         _draw_slices(axes, layout, shown)
-        axes.set_title(one.title, fontsize=9)
-        _colour_bar(figure, axes, one, shown)
+        axes.set_title(f"{one.title} [{one.unit}]" if one.unit else one.title, fontsize=9)
         _stamp(axes, one.warning)
-    return figure, " ".join(f"{one.title}: {describe(one, shown)}" for one, shown in maps)
+        _colour_bar(figure, axes, shown)
+    words = " ".join(f"{one.title}: {describe(shown)}" for one, shown in maps)
+    return figure, words + _distrust([one for one, _ in maps])
 
 
-def describe(one: ExplainedMap, shown: Shown) -> str:
-    """Say what is shown of a map, where it is largest, and whether it may be trusted."""
-    warning = f" NOT TO BE TRUSTED: {one.warning}" if one.warning else ""
+def describe(shown: Shown) -> str:
+    """Say what is shown of a map, and where it is largest."""
     if shown.empty:
-        return f"The map is zero everywhere.{warning}"
+        return "The map is zero everywhere."
     (x, y, z), value = shown.peak
     side = "left" if x < -1 else "right" if x > 1 else "middle"
     return (
         f"Shown are values of at least {shown.threshold:.3g}{' above or below zero' if shown.signed else ''}; the "
-        f"largest is {value:.3g} at {x:.0f}, {y:.0f}, {z:.0f} mm ({side}).{warning}"
+        f"largest is {value:.3g} at {x:.0f}, {y:.0f}, {z:.0f} mm ({side})."
     )
+
+
+def _distrust(maps: Sequence[ExplainedMap]) -> str:
+    """Say why maps must not be trusted; empty if they may be."""
+    warnings = dict.fromkeys(one.warning for one in maps if one.warning)
+    return "".join(f" NOT TO BE TRUSTED. {warning}" for warning in warnings)
 
 
 def resample(volume: Volume, step: float, order: Literal[0, 1] = 0) -> Volume:
@@ -181,7 +189,7 @@ def _draw_slices(axes: Axes, layout: Layout, shown: Shown) -> None:
     bare(axes)
 
 
-def _draw_glass(figure: SubFigure, shown: Shown) -> Axes:
+def _draw_glass(figure: SubFigure, shown: Shown) -> None:
     """Draw the largest value along each line of sight, in nilearn's drawing of a glass brain."""
     from nilearn.plotting.glass_brain import plot_brain_schematics
 
@@ -198,8 +206,6 @@ def _draw_glass(figure: SubFigure, shown: Shown) -> Axes:
         axes.set_aspect("equal")
         bare(axes)
         axes.set_title(name, fontsize=8, weight="normal")
-    middle: Axes = panels[1]
-    return middle
 
 
 def _projection(shown: Shown, direction: str, across: int, up: int) -> tuple[Array, tuple[float, ...]]:
@@ -228,16 +234,17 @@ def _scale(shown: Shown) -> Any:
     return ScalarMappable(Normalize(-limit if shown.signed else 0.0, limit), colormaps[COLOUR_MAPS[shown.signed]])
 
 
-def _colour_bar(figure: Figure | SubFigure, axes: Axes, one: ExplainedMap, shown: Shown) -> None:
+def _colour_bar(figure: Figure | SubFigure, axes: Axes, shown: Shown) -> Colorbar:
     bar = figure.colorbar(_scale(shown), ax=axes, fraction=0.02, pad=0.01, extend="both" if shown.signed else "max")
-    bar.set_label(one.unit, fontsize=8)
     bar.ax.tick_params(labelsize=8)
     for level in {shown.threshold, -shown.threshold if shown.signed else shown.threshold}:
         bar.ax.axhline(level, color="white", linewidth=1.2)
+    return bar
 
 
 def _stamp(axes: Axes, warning: str) -> None:
+    """Stamp a map that must not be trusted, above it: on it the stamp would hide what is to be seen."""
     if warning:
-        text = axes.text(0.5, 0.5, "NOT TO BE TRUSTED", transform=axes.transAxes, ha="center", va="center")
-        text.set(color=ALARM, fontsize=16, weight="bold", zorder=20)
-        text.set_bbox({"facecolor": "white", "edgecolor": ALARM, "alpha": 0.85, "boxstyle": "round,pad=0.3"})
+        text = axes.text(0.995, 1.03, "NOT TO BE TRUSTED", transform=axes.transAxes, ha="right", va="bottom")
+        text.set(color=ALARM, fontsize=9, weight="bold")
+        text.set_bbox({"facecolor": "white", "edgecolor": ALARM, "boxstyle": "round,pad=0.25"})

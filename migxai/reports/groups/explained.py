@@ -70,6 +70,7 @@ class ExplainedMap:
         Of the misclassified: what they were taken for.
     threshold
         Values (absolute ones of a signed map) below it are not shown at first; None leaves the choice to the report.
+        Of a test it is the smallest significant value, and None where there is none.
     unit
         For the colour bar.
     warning

@@ -8,12 +8,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from migxai.learning.paper import INDICATOR_NAMES, MODEL_NAMES
 from migxai.reports.groups.brains import Shown, map_figure, prepare, strips_figure
 from migxai.reports.groups.explained import NO_MODEL, ExplainedMap, in_order
 from migxai.reports.groups.html import bullets, folded, paragraph, plural, slug
 from migxai.reports.groups.pictures import Gallery
 from migxai.reports.groups.regions import CellKey, RegionTable, check_regions, region_tables
-from migxai.reports.groups.results import Results, indicator_name, model_name
+from migxai.reports.groups.results import Results, indicator_name, model_name, place
 from migxai.reports.groups.summary import NO_MAPS
 from migxai.reports.groups.viewer import pack_map, pack_scene, script_data
 
@@ -55,7 +56,7 @@ def maps_section(results: Results, maps: Sequence[ExplainedMap], gallery: Galler
     if not maps:
         tables, _ = region_tables(regions, [])
         return MapsSection(paragraph(NO_MAPS) + _tables(tables))
-    ordered = in_order(maps)
+    ordered = _in_order(results, maps)
     # Maps of single people may be thousands: those are read one by one, as long as the viewer has room.
     drawn = {one.path: prepare(one) for one in ordered if one.kind != "subject"}
     packed = _pack(results, ordered, drawn)
@@ -67,11 +68,11 @@ def maps_section(results: Results, maps: Sequence[ExplainedMap], gallery: Galler
     if unshown:
         notes.append(f"{plural(unshown, 'table')} of regions more are in group/regions.tsv.")
     parts = [bullets(notes), _viewer()]
-    for place, cell in enumerate(dict.fromkeys(one.cell for one in ordered)):
+    for number, cell in enumerate(dict.fromkeys(one.cell for one in ordered)):
         mine = [(one, drawn[one.path]) for one in ordered if one.cell == cell and one.path in drawn]
         content = _pictures(cell, mine, gallery) + _tables([one for one in tables if one.cell == cell])
         if content:
-            parts.append(folded(heading(results, cell), content, shown=place == 0))
+            parts.append(folded(heading(results, cell), content, shown=number == 0))
     return MapsSection("".join(parts), script_data(pack_scene(str(results.description.get("Atlas", ""))), packed))
 
 
@@ -81,6 +82,23 @@ def heading(results: Results, cell: CellKey) -> str:
     name = indicator_name(indicator)
     what = f"{name} itself, without a network" if model in NO_MODEL else f"{model_name(model)} on {name}"
     return f"{what}, {results.title(comparison) if comparison in results.comparisons else comparison}"
+
+
+def _in_order(results: Results, maps: Sequence[ExplainedMap]) -> list[ExplainedMap]:
+    """Sort maps by kind, then as the results are, classes as the comparison has them."""
+    comparisons = list(results.comparisons)
+
+    def key(one: ExplainedMap) -> tuple[object, ...]:
+        known = one.comparison in comparisons
+        labels = results.comparisons[one.comparison] if known else []
+        return (
+            comparisons.index(one.comparison) if known else len(comparisons),
+            place(one.indicator, INDICATOR_NAMES),
+            place(one.model, MODEL_NAMES),
+            labels.index(one.label) if one.label in labels else len(labels),
+        )
+
+    return in_order(sorted(maps, key=key))
 
 
 def _pack(results: Results, maps: Sequence[ExplainedMap], drawn: dict[Path, Shown]) -> list[dict[str, Any]]:

@@ -80,7 +80,7 @@ def _maps_box(maps: Sequence[ExplainedMap]) -> str:
     if not maps:
         return box("No maps", paragraph(NO_MAPS))
     doubtful = sorted({f"{one.method}: {one.warning}" for one in maps if one.warning})
-    text = f"{plural(len(maps), 'map')} of where the networks looked, in the section Maps."
+    text = f"The section Maps holds {plural(len(maps), 'map')}: where networks looked, and how the indicators differ."
     if not doubtful:
         return box("Maps", paragraph(text))
     return box("Some maps must not be trusted", paragraph(text) + bullets(doubtful), "bad")

@@ -21,10 +21,10 @@ def make(folder, data, **settings):
 
 
 def test_the_peak_of_a_left_sided_blob_is_found_left(folder):
-    one, shown = make(folder, blob(PRECUNEUS) - 0.5 * blob((40, 30, 20)))
+    _, shown = make(folder, blob(PRECUNEUS) - 0.5 * blob((40, 30, 20)))
     assert (tuple(shown.peak[0]), shown.signed) == (PRECUNEUS, True)
     assert shown.peak[1] == pytest.approx(1)
-    text = describe(one, shown)
+    text = describe(shown)
     assert "above or below zero" in text
     assert "1 at -9, -57, 45 mm (left)" in text
 
@@ -80,10 +80,15 @@ def test_what_failed_its_check_is_stamped(folder):
     one, shown = make(folder, blob(PRECUNEUS), warning="it fails the edge test")
     for figure, words in (map_figure(one, shown), strips_figure([(one, shown)])):
         assert any("NOT TO BE TRUSTED" in text.get_text() for axes in figure.axes for text in axes.texts)
-        assert "NOT TO BE TRUSTED: it fails the edge test" in words
+        assert words.endswith("NOT TO BE TRUSTED. it fails the edge test")
     figure, words = map_figure(*make(folder, blob(PRECUNEUS)))
     assert not any("TRUSTED" in text.get_text() for axes in figure.axes for text in axes.texts)
     assert "TRUSTED" not in words
+
+
+@pytest.mark.parametrize(("threshold", "words"), [(None, "No voxel is significant."), (0.9, "shown is significant.")])
+def test_a_test_says_whether_anything_is_significant(folder, threshold, words):
+    assert map_figure(*make(folder, blob(PRECUNEUS), kind="univariate", threshold=threshold))[1].endswith(words)
 
 
 def test_resampling_keeps_places():

@@ -103,7 +103,7 @@ def test_a_method_that_failed_its_check_is_said_and_stamped(report):
     summary = text[text.index('<section id="summary"') : text.index('<section id="people"')]
     assert "Cascading randomisation (Grad-CAM): 0.912" in summary
     assert "randomising the network hardly changes the map" in summary
-    assert text.count("NOT TO BE TRUSTED: randomising the network") >= 5
+    assert text.count("NOT TO BE TRUSTED. randomising the network") == 5
 
 
 def test_no_trace_of_the_machine(report):
