@@ -7,7 +7,8 @@ from pathlib import Path
 from migxai.bids import holders
 from migxai.bids.holders import Sign
 from migxai.bids.locks import look_at_subject
-from migxai.workflows.scheduler import explain
+from migxai.bids.status import record_path
+from migxai.workflows.scheduler import UNKNOWN, explain
 
 
 def standing(output_dir: Path, label: str, state: str, reason: str) -> tuple[str, str]:
@@ -35,8 +36,11 @@ def standing(output_dir: Path, label: str, state: str, reason: str) -> tuple[str
     if state == "complete":
         return state, reason
     ended = describe_dead(sign)
-    # The record of a failure may be the same one's, by whoever had started it, or an earlier one's.
-    return "failed", f"{ended}; recorded before: {reason}" if state == "failed" else ended
+    record = record_path(output_dir, label)
+    # Whoever had started the process may have outlived it and recorded its end; or the record is an earlier one's.
+    if state == "failed" and record.is_file() and record.stat().st_mtime_ns >= sign.beat:
+        return "failed", reason if ended.startswith(UNKNOWN) else f"{reason}; {ended}"
+    return "failed", ended
 
 
 def describe_living(sign: Sign) -> str:

@@ -11,9 +11,10 @@ import pytest
 
 from migxai.bids.holders import this_process
 from migxai.bids.locks import LOCK_DIR, subject_lock
-from migxai.bids.status import Record, write_record
+from migxai.bids.status import Record, record_path, write_record
 from migxai.cli import standing as module
 from migxai.cli.standing import standing
+from migxai.workflows.scheduler import UNKNOWN
 
 
 @pytest.fixture
@@ -45,11 +46,19 @@ def test_who_is_being_processed_is_running(tmp_path):
 def test_who_was_killed_has_failed_for_the_schedulers_reason(tmp_path, left):
     left()
     assert standing(tmp_path, "01", "missing", "no record") == ("failed", "what became of 'SLURM 12_1'")
-    assert standing(tmp_path, "01", "failed", "killed") == (
-        "failed",
-        "what became of 'SLURM 12_1'; recorded before: killed",
-    )
     assert standing(tmp_path, "01", "complete", "") == ("complete", "")
+
+
+def test_a_record_by_whoever_outlived_the_process_counts_and_an_earlier_one_does_not(tmp_path, left, monkeypatch):
+    left(age=60)
+    write_record(tmp_path, Record("01", "failed", "x", error="killed by signal 9"))
+    told = ("killed by signal 9; what became of 'SLURM 12_1'", "killed by signal 9")
+    assert standing(tmp_path, "01", "failed", "killed by signal 9") == ("failed", told[0])
+    os.utime(record_path(tmp_path, "01"), (time.time() - 600,) * 2)
+    assert standing(tmp_path, "01", "failed", "killed by signal 9") == ("failed", "what became of 'SLURM 12_1'")
+    os.utime(record_path(tmp_path, "01"))
+    monkeypatch.setattr(module, "explain", lambda job: UNKNOWN)
+    assert standing(tmp_path, "01", "failed", "killed by signal 9") == ("failed", told[1])
 
 
 def test_a_lost_node_is_named(tmp_path, left):
