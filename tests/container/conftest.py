@@ -47,8 +47,8 @@ class Engine:
         """Run migxai on folders of this machine, each bound to a place in the container."""
         bound = [part for folder, place in binds.items() for part in (self.bind, f"{folder}:{place}")]
         # A wrapper around the engine may see nothing but the working directory and what lies below it.
-        places = [*map(str, binds), *([self.image] if Path(self.image).is_file() else [])]
-        where = os.path.commonpath(places) if len(places) > 1 else None
+        places = [*binds, *([Path(self.image).parent] if Path(self.image).is_file() else [])]
+        where = os.path.commonpath(places) if places else None
         return call(*self.command, *bound, *extra, self.image, *arguments, cwd=where)
 
 
@@ -115,6 +115,6 @@ def open_folder(folder: Path) -> Path:
     folder.chmod(0o777)
     # pytest's own folders are for their owner alone, and so nothing below them can be reached by anyone else.
     for above in list(folder.parents)[:4]:
-        if above.name.startswith(("pytest-", "test_", "demo_", "popen-")):
+        if above.name.startswith(("pytest", "test_", "demo_", "popen-")):
             above.chmod(0o755)
     return folder
