@@ -27,6 +27,7 @@ from migxai.reports import (
 )
 from migxai.reports.carpet import plot_carpet
 from migxai.reports.motion import plot_motion
+from migxai.reports.participant import link_to_group
 from migxai.reports.overlays import plot_registration
 from migxai.reports.summary import find_summaries, read_summary
 
@@ -272,3 +273,17 @@ def test_a_summary_must_be_consistent() -> None:
         summary(exclusion=("motion",))
     with pytest.raises(ValueError, match="name a run"):
         summary(entities={"task": "rest"})
+
+
+def test_a_link_leads_to_the_groups_report_where_there_is_one(tmp_path: Path) -> None:
+    make_run(tmp_path, summary())
+    (tmp_path / "group").mkdir()
+    (tmp_path / "group" / "report.html").write_text("")
+    path = write_participant_report(tmp_path, "01")
+    assert parse(path).links.count("group/report.html") == 1
+    before = path.read_bytes()
+    link_to_group(path)
+    assert path.read_bytes() == before
+    path.write_bytes(b"\xff")
+    with pytest.raises(InputError, match=r"sub-01\.html cannot be read"):
+        link_to_group(path)

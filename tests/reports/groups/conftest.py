@@ -6,11 +6,19 @@ from pathlib import Path
 import pytest
 
 from migxai.reports.group import GroupFolder
-from migxai.reports.groups import write_report
+from migxai.reports.groups import pictures, write_report
 from migxai.reports.groups.results import Results, read_results
 from tests.reports.groups.building import make_group, write_audit, write_maps
 
 FAILED = {"name": "Cascading randomisation", "of": "Grad-CAM", "value": 0.912345, "limit": "under 0.5", "passed": False}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def coarse():
+    """Draw coarser than for print, which takes most of the time; `test_pictures` looks at what is printed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures, "PRINT_DPI", pictures.PAGE_DPI)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from migxai.reports.canvas import drawing_style, new_figure
+from migxai.reports.groups import pictures
 from migxai.reports.groups.pictures import SIMULATED, Gallery
 
 
@@ -25,7 +26,8 @@ def embedded(html):
 
 
 @pytest.fixture(autouse=True)
-def style():
+def as_for_print(monkeypatch):
+    monkeypatch.setattr(pictures, "PRINT_DPI", 300)
     with drawing_style():
         yield
 
