@@ -27,8 +27,8 @@ from migxai.reports import (
 )
 from migxai.reports.carpet import plot_carpet
 from migxai.reports.motion import plot_motion
-from migxai.reports.participant import link_to_group
 from migxai.reports.overlays import plot_registration
+from migxai.reports.participant import link_to_group
 from migxai.reports.summary import find_summaries, read_summary
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
