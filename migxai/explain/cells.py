@@ -70,7 +70,12 @@ class Cells:
 #: By network and the beginning of a layer's name; worked out from strides, kernels and paddings.
 _KNOWN: dict[str, dict[str, Cells]] = {
     "resnet18": {"layer1": Cells(0, 4), "layer2": Cells(0, 8), "layer3": Cells(0, 16), "layer4": Cells(0, 32)},
-    "googlenet": {"inception3": Cells(6, 8), "inception4": Cells(14, 16), "inception5": Cells(22, 32)},
+    "googlenet": {
+        "conv3": Cells(2, 4),
+        "inception3": Cells(6, 8),
+        "inception4": Cells(14, 16),
+        "inception5": Cells(22, 32),
+    },
 }
 
 

@@ -1,0 +1,300 @@
+"""Finer maps: several layers of a network looked at together.
+
+The layer that feeds the classifier has 7 x 7 cells, about 32 mm wide: what lies within one cannot be told apart.
+Earlier layers have smaller cells, 4 mm at the finest used here. But a gradient at an early layer is that of thousands
+of paths through the network, each switched on or off by a ReLU or a pooling: gradient times activation there shows
+these switches more than the brain. Three things keep them out:
+
+- a person is compared with the average picture of the people that the model was trained on, as the model's margin is
+  compared with the average picture's. What everybody has, which is most of a picture, then says nothing;
+- gradients are those at the average picture, the same for everybody, and are averaged over as many places as one cell
+  of the last layer sees. Over all places it would be Grad-CAM, over none HiResCAM, and neither points at anything in an
+  early layer;
+- maps of all layers are brought to the same voxels, each through the places where its own cells look, divided by their
+  own size, and averaged. The average keeps the sign, and a place that only one layer points at.
+
+That was chosen on simulated cohorts other than those that the benchmark reports; ``tests/benchmarks`` has the numbers.
+
+The store of features holds nothing of early layers, so the intact network runs once for each picture, and backwards for
+the average picture alone; `migxai.explain.closed_form` needs no network at all.
+
+A vision transformer has no coarser and finer layers: all its blocks have the same patches of 16 pixels. There is
+nothing to fuse, and it is refused in a sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from migxai.errors import UsageError
+from migxai.explain.cells import find_cells
+from migxai.explain.hooks import find_layer
+from migxai.explain.targets import Target
+from migxai.learning.backbones.backbone import fuse_batch_norms
+from migxai.learning.devices import single_thread
+from migxai.learning.slices import to_pixels
+from migxai.learning.types import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from migxai.explain.volumes import SliceSpace
+    from migxai.learning.backbones.backbone import Backbone
+    from migxai.learning.backbones.base import Split
+    from migxai.learning.heads import Head
+
+#: Layers that are fused, the finest first: cells of 4 (56 x 56), 8, 16 and 32 pixels. A picture's pixel is 1 mm on the
+#: usual grids; two places 10 mm apart are seen as two only by cells of 5 mm or less.
+FUSED: dict[str, tuple[str, ...]] = {
+    "googlenet": ("conv3", "inception3b", "inception4e", "inception5b"),
+    "resnet18": ("layer1", "layer2", "layer3", "layer4"),
+}
+#: Pictures that go through a network together; what all layers keep for the way back fills some 50 MB each.
+_BATCH = 10
+
+
+def fused_layers(split: Split) -> tuple[str, ...]:
+    """Name the layers of a network that are fused.
+
+    Raises
+    ------
+    UsageError
+        If it has none of several sizes, or they are not known here.
+    """
+    if split.network in FUSED:
+        return FUSED[split.network]
+    if "rows" in split.details:
+        raise UsageError(
+            f"--cam-layers fused needs layers of several sizes, and all blocks of {split.network} have the same "
+            "patches: use --cam-layers last."
+        )
+    raise UsageError(
+        f"--cam-layers fused knows the layers of {', '.join(FUSED)}, not those of {split.network}: use "
+        "--cam-layers last."
+    )
+
+
+@dataclass(frozen=True)
+class Around:
+    """What layers give out for average pictures, and the gradients of targets there.
+
+    Attributes
+    ----------
+    outputs
+        Of each layer, (S, K, h, w).
+    gradients
+        For each target those of each layer, averaged over neighbourhoods, (S, K, h, w).
+    """
+
+    outputs: list[Tensor]
+    gradients: list[list[Tensor]]
+
+
+def look_around(network: nn.Module, average: Tensor, targets: Sequence[Target], layers: Sequence[str]) -> Around:
+    """See what a network's layers make of average pictures, and what targets depend on there.
+
+    Parameters
+    ----------
+    network
+        Intact, in evaluation mode, from `Backbone.assemble`.
+    average
+        Normalised pictures, (S, 3, H, W).
+    targets
+        What is to be explained.
+    layers
+        Names in the network, the finest first, in the order in which the network runs them.
+
+    Raises
+    ------
+    UsageError
+        If the layers do not exist, give no maps, or come in another order.
+    """
+    outputs: list[list[Tensor]] = []
+    gradients: list[list[list[Tensor]]] = [[] for _ in targets]
+    for images in torch.split(average, _BATCH):
+        with torch.enable_grad(), _watched(network, layers) as seen:
+            logits = network(images)
+            found = [seen[name] for name in layers]
+            for number, target in enumerate(targets):
+                wanted = (target.coefficients(logits.detach()) * logits).sum()
+                made = torch.autograd.grad(wanted, found, retain_graph=number + 1 < len(targets))
+                widest = made[-1].shape[-1]
+                gradients[number].append([_spread(gradient, widest) for gradient in made])
+        outputs.append([output.detach() for output in found])
+    return Around(_joined(outputs), [_joined(parts) for parts in gradients])
+
+
+def explain_fused(
+    network: nn.Module,
+    images: Tensor,
+    split: Split,
+    around: Around,
+    space: SliceSpace,
+    layers: Sequence[str] | None = None,
+) -> NDArray[np.float32]:
+    """Make fused maps of all slices of one person.
+
+    Parameters
+    ----------
+    network
+        As in `look_around`.
+    images
+        Normalised, one for each slice of `space`, (S, 3, H, W).
+    split
+        Of the network.
+    around
+        Of the average pictures, for the same layers.
+    space
+        The voxels that slices show.
+    layers
+        Names in the network (default: `fused_layers`).
+
+    Returns
+    -------
+    numpy.ndarray
+        (T, V) for T targets: positive where the person, other than the average, speaks for the target.
+    """
+    names = tuple(layers) if layers is not None else fused_layers(split)
+    outputs = []
+    for some in torch.split(images, _BATCH):
+        with torch.no_grad(), _watched(network, names) as seen:
+            network(some)
+            outputs.append([seen[name] for name in names])
+    rows = []
+    for place, (name, output) in enumerate(zip(names, _joined(outputs), strict=True)):
+        change = output - around.outputs[place]
+        maps = np.stack([(change * of[place]).sum(dim=1).numpy() for of in around.gradients])
+        rows.append(space.rows(maps, find_cells(split.network, name, maps.shape[-1])))
+    return fuse(np.stack(rows))
+
+
+def fuse(rows: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Average maps of several layers at the same voxels, each divided by its own mean absolute value.
+
+    Parameters
+    ----------
+    rows
+        (L, ..., V) for L layers.
+
+    Returns
+    -------
+    numpy.ndarray
+        (..., V). A layer that is zero throughout adds nothing.
+    """
+    size = np.abs(rows).mean(axis=-1, keepdims=True, dtype=np.float64)
+    even = np.divide(rows, size, out=np.zeros(rows.shape), where=size > 0)
+    return np.asarray(even.mean(axis=0), dtype=np.float32)
+
+
+def fused_people(
+    backbone: Backbone,
+    head: Head,
+    planes: FloatArray,
+    rows: IntArray,
+    trained: IntArray,
+    space: SliceSpace,
+    n_classes: int,
+    *,
+    layers: Sequence[str] | None = None,
+) -> NDArray[np.float32]:
+    """Make a model's fused maps of some people; as `migxai.explain.evidence.explain_people`, but not from the store.
+
+    Parameters
+    ----------
+    backbone
+        The network that `head` belongs to.
+    head
+        Trained on others than these people.
+    planes
+        Everybody's slices, (N, S, H0, W0), 0 to 1.
+    rows
+        The people, (n,).
+    trained
+        The people that the model was trained on, whose average these are compared with.
+    space
+        The voxels that slices show.
+    n_classes
+        Number of classes, C.
+    layers
+        As in `explain_fused`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, C, V), of each class's margin, with its sign.
+
+    Raises
+    ------
+    UsageError
+        As `fused_layers` and `look_around`.
+    """
+    names = tuple(layers) if layers is not None else fused_layers(backbone.split)
+    network = backbone.assemble(head)
+    # The same network but for rounding, and faster.
+    fuse_batch_norms(network)
+    network = network.to(memory_format=torch.channels_last)
+    # What speaks for the one of two classes speaks against the other.
+    targets = [Target(of=label, margin=True) for label in range(n_classes)][n_classes == 2 :]
+
+    def draw(slices: FloatArray) -> Tensor:
+        pixels = torch.from_numpy(to_pixels(slices, space.geometry)).unsqueeze(1)
+        return backbone.normalise(pixels).to(memory_format=torch.channels_last)
+
+    made = []
+    with single_thread():
+        average = np.mean([planes[row] for row in np.asarray(trained).tolist()], axis=0)
+        around = look_around(network, draw(average), targets, names)
+        for row in np.asarray(rows).tolist():
+            maps = explain_fused(network, draw(np.asarray(planes[row])), backbone.split, around, space, names)
+            made.append(np.concatenate([-maps, maps]) if n_classes == 2 else maps)
+    return np.stack(made)
+
+
+def _spread(gradient: Tensor, widest: int) -> Tensor:
+    """Average a gradient (B, K, h, w) over as many places as one of `widest` cells along the picture's edge covers."""
+    reach = round(gradient.shape[-1] / widest / 2)
+    return functional.avg_pool2d(gradient, 2 * reach + 1, stride=1, padding=reach, count_include_pad=False)
+
+
+def _joined(parts: list[list[Tensor]]) -> list[Tensor]:
+    """Put batches (P, L, (B, ...)) together, layer by layer."""
+    return [torch.cat(layer) for layer in zip(*parts, strict=True)]
+
+
+@contextmanager
+def _watched(network: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """Keep what layers give out while the network runs inside, such that it can be differentiated by.
+
+    What comes before the first layer takes no part in that.
+
+    Raises
+    ------
+    UsageError
+        If the layers do not exist, give no maps, or run in another order.
+    """
+    seen: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Any], Any]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> Any:  # noqa: ARG001
+            if not isinstance(output, Tensor) or output.ndim != 4:
+                raise UsageError(f"The layer {name!r} gives no maps (batch, channels, rows, columns); choose another.")
+            if len(seen) < len(layers) and name != layers[len(seen)]:
+                raise UsageError(f"The network runs {name!r} before {layers[len(seen)]!r}: name layers in its order.")
+            seen[name] = output.detach().requires_grad_() if torch.is_grad_enabled() and not seen else output
+            return seen[name]
+
+        return hook
+
+    handles = [find_layer(network, name).register_forward_hook(keep(name)) for name in layers]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
