@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 #: Of the PNG files, for print.
 PRINT_DPI = 300
 #: Of pictures of brains in the page: a screen shows no more, and an SVG of one would be ten times larger.
-PAGE_DPI = 120
+PAGE_DPI = 100
 #: Said on every picture, and in every section, of data that were made up.
 SIMULATED = "Simulated data: nobody was scanned"
 #: Bytes of all pictures in the page together: with the viewer and the tables it stays under 15 MB.
-ROOM = 6_000_000
-#: Of WebP, 0 to 100; artefacts are invisible from about 80.
-_QUALITY = 86
+ROOM = 6_500_000
+#: Of WebP, 0 to 100; artefacts cannot be seen at the size of the page, and the files are without any.
+_QUALITY = 75
 
 
 #: A figure, and what it shows in words.

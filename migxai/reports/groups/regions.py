@@ -45,7 +45,7 @@ _NEEDED = ("comparison", "indicator", "model", "method", "contrast", "region", "
 _TEXT = {"comparison", "indicator", "model", "method", "contrast", "region", "hemisphere", "paper"}
 
 #: Bytes of tables in the page; those of single classes are left to the file where there is no room.
-ROOM = 3_000_000
+ROOM = 2_500_000
 
 
 class RegionTable(NamedTuple):

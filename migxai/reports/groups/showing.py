@@ -18,8 +18,8 @@ from migxai.reports.groups.results import Results, indicator_name, model_name, p
 from migxai.reports.groups.summary import NO_MAPS
 from migxai.reports.groups.viewer import pack_map, pack_scene, script_data
 
-#: Bytes that the viewer's maps may take in the page: some 130 maps.
-ROOM = 4_000_000
+#: Bytes that the viewer's maps may take in the page: some 150 maps of 3 mm.
+ROOM = 4_500_000
 #: Maps in one picture below each other; more are left to the viewer.
 _STRIPS = 8
 
@@ -64,7 +64,7 @@ def maps_section(results: Results, maps: Sequence[ExplainedMap], gallery: Galler
     left_out = len(ordered) - len(packed)
     notes = list(_READ)
     if left_out:
-        notes.append(f"{plural(left_out, 'map')} more, of single people first, lie in group/explain.")
+        notes.append(f"The viewer has room for {plural(len(packed), 'map')}; {left_out} more lie in group/explain.")
     if unshown:
         notes.append(f"{plural(unshown, 'table')} of regions more are in group/regions.tsv.")
     parts = [bullets(notes), _viewer()]

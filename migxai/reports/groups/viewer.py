@@ -22,7 +22,7 @@ from migxai.reports.groups.explained import ExplainedMap
 from migxai.reports.slices import box, grey
 
 #: Steps of a map's values on either side of zero; 0 is kept for "no value".
-_STEPS = 127
+_STEPS = 63
 #: Grid of the template and the labels, and of the surface's points, mm.
 _FINE, _COARSE = 2.0, 3.0
 
@@ -60,7 +60,7 @@ def pack_scene(atlas: str) -> dict[str, Any]:
 
 
 def pack_map(one: ExplainedMap, shown: Shown, heading: str) -> dict[str, Any]:
-    """Pack a map: its values in 127 steps up to the largest, on its own grid where that is upright.
+    """Pack a map: its values in 63 steps up to the largest, on its own grid where that is upright.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ def test_a_figure_is_kept_as_svg_and_for_print_and_shown_with_words(tmp_path):
 
 def test_brains_are_shown_as_pictures_of_the_screens_size(tmp_path):
     kind, content = embedded(Gallery(tmp_path).add(draw(5), "b", title="B", words="b", inline="webp"))
-    assert (kind, Image.open(BytesIO(content)).size) == ("webp", (600, 240))
+    assert (kind, Image.open(BytesIO(content)).size) == ("webp", (500, 200))
 
 
 def test_a_figure_narrower_than_the_page_is_not_blown_up(tmp_path):

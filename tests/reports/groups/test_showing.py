@@ -64,7 +64,7 @@ def test_people_come_last_and_those_without_room_are_counted(folder, monkeypatch
     titles = [one["title"] for one in json.loads(section.data)["maps"]]
     assert titles[0] == "Grad-CAM, mean of HC (8 people)"
     assert 1 < len(titles) < 5
-    assert f"{5 - len(titles)} map" in section.content
+    assert f"room for {len(titles)} maps; {5 - len(titles)} more lie in group/explain" in section.content
     assert len(gallery.names) == 1
 
 
