@@ -72,12 +72,11 @@ def fused_layers(split: Split) -> tuple[str, ...]:
         return FUSED[split.network]
     if "rows" in split.details:
         raise UsageError(
-            f"--cam-layers fused needs layers of several sizes, and all blocks of {split.network} have the same "
-            "patches: use --cam-layers last."
+            f"--cam fused needs layers of several sizes, and all blocks of {split.network} have the same patches: use "
+            "--cam gradcam."
         )
     raise UsageError(
-        f"--cam-layers fused knows the layers of {', '.join(FUSED)}, not those of {split.network}: use "
-        "--cam-layers last."
+        f"--cam fused knows the layers of {', '.join(FUSED)}, not those of {split.network}: use --cam gradcam."
     )
 
 

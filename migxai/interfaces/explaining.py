@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from migxai.bids.writing import atomic, write_json
 from migxai.explain.aggregate import evened
 from migxai.explain.evidence import Evidence, explain_people, joined
-from migxai.explain.methods import METHOD_NAMES, fits
-from migxai.explain.volumes import SliceSpace
+from migxai.explain.methods import FUSED, METHOD_NAMES, fits
 from migxai.interfaces.base import BaseInterfaceInputSpec, Step, TraitedSpec, load_array, traits
 from migxai.interfaces.features import MapArrays, slice_space, with_store
 from migxai.interfaces.learning import Unit, fitted_models, read_folds
@@ -23,13 +22,18 @@ from migxai.learning.metrics import aggregate_subjects
 from migxai.learning.paper import INDICATOR_NAMES, MODEL_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
 
     from migxai.audit.saliency import Case
     from migxai.config import Config, Learning
     from migxai.learning.estimators.deep import DeepEstimator
-    from migxai.learning.store import FeatureStore
+    from migxai.learning.heads import Head
+    from migxai.learning.types import IntArray
 
+
+Drawer: TypeAlias = "Callable[[Head, IntArray, IntArray], NDArray[np.float32]]"
 
 #: What a file of maps holds beside the trial.
 _KEPT = ("places", "labels", "predicted", "maps", "fold")
@@ -61,14 +65,9 @@ class Explain(Step):
         paths = [evidence_path(folder, unit, method) for method in self.inputs.methods]
         missing = [method for method, path in zip(self.inputs.methods, paths, strict=True) if not path.is_file()]
         if missing:
-            arrays = self.inputs.arrays
-            store = with_store(arrays.inputs(), arrays, unit.model, settings, self.inputs.seed).store
-            assert store is not None
-            space, _, _ = slice_space(arrays)
             for method in missing:
-                write_evidence(
-                    evidence_path(folder, unit, method), explain_unit(unit, folder, settings, store, method, space)
-                )
+                draw = make_drawer(unit, self.inputs.arrays, method, settings, self.inputs.seed)
+                write_evidence(evidence_path(folder, unit, method), explain_unit(unit, folder, settings, draw))
         self._results["files"] = [str(path) for path in paths]
         return runtime
 
@@ -166,25 +165,44 @@ def methods_of(config: Config, model: str) -> list[str]:
 
 
 def first_method(config: Config, model: str) -> str:
-    """Return the way to make maps that a model's checks look at; empty if none is made of it."""
-    return next(iter(methods_of(config, model)), "")
+    """Return the way to make maps that a model's checks look at; empty if none is made of its store."""
+    return next((name for name in methods_of(config, model) if name != FUSED), "")
 
 
-def explain_unit(
-    unit: Unit, folder: Path, settings: Learning, store: FeatureStore, method: str, space: SliceSpace
-) -> Evidence:
+def make_drawer(unit: Unit, arrays: MapArrays, method: str, settings: Learning, seed: int) -> Drawer:
+    """Return what makes maps (n, C, V) of some people: a function of a head, of them, and of whom it was trained on.
+
+    Raises
+    ------
+    InputError
+        If features or weights are missing.
+    """
+    space, _, _ = slice_space(arrays)
+    classes = len(unit.classes)
+    if method == FUSED:
+        from migxai.explain.fusion import fused_people
+
+        backbone = make_backbone(unit.model, settings, seed, device=choose_device(settings.device))
+        planes = load_array(arrays.planes)
+        return lambda head, rows, trained: fused_people(backbone, head, planes, rows, trained, space, classes)
+    store = with_store(arrays.inputs(), arrays, unit.model, settings, seed).store
+    assert store is not None
+    return lambda head, rows, _: explain_people(head, store, rows, method, space, classes)
+
+
+def explain_unit(unit: Unit, folder: Path, settings: Learning, draw: Drawer) -> Evidence:
     """Make maps of the test subjects of all folds of a unit, each by its fold's model.
 
     Raises
     ------
     UsageError
-        If the method does not fit the network.
+        If the way to make maps does not fit the network.
     """
     people, labels = np.asarray(unit.people), np.asarray(unit.labels)
     parts = []
     of_folds = zip(unit.folds or (), read_folds(folder, unit), fold_estimators(folder, unit, settings), strict=True)
     for fold, result, estimator in of_folds:
-        maps = explain_people(estimator.head_module(), store, people[fold.test], method, space, len(unit.classes))
+        maps = draw(estimator.head_module(), people[fold.test], people[fold.train])
         predicted = aggregate_subjects(result.probabilities, settings.vote).argmax(axis=1)
         numbers = np.full(len(fold.test), fold.number)
         parts.append(Evidence(fold.test, labels[fold.test], predicted, maps, numbers, fold.trial))

@@ -192,7 +192,7 @@ def _watch(unit: Unit, arrays: MapArrays, inputs: Inputs, method: str) -> Region
 
 
 def permuted_path(folder: Path, unit: Unit, first: int, method: str) -> Path:
-    """Return where scores of permutations from number `first` on are kept, with regions of maps beside it (``.npy``)."""
+    """Return where scores of permutations from number `first` on are kept; regions of maps lie beside, as ``.npy``."""
     return folder / unit.cell / f"permutations-{first}{f'_{method}' if method else ''}.json"
 
 

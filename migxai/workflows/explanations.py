@@ -24,7 +24,7 @@ from migxai.bids.writing import write_json, write_nifti
 from migxai.config import Config
 from migxai.explain.aggregate import agreement, class_mean, difference, evened, fold_differences, person_means
 from migxai.explain.evidence import Evidence
-from migxai.explain.methods import METHOD_NAMES, find_method
+from migxai.explain.methods import METHOD_NAMES, is_by_class
 from migxai.explain.regions import region_means, region_table
 from migxai.explain.univariate import GroupTest, compare_groups
 from migxai.explain.volumes import SliceSpace
@@ -311,7 +311,7 @@ def write_difference(
     people = int(np.isin(cell.unit.labels, pair).sum())
     differences = fold_differences(cell.trials, pair)
     facts: dict[str, Any] = {}
-    two_sided = not find_method(cell.method).by_class
+    two_sided = not is_by_class(cell.method)
     table = brain.table(row, two_sided=two_sided)
     table["fold_agreement"] = np.nan
     if len(differences) > 1:

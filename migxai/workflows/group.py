@@ -101,7 +101,9 @@ def init_group_wf(
             workflow.connect(node, "units", maps, "ready")
             explained.setdefault(unit.cell, []).append((unit, maps))
     if config.explaining.sanity_checks:
-        for trials in explained.values():
+        # Of maps that are not made of the store, nothing is checked.
+        checked = [trials for trials in explained.values() if first_method(config, trials[0][0].model)]
+        for trials in checked:
             _checks(workflow, config, trials, arrays[trials[0][0].indicator], folder)
     cheap = [unit for unit in units if not is_deep(unit.model)]
     if cheap:

@@ -9,6 +9,7 @@ from migxai.explain.cells import find_cells, measure_cells
 from migxai.explain.engines import explain_network
 from migxai.explain.fusion import FUSED, explain_fused, fuse, fused_layers, fused_people, look_around
 from migxai.explain.hooks import watch
+from migxai.explain.methods import FUSED_NETWORKS, fits, is_by_class
 from migxai.explain.targets import Target
 from migxai.explain.volumes import SliceSpace
 from migxai.learning.backbones import find_split, make_backbone, make_head
@@ -179,6 +180,14 @@ def test_layers_count_alike_whatever_the_size_of_their_maps():
     np.testing.assert_allclose(fuse(-rows), -fuse(rows))
 
 
+def test_what_can_be_fused_is_known_without_torch():
+    assert set(FUSED_NETWORKS) == set(FUSED)
+    assert fits("fused", find_split("resnet18", "linear"))
+    assert not fits("fused", find_split("vit_b_16", "last-conv"))
+    assert is_by_class("fused")
+    assert not is_by_class("attention")
+
+
 def test_maps_of_zero_stay_zero():
     rows = np.random.default_rng(5).standard_normal((2, 4, 9)).astype(np.float32)
     rows[:, 1] = 0
@@ -188,7 +197,7 @@ def test_maps_of_zero_stay_zero():
 
 
 def test_what_cannot_be_fused_is_refused_in_a_sentence(space):
-    with pytest.raises(UsageError, match=r"same patches.*--cam-layers last"):
+    with pytest.raises(UsageError, match=r"same patches.*--cam gradcam"):
         fused_layers(find_split("vit_b_16", "last-conv"))
     with pytest.raises(UsageError, match=r"knows the layers of googlenet, resnet18"):
         fused_layers(PHANTOM)

@@ -33,8 +33,13 @@ METHOD_NAMES = {
     "paper": "the paper's map (sum of absolute values)",
     "attention": "attention of the last block",
     "rollout": "attention rollout",
+    "fused": "fused layers",
 }
-__all__ = ["METHODS", "METHOD_NAMES", "find_method", "fits"]
+#: Made of several layers of the intact network, where all others read the store's features.
+FUSED = "fused"
+#: Networks whose layers it knows.
+FUSED_NETWORKS = ("googlenet", "resnet18")
+__all__ = ["FUSED", "METHODS", "METHOD_NAMES", "find_method", "fits", "is_by_class"]
 
 
 def find_method(name: str) -> Method:
@@ -51,6 +56,17 @@ def find_method(name: str) -> Method:
     return made
 
 
+def is_by_class(name: str) -> bool:
+    """Say whether maps depend on the class that is explained.
+
+    Raises
+    ------
+    UsageError
+        If there is no such way to make maps.
+    """
+    return name == FUSED or find_method(name).by_class
+
+
 def fits(name: str, split: Split) -> bool:
     """Say whether a way to make maps fits a network as it is cut.
 
@@ -62,6 +78,8 @@ def fits(name: str, split: Split) -> bool:
     UsageError
         If there is no such way.
     """
+    if name == FUSED:
+        return split.network in FUSED_NETWORKS
     transformer = "rows" in split.details
     if find_method(name).of_attention:
         return transformer
