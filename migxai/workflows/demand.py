@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 #: GB of a step's process before it reads anything, and bytes for each voxel of each volume: of the acquired series,
 #: and then of the one in template space, whose grid has so many voxels at 3 mm.
-BASE_GB = 0.2
-ACQUIRED_BYTES = {"prepare": 5, "realign": 15, "resample": 8}
-TEMPLATE_BYTES = {"confounds": 2, "denoise": 3, "indicators": 4, "write": 4, "draw": 6}
+ACQUIRED = {"prepare": (0.3, 5), "realign": (0.5, 11), "resample": (0.3, 8)}
+TEMPLATE = {"confounds": (0.3, 2), "denoise": (0.3, 2), "indicators": (0.3, 4), "write": (0.3, 4), "draw": (0.3, 6)}
 TEMPLATE_VOXELS, TEMPLATE_MM = 272_000, 3.0
 #: GB of the steps that know no series.
 EXTRACT_GB, NORMALISE_GB, WRITE_ANATOMY_GB, COREGISTER_GB, AVERAGE_GB = 2.0, 1.2, 1.0, 1.2, 0.3
@@ -69,15 +68,15 @@ def step_gb(step: str, shape: Sequence[int], resolution: float | None) -> float:
     Parameters
     ----------
     step
-        A key of `ACQUIRED_BYTES` or `TEMPLATE_BYTES`.
+        A key of `ACQUIRED` or `TEMPLATE`.
     shape
         Of the acquired series (or fMRIPrep's); empty if unknown.
     resolution
         Voxels in template space, in mm; None for those of the series.
     """
-    if step in ACQUIRED_BYTES:
-        values, each = float(math.prod(shape) if shape else 0), ACQUIRED_BYTES[step]
+    if step in ACQUIRED:
+        (base, each), values = ACQUIRED[step], float(math.prod(shape) if shape else 0)
     else:
         grid = TEMPLATE_VOXELS * (TEMPLATE_MM / resolution) ** 3 if resolution else math.prod(shape[:3])
-        values, each = grid * (shape[3] if len(shape) == 4 else 1), TEMPLATE_BYTES[step]
-    return math.ceil(10 * (BASE_GB + each * values / 1e9)) / 10
+        (base, each), values = TEMPLATE[step], grid * (shape[3] if len(shape) == 4 else 1)
+    return math.ceil(10 * (base + each * values / 1e9)) / 10

@@ -98,6 +98,8 @@ def execute(
         plugin = getattr(plugins, f"{plugin}Plugin")(plugin_args=arguments)
     try:
         graph = workflow.run(plugin=plugin)
+    except errors.MigxaiError:
+        raise
     except Exception as error:
         crashes = read_crashes(crash_dir)
         if not crashes:

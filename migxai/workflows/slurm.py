@@ -6,9 +6,11 @@ import math
 import os
 import pwd
 import re
+import shlex
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,9 @@ GONE = 60.0
 _SCRIPT = re.compile(r"batchscript_pyscript_\d{8}_\d{6}_(.+)\.sh$")
 
 _MEMORY = re.compile(r"--mem(-per-cpu)?\b")
+_OUTPUT = re.compile(r"(?<!\S)(-o\b|--output\b)")
+#: What SLURM says when it has too much to do.
+_BUSY = ("Socket timed out", "not available at the moment", "Unable to contact", "temporarily")
 _CPUS = re.compile(r"(?<!\S)(-c\b|--cpus-per-task\b)")
 
 
@@ -51,7 +56,7 @@ class SlurmPlugin(SLURMPlugin):  # type: ignore[misc]  # nipype has no types
     def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
         _check_here()
         quieten()
-        # nipype names jobs by it, and a process that no login shell has started lacks it.
+        # Programs that a job runs may ask for it, and a process that no login shell has started lacks it.
         os.environ.setdefault("LOGNAME", pwd.getpwuid(os.getuid()).pw_name)
         arguments = {"template": str(packaged("cluster", "slurm.sh")), "sbatch_args": ""} | (plugin_args or {})
         super().__init__(plugin_args=arguments)
@@ -71,12 +76,20 @@ class SlurmPlugin(SLURMPlugin):  # type: ignore[misc]  # nipype has no types
 
     def _submit_batchtask(self, scriptfile: str, node: Any) -> int:
         given = self._sbatch_args or ""
-        wanted = [] if _MEMORY.search(given) else [f"--mem={memory_mb(node.mem_gb)}M"]
-        wanted += [] if _CPUS.search(given) else [f"--cpus-per-task={node.n_procs or 1}"]
-        node.plugin_args = {"sbatch_args": " ".join(wanted)}
-        taskid: int = super()._submit_batchtask(scriptfile, node)
-        self._queue[taskid] = "PENDING"
-        return taskid
+        name = ".".join(reversed([*(node._hierarchy or "").split("."), node._id])).strip(".")
+        command = ["sbatch", "--parsable", *shlex.split(given), f"--job-name={name}"]
+        command += [] if _MEMORY.search(given) else [f"--mem={memory_mb(node.mem_gb)}M"]
+        command += [] if _CPUS.search(given) else [f"--cpus-per-task={node.n_procs or 1}"]
+        output = [f"--output={Path(scriptfile).parent / 'slurm-%j.out'}"] if not _OUTPUT.search(given) else []
+        job = submit([*command, *output, scriptfile], tries=self._max_tries, wait=self._retry_timeout)
+        self._pending[job], self._queue[job] = node.output_dir(), "PENDING"
+        return job
+
+    def _report_crash(self, node: Any, result: dict[str, Any] | None = None) -> Any:
+        if result is not None and isinstance(result["traceback"], str):
+            # nipype adds lines to what it takes for a list of them.
+            result = result | {"traceback": result["traceback"].splitlines(keepends=True)}
+        return super()._report_crash(node, result)
 
     def _is_pending(self, taskid: int) -> bool:
         if time.monotonic() - self._asked >= POLL:
@@ -98,6 +111,25 @@ class SlurmPlugin(SLURMPlugin):  # type: ignore[misc]  # nipype has no types
         # Lines as those of a traceback, which nipype joins as they are.
         lines = [f"migxai.errors.ResourceError: {sentence}\n", "\n"]
         return result | {"traceback": lines}
+
+
+def submit(command: Sequence[str], *, tries: int, wait: float) -> int:
+    """Submit a job and return its number; a scheduler that gives no answer is asked again.
+
+    Raises
+    ------
+    UsageError
+        If it refuses the job.
+    """
+    while True:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return int(done.stdout.strip().splitlines()[-1].partition(";")[0])
+        said = " ".join(done.stderr.removeprefix("sbatch: error: ").split())
+        tries -= 1
+        if tries < 0 or not any(sign in said for sign in _BUSY):
+            raise UsageError(f"SLURM refuses a job: {said} Say what it wants in sbatch_args of a plugin file.")
+        time.sleep(wait)
 
 
 def memory_mb(gigabytes: float) -> int:

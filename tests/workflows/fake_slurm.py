@@ -26,6 +26,8 @@ def runs(job):
 
 
 if program == "sbatch":
+    if "--partition=nowhere" in arguments:
+        sys.exit("sbatch: error: invalid partition specified: nowhere")
     number = 1 + len(jobs())
     script = arguments[-1]
     command = ["sleep", "0.2"] if "killme" in script else ["bash", script]
@@ -34,7 +36,7 @@ if program == "sbatch":
     whole = state / f"{number}.part"
     whole.write_text(json.dumps({"pid": pid, "script": script, "arguments": arguments}))
     whole.rename(state / f"{number}.json")
-    print(f"Submitted batch job {number}")
+    print(f"{number};cluster")
 elif program == "squeue":
     for number, job in jobs().items():
         if runs(job):

@@ -54,9 +54,14 @@ STEPS = {
 @pytest.mark.parametrize(("step", "peak"), STEPS.items())
 def test_steps_ask_for_what_they_were_measured_to_need(step, peak):
     asked = step_gb(step, (80, 80, 35, 156), 3.0)
-    assert peak <= asked <= max(2 * peak, peak + 0.1)
-    assert step_gb(step, (80, 80, 35, 312), 3.0) > asked or asked < 0.4
+    assert peak <= asked <= 2 * peak
+    assert step_gb(step, (80, 80, 35, 624), 3.0) > asked
     assert step_gb(step, (), 3.0) >= 0.2
+
+
+def test_small_series_are_realigned_in_no_less_than_was_seen():
+    # 0.528 GB and more were used for this one; SLURM killed what had asked for less.
+    assert step_gb("realign", (42, 50, 32, 150), 3.0) >= 0.6
 
 
 def test_finer_voxels_need_more_after_resampling_alone():

@@ -92,8 +92,24 @@ def test_steps_are_jobs_that_ask_for_what_they_need(cluster, tmp_path, monkeypat
 def test_what_the_user_asks_for_takes_precedence(cluster, tmp_path):
     execute(workflow(tmp_path, "first"), plugin="SLURM", plugin_args={"sbatch_args": "-p long --mem=8G -c 4"})
     arguments = asked(cluster, 1)
-    assert arguments[:5] == ["-p", "long", "--mem=8G", "-c", "4"]
+    assert arguments[:6] == ["--parsable", "-p", "long", "--mem=8G", "-c", "4"]
     assert not [item for item in arguments if item.startswith(("--mem=4", "--cpus"))]
+
+
+def test_a_job_that_the_scheduler_refuses_is_a_sentence(cluster, tmp_path):
+    with pytest.raises(UsageError, match="SLURM refuses a job: invalid partition specified: nowhere"):
+        execute(workflow(tmp_path, "first"), plugin="SLURM", plugin_args={"sbatch_args": "--partition=nowhere"})
+
+
+def test_a_busy_scheduler_is_asked_again(tmp_path):
+    file, asked = tmp_path / "sbatch", tmp_path / "sbatch.asked"
+    busy = 'touch "$0.asked"; echo "Socket timed out" >&2; exit 1'
+    file.write_text(f'#!/bin/bash\n[ -e "$0.asked" ] && echo 7 && exit\n{busy}\n')
+    file.chmod(0o755)
+    assert slurm.submit([str(file)], tries=1, wait=0) == 7
+    asked.unlink()
+    with pytest.raises(UsageError, match="Socket timed out"):
+        slurm.submit([str(file)], tries=0, wait=0)
 
 
 def test_a_killed_job_is_named_with_what_the_scheduler_says(cluster, tmp_path):
