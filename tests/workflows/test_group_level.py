@@ -66,7 +66,7 @@ def test_a_whole_run(finished):
     assert not (output / ".work" / "group").exists()
     assert any("16 people, 0 left out; reho; 4 axial slices" in line for line in said)
     assert any(line.startswith("  ") and "smallest_test" in line for line in said)
-    assert said[-1] == "Scoring the predictions"
+    assert said[-2:] == ["Scoring the predictions", "Writing group/report.html"]
     assert set(read_table(output / "group" / "predictions.tsv")["model"]) == {"svm", "majority", "nuisance"}
     assert not (output / "group" / "predictions_slices.tsv").exists()
     assert len(list((output / "group" / "models").glob("*.safetensors"))) == 2 * 2 + 1
@@ -96,7 +96,7 @@ def test_scores_are_written_anew_from_the_predictions_alone(copied):
     before = {path.name: path.read_bytes() for path in group.iterdir() if path.is_file()}
     for name in ("metrics.tsv", "metrics.json", "model_comparisons.tsv"):
         (group / name).unlink()
-    assert score_group(copied) == ["Scores of 3 units are written anew."]
+    assert score_group(copied) == ["Scores of 3 units and group/report.html are written anew."]
     assert {path.name: path.read_bytes() for path in group.iterdir() if path.is_file()} == before
 
 
