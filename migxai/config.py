@@ -155,7 +155,7 @@ class Explaining:
     """What is shown of where a network looks, and how that is checked."""
 
     explain: bool = True
-    cam: tuple[str, ...] = ("gradcam", "attention")
+    cam: tuple[str, ...] = ("gradcam", "fused", "attention")
     cam_threshold: float = 0.5
     sanity_checks: bool = True
 

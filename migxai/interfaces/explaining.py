@@ -156,12 +156,17 @@ def make_case(
     )
 
 
-def methods_of(config: Config, model: str) -> list[str]:
-    """Return the ways to make maps that were asked for and that fit a model, in the order they were asked for."""
+def methods_of(config: Config, model: str, trial: int = 1) -> list[str]:
+    """Return the ways to make maps that were asked for and that fit a model, in the order they were asked for.
+
+    Fused layers are made of the first trial alone: they need the whole network, minutes for each trial.
+    """
     if not config.explaining.explain or not is_deep(model):
         return []
     split = find_split(model, config.learning.unfreeze)
-    return [name for name in dict.fromkeys(config.explaining.cam) if fits(name, split)]
+    return [
+        name for name in dict.fromkeys(config.explaining.cam) if fits(name, split) and (name != FUSED or trial == 1)
+    ]
 
 
 def first_method(config: Config, model: str) -> str:

@@ -394,7 +394,10 @@ def _cells(
         for method in methods_of(config, unit.model):
             found = [evened(item) for item in read_evidence(folds, trials, method)]
             if found:
-                warning = warnings.get(unit.cell, "") if method == first_method(config, unit.model) else ""
+                warning, checked = warnings.get(unit.cell, ""), first_method(config, unit.model)
+                if warning and method != checked:
+                    # What the network has not learned, no way to make maps can show.
+                    warning = f"{METHOD_NAMES[checked]} of this network: {warning}"
                 yield Cell(tasks[unit.comparison], unit, method, found, warning, config.explaining.cam_threshold)
 
 

@@ -95,7 +95,7 @@ def init_group_wf(
             merged[key] = _features(workflow, config, unit.model, arrays[unit.indicator])
         node = _unit_node(config, [unit], arrays, folder, name=unit.name, mem_gb=UNIT_GB)
         workflow.connect(merged[key], "out", node, "ready")
-        methods = methods_of(config, unit.model)
+        methods = methods_of(config, unit.model, trial=unit.folds[0].trial if unit.folds else 0)
         if methods and unit.folds:
             maps = _maps_node(config, unit, arrays[unit.indicator], folder, methods)
             workflow.connect(node, "units", maps, "ready")

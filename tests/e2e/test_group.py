@@ -128,11 +128,13 @@ def test_maps_of_the_network_lie_in_the_brain_with_their_regions(finished):
         assert np.isfinite(image.get_fdata()).all(), path.name
         assert content["Comparison"] in CLASSES
     kinds = [content["Kind"] for content in sidecars.values() if "Kind" in content]
-    assert kinds.count("difference") == kinds.count("univariate") == kinds.count("agreement") == 1 + 3
-    assert kinds.count("subject") == 2 * 16, "everybody, in either comparison"
+    assert kinds.count("univariate") == 1 + 3
+    assert kinds.count("difference") == kinds.count("agreement") == 2 * (1 + 3), "Grad-CAM and fused layers"
+    assert kinds.count("subject") == 2 * 2 * 16, "everybody, in either comparison"
     table = finished.table("regions")
     assert set(table["contrast"]) == {"MWoA+MWA - HC", "MWoA - HC", "MWA - HC", "MWA - MWoA"}
-    assert (table.groupby(["comparison", "contrast"])["rank"].min() == 1).all()
+    assert set(table["method"]) == {"Grad-CAM", "fused layers"}
+    assert (table.groupby(["comparison", "contrast", "method"])["rank"].min() == 1).all()
     assert table["fold_agreement"].between(0, 1).sum() > 100
     assert table["p_permuted"].isna().all(), "no labels were permuted"
     assert table.loc[table["region"] == "Precuneus_L", "paper"].all()

@@ -140,7 +140,7 @@ def explanations() -> Iterable[Option]:
         "--cam", field="cam", kind="list", choices=CAM_METHODS, metavar="METHOD",
         help="Ways to make maps, each for the networks it fits, the first one for the checks: gradcam, layercam, "
         "hirescam, gradcam++, eigencam, paper (sums absolute values), fused (GoogLeNet and ResNet18: finer, of several "
-        "layers, and slow); for transformers also attention and rollout.",
+        "layers, in the first trial); for transformers also attention and rollout.",
     )  # fmt: skip
     yield option(
         "--cam-threshold", field="cam_threshold", parse=number, metavar="FRACTION",
