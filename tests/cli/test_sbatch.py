@@ -95,7 +95,7 @@ def test_a_task_runs_its_part(script, tmp_path, study):
 
 
 def test_a_task_in_a_container_sees_the_data_under_their_own_names(script, tmp_path, study):
-    code, [called], _ = run_with(script(), tmp_path, **TASK, MIGXAI_IMAGE="/images/migxai.sif")
+    code, [called], _ = run_with(script(), tmp_path, **TASK, MIGXAI_SIF="/images/migxai.sif")
     assert code == 0
     assert called[:5] == ["apptainer", "run", "--containall", "--no-home", "--cleanenv"]
     bound = [called[place + 1] for place, word in enumerate(called) if word == "--bind"]
@@ -108,7 +108,7 @@ def test_a_task_in_a_container_sees_the_data_under_their_own_names(script, tmp_p
 
 
 def test_inside_a_container_the_image_is_known(script):
-    assert '"${MIGXAI_IMAGE:-/images/a.sif}"' in script(environment={"APPTAINER_CONTAINER": "/images/a.sif"})
+    assert '"${MIGXAI_SIF:-/images/a.sif}"' in script(environment={"APPTAINER_CONTAINER": "/images/a.sif"})
 
 
 def test_on_a_login_node_it_submits_itself(script, tmp_path):
