@@ -78,7 +78,6 @@ def _keep_traceback(request: Request) -> str:
 
 def _dispatch(request: Request, doors: Doors) -> int:
     from migxai.cli import group_session, session
-    from migxai.cli.estimate import estimate
     from migxai.cli.preflight import check_places
     from migxai.cli.resources import divide
     from migxai.cli.subjects import array_part, select_subjects
@@ -95,6 +94,8 @@ def _dispatch(request: Request, doors: Doors) -> int:
 
         sys.stdout.write(write_sbatch(request.config, subjects, request.argv, group=request.sbatch_group))
         return EXIT_OK
+    from migxai.cli.estimate import estimate
+
     need = estimate(request.config, subjects)
     share = divide(request.config, len(subjects), need.memory_gb if need else None)
     # Before anything below imports nipype or a numerical library, here or in a child.

@@ -89,6 +89,7 @@ class Brain:
         OutputError, ResourceError
             If a file cannot be written.
         """
+        explained = replace(explained, simulated=self.simulated)
         volume = self.space.shown(np.asarray(row, dtype=np.float32))
         path = self.folder.file(f"explain/{self._name(stem, explained)}.nii.gz")
         content = sidecar(
@@ -272,14 +273,14 @@ def write_classes(brain: Brain, cell: Cell) -> list[str]:
             messages.append(f"{cell.title}: nobody of {name} was classified correctly, so there is no map of {name}.")
         else:
             explained = cell.explained("class", name, row, people=len(places))
-            brain.write(row, _simulated(explained, brain), cell.stem(_label(name)))
+            brain.write(row, explained, cell.stem(_label(name)))
             if not row.any():
                 messages.append(f"{cell.title}: the map of {name} is zero throughout.")
         for other, wrong in enumerate(cell.classes):
             taken, places = (None, places) if other == label else class_mean(cell.trials, label, other)
             if taken is not None:
                 explained = cell.explained("misclassified", name, taken, people=len(places), predicted=wrong)
-                brain.write(taken, _simulated(explained, brain), cell.stem(f"{_label(name)}As{_label(wrong)}"))
+                brain.write(taken, explained, cell.stem(f"{_label(name)}As{_label(wrong)}"))
     empty = sum(int((~trial.maps.any(axis=(1, 2))).sum()) for trial in cell.trials)
     if empty:
         count = sum(len(trial.places) for trial in cell.trials)
@@ -296,7 +297,7 @@ def write_people(brain: Brain, cell: Cell) -> None:
             explained = replace(cell.explained("subject", key, row), threshold=None)
             dataset, _, person = key.rpartition("/")
             stem = f"subjects/{person}_dataset-{_label(dataset)}_{cell.stem(_label(name))}"
-            brain.write(row, _simulated(explained, brain), stem)
+            brain.write(row, explained, stem)
 
 
 def write_difference(
@@ -317,12 +318,12 @@ def write_difference(
     if len(differences) > 1:
         share, correlation = agreement(differences)
         explained = cell.explained("agreement", label, share)
-        brain.write(share, _simulated(explained, brain), f"{cell.stem(contrast)}Agreement")
+        brain.write(share, explained, f"{cell.stem(contrast)}Agreement")
         facts = {"FoldCorrelation": round(correlation, 4), "Folds": len(differences)}
         means = region_means(differences, brain.regions, tuple(brain.names))
         table["fold_agreement"] = (np.sign(means) == np.sign(table["mean"].to_numpy())).mean(axis=0)
     explained = cell.explained("difference", label, row, people=people)
-    brain.write(row, _simulated(explained, brain), cell.stem(contrast), **facts)
+    brain.write(row, explained, cell.stem(contrast), **facts)
     table["p_permuted"], table["p_permuted_fwe"] = np.nan, np.nan
     if null is not None:
         first_trial = regional_differences(cell.trials[:1], len(cell.classes), brain.regions, tuple(brain.names))
@@ -372,7 +373,7 @@ def write_univariate(brain: Brain, task: Task, indicator: str) -> list[GroupTest
         )
         brain.write(
             np.nan_to_num(test.t),
-            _simulated(explained, brain),
+            explained,
             f"comparison-{_label(task.comparison.name)}_contrast-{_label(high)}Minus{_label(low)}",
             Test="linear model with a mean for each site, two-sided; positive where the first-named class is higher",
             Correction="Benjamini-Hochberg over voxels; the threshold is the smallest |t| with a corrected p under .05",
@@ -408,10 +409,6 @@ def _nulls(config: Config, cell: Cell, folds: Path) -> NDArray[np.float64] | Non
     if not paths or not all(path.is_file() for path in paths):
         return None
     return np.concatenate([np.load(path.with_suffix(".npy"), allow_pickle=False) for path in paths])
-
-
-def _simulated(explained: ExplainedMap, brain: Brain) -> ExplainedMap:
-    return replace(explained, simulated=brain.simulated)
 
 
 def _label(text: str) -> str:
