@@ -110,8 +110,12 @@ def test_nothing_tells_of_the_machine(finished):
             content = content[8 : 8 + int.from_bytes(content[:8], "little")]
         if path.suffix == ".gz":
             assert content[4:8] == bytes(4), "gzip's header holds no time"
-            content = gzip.decompress(content)
-        text = content.decode("latin-1" if path.suffix in (".gz", ".png") else "utf-8")
+            content = gzip.decompress(content)[:352]  # what follows a NIfTI's header is numbers
+        if path.suffix == ".png":
+            content = content.partition(b"IDAT")[0]
+        text = re.sub(
+            r"base64,[\w+/=\s]+", "", content.decode("latin-1" if path.suffix in (".gz", ".png") else "utf-8")
+        )
         checked += 1
         for secret in secrets:
             assert not re.search(rf"(?<!\w){re.escape(secret)}(?!\w)", text), (path, secret)
@@ -144,7 +148,9 @@ def test_what_checks_found_is_kept_and_stamped_on_maps(finished):
     checks = json.loads((finished.output / "group" / "audit.json").read_text())["checks"]
     assert all(check["passed"] in (True, False, None) for check in checks)
     assert any(check["passed"] is False for check in checks)
-    (path,) = (finished.output / "group" / "explain").glob("*comparison-hcvsmigraine*Minus*_desc-gradcam_boldmap.json")
+    (path,) = (finished.output / "group" / "explain").glob(
+        "*comparison-hcvsmigraine*MinusHC_*_desc-gradcam_boldmap.json"
+    )
     assert "Not to be interpreted" in json.loads(path.read_text())["Warning"]
 
 
