@@ -113,9 +113,8 @@ def test_nothing_tells_of_the_machine(finished):
             content = gzip.decompress(content)[:352]  # what follows a NIfTI's header is numbers
         if path.suffix == ".png":
             content = content.partition(b"IDAT")[0]
-        text = re.sub(
-            r"base64,[\w+/=\s]+", "", content.decode("latin-1" if path.suffix in (".gz", ".png") else "utf-8")
-        )
+        text = content.decode("latin-1" if path.suffix in (".gz", ".png") else "utf-8")
+        text = re.sub(r"[\w+/=]{200,}", "", text)  # pictures and numbers in base 64, where any short word may turn up
         checked += 1
         for secret in secrets:
             assert not re.search(rf"(?<!\w){re.escape(secret)}(?!\w)", text), (path, secret)
