@@ -20,7 +20,9 @@ COMMON = ["--indicators", "reho", "--slices", "4", "--bootstraps", "50", "--mem-
 #: Two comparisons, one of three classes, in two trials of three folds.
 NETWORKS = [*COMMON, "--weights", "random", "--augmentations", "1", "--epochs", "2", "--folds", "3", "--trials", "2"]
 NETWORKS += ["--comparison", "hc_vs_migraine", "hc_vs_mwoa_vs_mwa", "--models", "googlenet"]
-DEEP = [*NETWORKS, "svm"]
+#: Checks of maps run networks over changed slices, minutes for each comparison.
+NETWORKS += ["--no-sanity-checks"]
+DEEP = [*NETWORKS, "--models", "svm"]
 #: For runs that are about something else.
 BARE = ["--no-explain"]
 #: Without networks, which take torch a while to import.

@@ -53,7 +53,7 @@ def finished(maps, no_network, tmp_path_factory) -> GroupRun:
     """A network and a baseline, on one CPU."""
     pytest.importorskip("torch", reason="networks need migxai[torch]")
     output = tmp_path_factory.mktemp("finished") / "out"
-    code, text = run(maps, output, "group", *DEEP, "--nprocs", "1", "--strict", env=no_network)
+    code, text = run(maps, output, "group", *DEEP, "--nprocs", "1", env=no_network)
     return GroupRun(maps, output, code, text)
 
 
@@ -68,8 +68,7 @@ def description(output: Path) -> dict:
 
 
 def test_everything_promised_is_there(finished):
-    assert finished.code == 4, finished.text
-    assert "Check failed: " in finished.text, "two epochs on sixteen people teach nobody anything"
+    assert finished.code == 0, finished.text
     assert description(finished.output)["State"] == "complete"
     assert description(finished.output)["Failures"] == []
     for name in (*TABLES, "predictions_slices"):
@@ -143,21 +142,26 @@ def test_maps_of_the_network_lie_in_the_brain_with_their_regions(finished):
     assert table.loc[table["region"] == "Precuneus_L", "paper"].all()
 
 
-def test_what_checks_found_is_kept_and_stamped_on_maps(finished):
-    checks = json.loads((finished.output / "group" / "audit.json").read_text())["checks"]
+@pytest.mark.slow
+def test_what_checks_found_is_kept_stamped_on_maps_and_can_end_a_run_with_its_own_code(maps, no_network, tmp_path):
+    pytest.importorskip("torch", reason="networks need migxai[torch]")
+    arguments = [*QUICK, "--models", "googlenet", "--weights", "random", "--augmentations", "1", "--epochs", "2"]
+    code, text = run(maps, tmp_path / "out", "group", *arguments, "--strict", env=no_network)
+    assert code == 4, text
+    assert "Check failed: " in text, "two epochs on sixteen people teach nobody anything"
+    group = tmp_path / "out" / "group"
+    checks = json.loads((group / "audit.json").read_text())["checks"]
     assert all(check["passed"] in (True, False, None) for check in checks)
     assert any(check["passed"] is False for check in checks)
-    (path,) = (finished.output / "group" / "explain").glob(
-        "*comparison-hcvsmigraine*MinusHC_*_desc-gradcam_boldmap.json"
-    )
+    (path,) = (group / "explain").glob("*comparison-hcvsmigraine*MinusHC_*_desc-gradcam_boldmap.json")
     assert "Not to be interpreted" in json.loads(path.read_text())["Warning"]
+    assert "Not to be interpreted" in (group / "report.html").read_text()
 
 
 def test_the_report_says_what_came_out(finished):
     page = (finished.output / "group" / "report.html").read_text()
     assert "Simulated" in page or "simulated" in page
     assert "not a diagnostic" in page.lower()
-    assert "Not to be interpreted" in page
     assert not re.findall(r"""(?:src|href)=["']https?://(?!doi\.org)""", page), "nothing is loaded from elsewhere"
 
 
@@ -248,7 +252,6 @@ def test_scores_follow_from_the_predictions_as_scikit_learn_has_them(finished):
 
 def test_killed_half_way_on_two_cpus_gives_the_same_predictions(finished, no_network, tmp_path):
     arguments = [finished.dataset, tmp_path / "out", "group", *DEEP, "--nprocs", "2", "-w", tmp_path / "work"]
-    arguments += ["--no-sanity-checks"]
     with start(*arguments, env=no_network) as begun:
         wait_for(begun, "googlenet trial1: done")
         kill_group(begun, signal.SIGKILL)
