@@ -125,7 +125,7 @@ def test_a_full_disk_gets_a_sentence(plan, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
-        with pytest.raises(ResourceError, match=r"is full: reho_planes.npy could not be written"):
+        with pytest.raises(ResourceError, match=r"is full: template.npz could not be written"):
             keep_arrays(plan, tmp_path / "work", GroupFolder(tmp_path / "group"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
