@@ -2,125 +2,38 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import combinations, groupby
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from migxai.audit.regions import region_p, regional_differences
 from migxai.bids.maps import covered, read_mean_map
-from migxai.bids.outputs import sidecar
 from migxai.bids.tables import read_json
-from migxai.bids.writing import write_json, write_nifti
+from migxai.bids.writing import write_json
 from migxai.config import Config
 from migxai.explain.aggregate import agreement, class_mean, difference, evened, fold_differences, person_means
 from migxai.explain.evidence import Evidence
 from migxai.explain.methods import METHOD_NAMES, is_by_class
-from migxai.explain.regions import region_means, region_table
+from migxai.explain.regions import region_means
 from migxai.explain.univariate import GroupTest, compare_groups
-from migxai.explain.volumes import SliceSpace
 from migxai.interfaces.explaining import checks_path, first_method, methods_of, read_evidence
 from migxai.interfaces.learning import Unit, permuted_path
 from migxai.reports.group import GroupFolder, write_if_any
 from migxai.reports.groups.explained import ExplainedMap
+from migxai.workflows.brain_maps import Brain, Row, label_of
 from migxai.workflows.group import permutation_starts
 from migxai.workflows.planning import Plan, Task
 
 #: Model of a map that no model made.
 NO_MODEL = "none"
 _UNIT = "share of the mean absolute value"
-
-Row = NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True, eq=False)
-class Brain:
-    """Where maps of the group level lie: the plan's template, its slices and its regions."""
-
-    plan: Plan
-    folder: GroupFolder
-
-    @cached_property
-    def space(self) -> SliceSpace:
-        """The voxels that slices show."""
-        return SliceSpace(self.plan.template.geometry, self.plan.template.brain)
-
-    @cached_property
-    def regions(self) -> NDArray[np.int32]:
-        """Region of each voxel, (V,)."""
-        labels: NDArray[np.int32] = self.plan.template.labels[self.space.inside]
-        return labels
-
-    @cached_property
-    def names(self) -> dict[int, str]:
-        """Names of the regions by label."""
-        atlas = self.plan.template.atlas
-        return dict(zip(atlas.indices, atlas.names, strict=True))
-
-    @cached_property
-    def positions(self) -> NDArray[np.float64]:
-        """MNI coordinates of the voxels, mm, (V, 3)."""
-        voxels = np.argwhere(self.space.inside)
-        return np.asarray(nib.affines.apply_affine(self.plan.template.affine, voxels))
-
-    @cached_property
-    def simulated(self) -> bool:
-        """Whether the maps' definitions say that nobody was scanned."""
-        return "simulated" in str(dict(self.plan.roster.definitions)).lower()
-
-    def table(self, row: Row, *, two_sided: bool) -> pd.DataFrame:
-        """Describe a map by region."""
-        return region_table(row, self.regions, self.names, self.positions, two_sided=two_sided)
-
-    def write(self, row: Row, explained: ExplainedMap, stem: str, **facts: Any) -> None:
-        """Write a map (V,), and one that keeps its highest values alone.
-
-        Raises
-        ------
-        OutputError, ResourceError
-            If a file cannot be written.
-        """
-        explained = replace(explained, simulated=self.simulated)
-        volume = self.space.shown(np.asarray(row, dtype=np.float32))
-        path = self.folder.file(f"explain/{self._name(stem, explained)}.nii.gz")
-        content = sidecar(
-            explained.title[:1].upper() + explained.title[1:] + ".",
-            resolution=self._resolution,
-            SpatialReference=self.plan.roster.space,
-            Voxels="Slices as they were classified; planes between two slices are interpolated, others are 0.",
-            **explained.sidecar(),
-            **facts,
-        )
-        self._write(path, volume, content)
-        if explained.threshold is not None:
-            kept = np.where(np.abs(volume) >= explained.threshold, volume, 0.0)
-            name = self._name(stem, explained, "Thresholded")
-            # Without a Kind: the report shows the raw map, and thresholds it itself.
-            content = {key: value for key, value in content.items() if key != "Kind"} | {"Thresholded": True}
-            self._write(path.with_name(f"{name}.nii.gz"), kept, content)
-
-    def _write(self, path: Path, volume: NDArray[Any], content: Mapping[str, Any]) -> None:
-        write_nifti(path, volume, self.plan.template.affine, space=self.plan.roster.space)
-        write_json(path.with_name(path.name.removesuffix(".nii.gz") + ".json"), content)
-
-    def _name(self, stem: str, explained: ExplainedMap, form: str = "") -> str:
-        roster = self.plan.roster
-        where = f"_space-{roster.space}" * bool(roster.space) + f"_res-{roster.res}" * bool(roster.res)
-        return f"{stem}{where}_stat-{explained.indicator}_desc-{_label(explained.path.stem)}{form}_boldmap"
-
-    @cached_property
-    def _resolution(self) -> str:
-        sizes = nib.affines.voxel_sizes(self.plan.template.affine)
-        return " x ".join(f"{size:g}" for size in sizes) + " mm"
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +92,7 @@ class Cell:
 
     def stem(self, contrast: str) -> str:
         """Begin the name of a file."""
-        return f"comparison-{_label(self.unit.comparison)}_model-{_label(self.unit.model)}_contrast-{contrast}"
+        return f"comparison-{label_of(self.unit.comparison)}_model-{label_of(self.unit.model)}_contrast-{contrast}"
 
 
 def explain_group(folder: GroupFolder, config: Config, plan: Plan, units: Sequence[Unit], folds: Path) -> list[str]:
@@ -273,14 +186,14 @@ def write_classes(brain: Brain, cell: Cell) -> list[str]:
             messages.append(f"{cell.title}: nobody of {name} was classified correctly, so there is no map of {name}.")
         else:
             explained = cell.explained("class", name, row, people=len(places))
-            brain.write(row, explained, cell.stem(_label(name)))
+            brain.write(row, explained, cell.stem(label_of(name)))
             if not row.any():
                 messages.append(f"{cell.title}: the map of {name} is zero throughout.")
         for other, wrong in enumerate(cell.classes):
             taken, places = (None, places) if other == label else class_mean(cell.trials, label, other)
             if taken is not None:
                 explained = cell.explained("misclassified", name, taken, people=len(places), predicted=wrong)
-                brain.write(taken, explained, cell.stem(f"{_label(name)}As{_label(wrong)}"))
+                brain.write(taken, explained, cell.stem(f"{label_of(name)}As{label_of(wrong)}"))
     empty = sum(int((~trial.maps.any(axis=(1, 2))).sum()) for trial in cell.trials)
     if empty:
         count = sum(len(trial.places) for trial in cell.trials)
@@ -296,7 +209,7 @@ def write_people(brain: Brain, cell: Cell) -> None:
             key = str(keys.iloc[cell.unit.people[place]])
             explained = replace(cell.explained("subject", key, row), threshold=None)
             dataset, _, person = key.rpartition("/")
-            stem = f"subjects/{person}_dataset-{_label(dataset)}_{cell.stem(_label(name))}"
+            stem = f"subjects/{person}_dataset-{label_of(dataset)}_{cell.stem(label_of(name))}"
             brain.write(row, explained, stem)
 
 
@@ -308,7 +221,7 @@ def write_difference(
     row = difference(cell.trials, pair)
     if row is None:
         return None
-    label, contrast = f"{second} - {first}", f"{_label(second)}Minus{_label(first)}"
+    label, contrast = f"{second} - {first}", f"{label_of(second)}Minus{label_of(first)}"
     people = int(np.isin(cell.unit.labels, pair).sum())
     differences = fold_differences(cell.trials, pair)
     facts: dict[str, Any] = {}
@@ -374,7 +287,7 @@ def write_univariate(brain: Brain, task: Task, indicator: str) -> list[GroupTest
         brain.write(
             np.nan_to_num(test.t),
             explained,
-            f"comparison-{_label(task.comparison.name)}_contrast-{_label(high)}Minus{_label(low)}",
+            f"comparison-{label_of(task.comparison.name)}_contrast-{label_of(high)}Minus{label_of(low)}",
             Test="linear model with a mean for each site, two-sided; positive where the first-named class is higher",
             Correction="Benjamini-Hochberg over voxels; the threshold is the smallest |t| with a corrected p under .05",
             VoxelsTested=int(np.isfinite(test.p).sum()),
@@ -409,8 +322,3 @@ def _nulls(config: Config, cell: Cell, folds: Path) -> NDArray[np.float64] | Non
     if not paths or not all(path.is_file() for path in paths):
         return None
     return np.concatenate([np.load(path.with_suffix(".npy"), allow_pickle=False) for path in paths])
-
-
-def _label(text: str) -> str:
-    """Keep what BIDS allows in a label."""
-    return re.sub(r"[^0-9A-Za-z]", "", text)

@@ -21,7 +21,8 @@ from migxai.interfaces.learning import permuted_path
 from migxai.interfaces.maps import common_template
 from migxai.reports.group import GroupFolder
 from migxai.reports.groups.explained import read_explained_maps
-from migxai.workflows import explanations, group
+from migxai.workflows import group
+from migxai.workflows.brain_maps import label_of
 from migxai.workflows.explanations import NO_MODEL, explain_group
 from tests.workflows.cohorts import LABELS, configure, make_task
 
@@ -150,7 +151,7 @@ def test_a_run_without_maps_removes_those_of_an_earlier_one(plan, run, tmp_path)
 
 
 def test_labels_of_files_hold_what_bids_allows():
-    assert explanations._label("timm:vit_tiny.augreg") == "timmvittinyaugreg"
+    assert label_of("timm:vit_tiny.augreg") == "timmvittinyaugreg"
 
 
 def test_only_simulated_cohorts_with_an_effect_have_a_known_truth(tmp_path):
