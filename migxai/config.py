@@ -138,12 +138,13 @@ class Learning:
     weight_decay: float = 5e-4
     class_weights: Literal["balanced", "none"] = "balanced"
     epoch_choice: Literal["last", "inner"] = "last"
+    feature_norm: Literal["batch", "none"] = "batch"
     cv: Literal["kfold", "leave-one-out", "leave-one-site-out"] = "kfold"
     folds: int = 5
     trials: int = 4
     folds_file: Path | None = None
     vote: Literal["mean", "majority"] = "mean"
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["bf16", "fp32"] = "fp32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     bootstraps: int = 2000
     permutations: int = 0

@@ -34,6 +34,7 @@ class Head(nn.Module):
 
     def __init__(self, width: int, n_classes: int) -> None:
         super().__init__()
+        self.standard: nn.Module = nn.Identity()
         self.classifier = nn.Linear(width, n_classes)
 
     def pooled(self, features: Features) -> Tensor:
@@ -64,8 +65,27 @@ class Head(nn.Module):
             Dropout as a factor for each number that the classifier reads, (B, D), from `dropout_factors`. It is drawn
             outside, so that a seed decides it and not the state of the process.
         """
-        pooled = self.pooled(features)
+        pooled = self.standard(self.pooled(features))
         return cast(Tensor, self.classifier(pooled if keep is None else pooled * keep))
+
+    def standardise(self) -> None:
+        """Have what the classifier reads standardised by the batch's mean and variance, until `fold` is called.
+
+        As for linear classifiers of frozen features in Doersch et al. 2015 and He et al. 2022 (batch normalisation that
+        learns no scale and no shift). Frozen features have means many times their spread, and gradient descent on
+        them as they are spends itself on the means.
+        """
+        self.standard = nn.BatchNorm1d(self.classifier.in_features, affine=False, momentum=None)
+
+    def fold(self) -> None:
+        """Put the mean standardisation of all batches seen into the classifier, which then reads features as they are."""
+        norm, self.standard = self.standard, nn.Identity()
+        if not isinstance(norm, nn.BatchNorm1d):
+            return
+        assert norm.running_mean is not None and norm.running_var is not None
+        with torch.no_grad():
+            self.classifier.weight.div_(torch.sqrt(norm.running_var + norm.eps))
+            self.classifier.bias.sub_(self.classifier.weight @ norm.running_mean)
 
 
 class LinearHead(Head):

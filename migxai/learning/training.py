@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
@@ -52,6 +53,7 @@ class Schedule:
     dropout: float = 0.5
     class_weights: Literal["balanced", "none"] = "balanced"
     epoch_choice: Literal["last", "inner"] = "last"
+    feature_norm: Literal["batch", "none"] = "batch"
 
     @classmethod
     def of(cls, settings: Learning) -> Schedule:
@@ -107,7 +109,8 @@ def train_head(
     """Train a head in place.
 
     In an epoch every slice of every subject is seen once, in one of its augmented views (in the clean one if there are
-    none), all in random order.
+    none), all in random order. With ``feature_norm="batch"`` the classifier learns on standardised features; the trained
+    head is the same kind of head all the same (see `Head.standardise`).
 
     Parameters
     ----------
@@ -131,7 +134,7 @@ def train_head(
     Raises
     ------
     UsageError
-        If the loss is no longer finite.
+        If the loss is no longer finite, or a batch is too small to be standardised.
     InputError
         If an epoch is to be chosen and a class has one subject only.
     """
@@ -142,6 +145,10 @@ def train_head(
         held[inner_split(labels, streams.inner)[1]] = True
     weights = class_weights(labels[~held], head.classifier.out_features, schedule.class_weights)
     history, kept = History(), {}
+    if schedule.feature_norm == "batch":
+        if schedule.batch_size < 2:
+            raise UsageError("A batch of one image has no spread: give a larger --batch-size, or --feature-norm none.")
+        head.standardise()
     with single_thread():
         head.to(device).to(memory_format=torch.channels_last)
         optimiser = torch.optim.SGD(
@@ -170,6 +177,7 @@ def train_head(
             head.load_state_dict(kept)
         else:
             history.chosen = schedule.epochs
+    head.fold()
     head.to("cpu").eval()
     return history
 
@@ -201,14 +209,17 @@ def class_weights(labels: IntArray, n_classes: int, mode: Literal["balanced", "n
 def _epoch_images(
     rows: IntArray, labels: IntArray, source: Source, batch_size: int, generator: np.random.Generator
 ) -> Iterator[tuple[IntArray, IntArray, IntArray, IntArray]]:
-    """Draw the batches of an epoch: rows, slices, views and labels, (B,) each."""
+    """Draw the batches of an epoch: rows, slices, views and labels, (B,) each.
+
+    An image that would be left over alone joins the last batch, since by itself it could not be standardised.
+    """
     count = len(rows) * source.slices
     order = generator.permutation(count)
     views = generator.integers(1, source.views + 1, count) if source.views else np.zeros(count, dtype=np.int64)
-    for start in range(0, count, batch_size):
-        chosen = order[start : start + batch_size]
-        subjects, slices = np.divmod(chosen, source.slices)
-        yield rows[subjects], slices, views[start : start + batch_size], labels[subjects]
+    starts = [*range(0, count - 1, batch_size), count] if count > 1 else [0, count]
+    for start, stop in pairwise(starts):
+        subjects, slices = np.divmod(order[start:stop], source.slices)
+        yield rows[subjects], slices, views[start:stop], labels[subjects]
 
 
 def _train_epoch(

@@ -9,7 +9,7 @@ from migxai.learning.augmentation import Augmentation, apply, draw
 from migxai.learning.backbones import make_head
 from migxai.learning.heads import dropout_factors
 from migxai.learning.slices import to_pixels
-from migxai.learning.training import Schedule, class_weights, predict_head, train_head
+from migxai.learning.training import Schedule, _epoch_images, class_weights, predict_head, train_head
 from tests.learning.networks import SLICES, backbone, geometry, planes, settings, subjects, write_store
 
 ROWS, LABELS = np.arange(4), np.array([0, 1, 0, 1])
@@ -17,11 +17,11 @@ ROWS, LABELS = np.arange(4), np.array([0, 1, 0, 1])
 NETWORKS = ["resnet18", "googlenet", "timm:vit_tiny_patch16_224"]
 
 
-def view_of(row: int, view: int) -> torch.Tensor:
+def view_of(row: int, view: int, shift: float = 0.0) -> torch.Tensor:
     """All slices of a subject in one view, (S, 1, H, W)."""
     options = settings()
     how = Augmentation(options.crop, options.rotation, options.augment_flip)
-    pixels = torch.from_numpy(to_pixels(planes(4)[row], geometry())).unsqueeze(1)
+    pixels = torch.from_numpy(to_pixels(planes(4, shift=shift)[row], geometry())).unsqueeze(1)
     return apply(pixels, draw(how, seed=0, subject=subjects(4)[row], view=view, slices=SLICES))
 
 
@@ -47,9 +47,9 @@ class Exact:
 
     slices, views = SLICES, 2
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, shift: float = 0.0) -> None:
         places = [(row, view) for row in range(4) for view in range(3)]
-        self.made = {place: backbone(name).features(view_of(*place)) for place in places}
+        self.made = {place: backbone(name).features(view_of(*place, shift)) for place in places}
 
     def batch(self, rows, slices, views):
         chosen = list(zip(rows.tolist(), slices.tolist(), views.tolist(), strict=True))
@@ -77,7 +77,7 @@ def test_training_a_head_is_training_the_whole_network(name):
     """The library's own modules, of which all but the trained ones are frozen in evaluation mode, by autograd."""
     head, source = new_head(name), Naive(name)
     whole = backbone(name).assemble(head).requires_grad_(False)
-    schedule = Schedule(epochs=1, batch_size=4, dropout=0.0, class_weights="none")
+    schedule = Schedule(epochs=1, batch_size=4, dropout=0.0, class_weights="none", feature_norm="none")
     train_head(head, source, ROWS, LABELS, schedule, 5)
     for place in backbone(name).split.modules.values():
         whole.get_submodule(place).train().requires_grad_()
@@ -95,13 +95,48 @@ def test_training_a_head_is_training_the_whole_network(name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+def test_standardising_is_batch_normalisation_before_the_classifier(name):
+    """torch's own module in front of the classifier, trained by torch's own optimiser; afterwards the logits agree."""
+    head, source = new_head(name), Naive(name)
+    normed = new_head(name).to(memory_format=torch.channels_last)
+    width = normed.classifier.in_features
+    normed.classifier = torch.nn.Sequential(torch.nn.BatchNorm1d(width, affine=False, momentum=None), normed.classifier)
+    schedule = Schedule(epochs=2, batch_size=5, dropout=0.0, class_weights="none")
+    train_head(head, source, ROWS, LABELS, schedule, 5)
+    optimiser = torch.optim.SGD(normed.parameters(), lr=1e-3, momentum=0.9, weight_decay=schedule.weight_decay)
+    for images, rows in source.batches:
+        features = {key: item.clone() for key, item in backbone(name).features(images).items()}
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(normed(features), torch.from_numpy(LABELS[rows])).backward()
+        optimiser.step()
+    features = backbone(name).features(view_of(0, 0))
+    with torch.inference_mode():
+        torch.testing.assert_close(head(features), normed.eval()(features), rtol=0, atol=1e-4)
+    assert not any(key.startswith("standard") for key in head.state_dict()), "it is part of the classifier now"
+
+
+@pytest.mark.parametrize(("images", "batch", "sizes"), [(8, 4, [4, 4]), (9, 4, [4, 5]), (10, 4, [4, 4, 2]), (1, 4, [1])])
+def test_no_image_is_a_batch_by_itself(images, batch, sizes):
+    class Slices:
+        slices, views = images, 0
+
+    drawn = list(_epoch_images(np.array([3]), np.array([1]), Slices(), batch, np.random.default_rng(0)))
+    assert [len(rows) for rows, *_ in drawn] == sizes
+    assert sorted(np.concatenate([places for _, places, *_ in drawn])) == list(range(images))
+
+
+def test_a_batch_of_one_image_cannot_be_standardised():
+    with pytest.raises(UsageError, match="--batch-size, or --feature-norm none"):
+        train_head(new_head("resnet18"), Exact("resnet18"), ROWS, LABELS, Schedule(batch_size=1), 5)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_the_16_bit_store_gives_the_probabilities_of_32_bits(tmp_path, name):
-    """bfloat16 trunk and float16 files, as shipped, against 32 bits throughout; means over a subject's slices."""
-    store, _ = write_store(tmp_path, name, settings(precision="bf16"), 4, shift=0.5)
-    exact, _ = write_store(tmp_path, name, settings(precision="fp32"), 4, shift=0.5)
+    """Files of 16 bits against 32 bits throughout; means over a subject's slices."""
+    store, _ = write_store(tmp_path, name, settings(), 4, shift=0.5)
     schedule = Schedule(epochs=3, batch_size=4)
     found = []
-    for source in (store, exact):
+    for source in (store, Exact(name, shift=0.5)):
         head = new_head(name)
         train_head(head, source, ROWS, LABELS, schedule, 5)
         found.append(predict_head(head, source, ROWS).mean(axis=1))

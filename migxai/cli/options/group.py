@@ -95,7 +95,14 @@ def models() -> Iterable[Option]:
         help="The epoch whose parameters are kept: the last, or the best on a part of the training subjects.",
     )  # fmt: skip
     yield option(
-        "--precision", field="precision", literal=True, help="Arithmetic of a network's frozen part.",
+        "--feature-norm", field="feature_norm", literal=True,
+        help="Standardise what the classifier reads while it is trained, by batch; afterwards that is part of its "
+        "weights. Without, training on frozen features is slow.",
+    )  # fmt: skip
+    yield option(
+        "--precision", field="precision", literal=True,
+        help="Arithmetic of a network's frozen part. bf16 (16 bits) is faster on processors that compute in it and "
+        "slower on all others, and rounds away small differences between people.",
     )  # fmt: skip
     yield option("--device", field="device", literal=True, help="Where networks are computed.")
 

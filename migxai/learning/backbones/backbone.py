@@ -43,7 +43,7 @@ class Backbone:
         split: Split,
         loaded: LoadedNetwork,
         *,
-        precision: Literal["bf16", "fp32"] = "bf16",
+        precision: Literal["bf16", "fp32"] = "fp32",
         device: torch.device | None = None,
     ) -> None:
         self.split = split

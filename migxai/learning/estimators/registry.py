@@ -37,6 +37,7 @@ _NETWORK_OPTIONS = (
     "weight_decay",
     "class_weights",
     "epoch_choice",
+    "feature_norm",
 )
 
 
