@@ -78,11 +78,12 @@ class Head(nn.Module):
         self.standard = nn.BatchNorm1d(self.classifier.in_features, affine=False, momentum=None)
 
     def fold(self) -> None:
-        """Put the mean standardisation of all batches seen into the classifier, which then reads features as they are."""
+        """Put the mean standardisation of all batches seen into the classifier, which then reads features as before."""
         norm, self.standard = self.standard, nn.Identity()
         if not isinstance(norm, nn.BatchNorm1d):
             return
-        assert norm.running_mean is not None and norm.running_var is not None
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         with torch.no_grad():
             self.classifier.weight.div_(torch.sqrt(norm.running_var + norm.eps))
             self.classifier.bias.sub_(self.classifier.weight @ norm.running_mean)

@@ -109,8 +109,8 @@ def train_head(
     """Train a head in place.
 
     In an epoch every slice of every subject is seen once, in one of its augmented views (in the clean one if there are
-    none), all in random order. With ``feature_norm="batch"`` the classifier learns on standardised features; the trained
-    head is the same kind of head all the same (see `Head.standardise`).
+    none), all in random order. With ``feature_norm="batch"`` the classifier learns on standardised features; what comes
+    out is the same kind of head all the same (see `Head.standardise`).
 
     Parameters
     ----------

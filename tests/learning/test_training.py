@@ -115,12 +115,12 @@ def test_standardising_is_batch_normalisation_before_the_classifier(name):
     assert not any(key.startswith("standard") for key in head.state_dict()), "it is part of the classifier now"
 
 
-@pytest.mark.parametrize(("images", "batch", "sizes"), [(8, 4, [4, 4]), (9, 4, [4, 5]), (10, 4, [4, 4, 2]), (1, 4, [1])])
-def test_no_image_is_a_batch_by_itself(images, batch, sizes):
+@pytest.mark.parametrize(("images", "sizes"), [(8, [4, 4]), (9, [4, 5]), (10, [4, 4, 2]), (1, [1])])
+def test_no_image_is_a_batch_by_itself(images, sizes):
     class Slices:
         slices, views = images, 0
 
-    drawn = list(_epoch_images(np.array([3]), np.array([1]), Slices(), batch, np.random.default_rng(0)))
+    drawn = list(_epoch_images(np.array([3]), np.array([1]), Slices(), 4, np.random.default_rng(0)))
     assert [len(rows) for rows, *_ in drawn] == sizes
     assert sorted(np.concatenate([places for _, places, *_ in drawn])) == list(range(images))
 
