@@ -8,9 +8,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.explain.aggregate import difference, evened
+from migxai.explain.aggregate import evened, regional_t
 from migxai.explain.evidence import Evidence, explain_people, joined
-from migxai.explain.regions import region_means
 from migxai.explain.volumes import SliceSpace
 from migxai.learning.crossval import FoldResult
 from migxai.learning.splits import Fold
@@ -20,7 +19,7 @@ from migxai.learning.types import IntArray
 
 @dataclass
 class RegionWatch:
-    """Watches cross-validations of a network and keeps each one's regional difference between classes.
+    """Watches cross-validations of a network and keeps each one's regional t between classes.
 
     Attributes
     ----------
@@ -35,8 +34,8 @@ class RegionWatch:
     space, regions, indices
         The voxels that slices show, the region of each (V,), and the labels of the R regions.
     found
-        For each complete cross-validation the mean difference of each pair of classes in each region, (pairs, R); NaN
-        for a pair of which a class has nobody.
+        For each complete cross-validation `regional_t` of each pair of classes, (pairs, R), pairs as `combinations`
+        yields them.
     """
 
     labels: IntArray
@@ -58,19 +57,9 @@ class RegionWatch:
         self._parts.append(evened(Evidence(fold.test, labels, labels, maps, np.full(len(labels), fold.number))))
         if len(self._parts) == self.folds:
             whole = joined(self._parts)
-            self.found.append(regional_differences([whole], classes, self.regions, self.indices))
+            pairs = combinations(range(classes), 2)
+            self.found.append(np.stack([regional_t([whole], pair, self.regions, self.indices) for pair in pairs]))
             self._parts.clear()
-
-
-def regional_differences(
-    trials: list[Evidence], classes: int, regions: IntArray, indices: tuple[int, ...]
-) -> NDArray[np.float64]:
-    """Average the difference between each pair of classes over regions: (pairs, R), pairs as `combinations` yields."""
-    rows = []
-    for pair in combinations(range(classes), 2):
-        found = difference(trials, pair)
-        rows.append(np.full(len(indices), np.nan) if found is None else region_means(found, regions, indices))
-    return np.stack(rows)
 
 
 def region_p(
@@ -95,7 +84,7 @@ def region_p(
     """
     if two_sided:
         observed, null = np.abs(observed), np.abs(null)
-    there = np.isfinite(observed)
+    there = ~np.isnan(observed)
     p, p_fwe = np.full(observed.shape, np.nan), np.full(observed.shape, np.nan)
     kept = null[:, there]
     p[there] = (1 + (kept >= observed[there]).sum(axis=0)) / (1 + len(null))

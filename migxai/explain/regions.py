@@ -48,6 +48,7 @@ def region_table(
     names: dict[int, str],
     positions: NDArray[np.floating[Any]],
     *,
+    by: NDArray[np.float64] | None = None,
     two_sided: bool = False,
 ) -> pd.DataFrame:
     """Describe a map by region.
@@ -62,6 +63,8 @@ def region_table(
         Of the regions, by label.
     positions
         MNI coordinates of the voxels, mm, (V, 3).
+    by
+        What regions are ranked by, in the order of `names`, (R,); by default their mean.
     two_sided
         Whether values below zero mean as much as those above; the rank is then by absolute value.
 
@@ -69,7 +72,7 @@ def region_table(
     -------
     pandas.DataFrame
         One row a region in the order of `names`: index, region, hemisphere (of the peak: ``left``, ``right`` or
-        ``middle``), n_voxels, mean, peak (of the largest value) with peak_x, peak_y, peak_z, rank of the mean (1 is the
+        ``middle``), n_voxels, mean, peak (of the largest value) with peak_x, peak_y, peak_z, rank (1 is the
         highest), top_decile (share of the map's highest tenth of voxels that lies in the region), and whether the
         paper reports it. Regions that slices hardly show have no values.
 
@@ -103,6 +106,7 @@ def region_table(
         rows.append(line | {"paper": names[index].startswith(PAPER)})
     columns = ("index", "region", "hemisphere", "n_voxels", "mean", "peak", "peak_x", "peak_y", "peak_z")
     table = pd.DataFrame(rows).reindex(columns=[*columns, "top_decile", "paper"])
-    by = table["mean"].abs() if two_sided else table["mean"]
-    table.insert(5, "rank", by.rank(ascending=False, method="min").astype("Int64"))
+    ordered = table["mean"] if by is None else pd.Series(by)
+    ordered = ordered.abs() if two_sided else ordered
+    table.insert(5, "rank", ordered.rank(ascending=False, method="min").astype("Int64"))
     return table

@@ -60,9 +60,10 @@ class Brain:
         """Whether the maps' definitions say that nobody was scanned."""
         return "simulated" in str(dict(self.plan.roster.definitions)).lower()
 
-    def table(self, row: Row, *, two_sided: bool) -> pd.DataFrame:
-        """Describe a map by region."""
-        return region_table(row, self.regions, self.names, self.positions, two_sided=two_sided)
+    def table(self, row: Row, t: NDArray[np.float64], *, two_sided: bool) -> pd.DataFrame:
+        """Describe a difference of classes by region; regions are ranked by their t."""
+        table = region_table(row, self.regions, self.names, self.positions, by=t, two_sided=two_sided)
+        return table.assign(map_t=t)
 
     def write(self, row: Row, explained: ExplainedMap, stem: str, **facts: Any) -> None:
         """Write a map (V,), and one that keeps its highest values alone.

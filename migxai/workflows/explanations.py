@@ -13,12 +13,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from migxai.audit.regions import region_p, regional_differences
+from migxai.audit.regions import region_p
 from migxai.bids.maps import covered, read_mean_map
 from migxai.bids.tables import read_json
 from migxai.bids.writing import write_json
 from migxai.config import Config
-from migxai.explain.aggregate import agreement, class_mean, difference, evened, fold_differences, person_means
+from migxai.explain.aggregate import (
+    agreement,
+    class_mean,
+    difference,
+    evened,
+    fold_differences,
+    person_means,
+    regional_t,
+)
 from migxai.explain.evidence import Evidence
 from migxai.explain.methods import METHOD_NAMES, is_by_class
 from migxai.explain.regions import region_means
@@ -226,22 +234,22 @@ def write_difference(
     differences = fold_differences(cell.trials, pair)
     facts: dict[str, Any] = {}
     two_sided = not is_by_class(cell.method)
-    table = brain.table(row, two_sided=two_sided)
+    names = tuple(brain.names)
+    table = brain.table(row, regional_t(cell.trials, pair, brain.regions, names), two_sided=two_sided)
     table["fold_agreement"] = np.nan
     if len(differences) > 1:
         share, correlation = agreement(differences)
         explained = cell.explained("agreement", label, share)
         brain.write(share, explained, f"{cell.stem(contrast)}Agreement")
         facts = {"FoldCorrelation": round(correlation, 4), "Folds": len(differences)}
-        means = region_means(differences, brain.regions, tuple(brain.names))
+        means = region_means(differences, brain.regions, names)
         table["fold_agreement"] = (np.sign(means) == np.sign(table["mean"].to_numpy())).mean(axis=0)
     explained = cell.explained("difference", label, row, people=people)
     brain.write(row, explained, cell.stem(contrast), **facts)
     table["p_permuted"], table["p_permuted_fwe"] = np.nan, np.nan
     if null is not None:
-        first_trial = regional_differences(cell.trials[:1], len(cell.classes), brain.regions, tuple(brain.names))
-        number = list(combinations(range(len(cell.classes)), 2)).index(pair)
-        table["p_permuted"], table["p_permuted_fwe"] = region_p(first_trial[number], null, two_sided=two_sided)
+        first_trial = regional_t(cell.trials[:1], pair, brain.regions, names)
+        table["p_permuted"], table["p_permuted_fwe"] = region_p(first_trial, null, two_sided=two_sided)
     table["t"], table["p"], table["p_fdr"] = test.t, test.p, test.p_fdr
     for place, (column, value) in enumerate(
         {
@@ -316,7 +324,7 @@ def _cells(
 
 
 def _nulls(config: Config, cell: Cell, folds: Path) -> NDArray[np.float64] | None:
-    """Read regional differences of models that learned permuted labels, (P, pairs, R); None if there are none."""
+    """Read regional t of models that learned permuted labels, (P, pairs, R); None if there are none."""
     starts = permutation_starts(config)
     paths = [permuted_path(folds, cell.unit, first, cell.method) for first in starts]
     if not paths or not all(path.is_file() for path in paths):

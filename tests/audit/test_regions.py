@@ -2,8 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migxai.audit.regions import region_p, regional_differences
-from migxai.explain.evidence import Evidence
+from migxai.audit.regions import region_p
 
 
 def test_p_counts_permutations_that_reach_as_much_here_and_anywhere():
@@ -29,16 +28,3 @@ def test_correction_never_makes_p_smaller(seed, permutations):
     p, p_fwe = region_p(rng.standard_normal(6), rng.standard_normal((permutations, 6)), two_sided=False)
     assert (p_fwe >= p).all()
     assert (p >= 1 / (1 + permutations)).all()
-
-
-def test_each_pair_of_classes_has_its_row():
-    labels = np.array([0, 1, 2, 0, 1, 2])
-    maps = np.zeros((6, 3, 12))
-    maps[labels == 2, 2, :6] = 3.0
-    made = regional_differences(
-        [Evidence(np.arange(6), labels, labels, maps, np.ones(6, dtype=int))], 3, np.repeat([4, 5], 6), (4, 5)
-    )
-    np.testing.assert_allclose(made, [[0.0, 0.0], [1.5, 0.0], [1.5, 0.0]])
-    alone = Evidence(np.arange(2), labels[:2], labels[:2], maps[:2], np.ones(2, dtype=int))
-    assert np.isnan(regional_differences([alone], 3, np.repeat([4, 5], 6), (4, 5))[1:]).all()
-    assert regional_differences([alone], 2, np.repeat([4, 5], 6), (4, 5)).shape == (1, 2)

@@ -36,10 +36,9 @@ from migxai.cli.demo.map_model import effect_map, effect_names
 from migxai.cli.demo.maps import make_map_cohort
 from migxai.cli.demo.recipe import MapRecipe
 from migxai.config import Learning
-from migxai.explain.aggregate import difference, evened
+from migxai.explain.aggregate import difference, evened, regional_t
 from migxai.explain.evidence import Evidence, explain_people
 from migxai.explain.fusion import fused_people
-from migxai.explain.regions import region_table
 from migxai.explain.volumes import SliceSpace
 from migxai.interfaces.maps import PreparedMaps, Template, common_template, prepare_maps
 from migxai.learning.backbones import make_backbone
@@ -49,8 +48,8 @@ from migxai.learning.splits import make_folds
 from migxai.learning.store import FeatureStore, extract_subject, make_recipe
 from migxai.learning.types import Inputs
 
-SETTINGS = Learning(weights="random", slices=10, augmentations=0, epochs=5, trials=1)
-MODEL, METHOD, PEOPLE, CLASSES, TOP = "googlenet", "gradcam", 40, ("HC", "migraine"), 5
+SETTINGS = Learning(weights="random", unfreeze="linear", slices=10, augmentations=0, trials=1)
+MODEL, METHOD, PEOPLE, CLASSES, TOP = "googlenet", "gradcam", 64, ("HC", "migraine"), 5
 PLANTED = MapRecipe().effect_regions
 
 
@@ -124,20 +123,16 @@ def explain(
     return Evidence(rows, cohort.labels[rows], predicted, np.concatenate(maps), numbers)
 
 
-def describe(cohort: Cohort, row: np.ndarray) -> pd.DataFrame:
-    """Rank the regions of a map."""
+def judge(cohort: Cohort, evidence: Evidence, regions: tuple[str, ...] = PLANTED) -> tuple[int, float, list[str]]:
+    """Return the best rank of a planted region, the map's area under the ROC curve, and its first regions."""
     template, inside = cohort.template, cohort.space.inside
-    positions = np.argwhere(inside) @ template.affine[:3, :3].T + template.affine[:3, 3]
-    names = dict(zip(template.atlas.indices, template.atlas.names, strict=True))
-    return region_table(row, template.labels[inside], names, positions)
-
-
-def judge(cohort: Cohort, row: np.ndarray, regions: tuple[str, ...] = PLANTED) -> tuple[int, float, list[str]]:
-    """Return the best rank of a planted region, the map's area under the ROC curve, and the first five regions."""
-    table = describe(cohort, row).sort_values("rank")
-    planted = table["region"].isin(effect_names(regions))
-    truth = effect_map(regions, "reho")[cohort.space.inside] > 0.5
-    return int(table["rank"][planted].min()), float(roc_auc_score(truth, row)), list(table["region"][:TOP])
+    labels, trials = template.labels[inside], [evened(evidence)]
+    t = pd.Series(regional_t(trials, (0, 1), labels, template.atlas.indices), index=template.atlas.names)
+    ranks = t.rank(ascending=False).sort_values()
+    truth = effect_map(regions, "reho")[inside] > 0.5
+    area = float(roc_auc_score(truth, difference(trials, (0, 1))))
+    first = [f"{name} ({t[name]:.1f})" for name in ranks.index[:TOP]]
+    return int(ranks[list(effect_names(regions))].min()), area, first
 
 
 def run(seed: int, regions: tuple[str, ...], shuffle: bool, layers: tuple[str, ...]) -> list[str]:
@@ -150,7 +145,7 @@ def run(seed: int, regions: tuple[str, ...], shuffle: bool, layers: tuple[str, .
             evidence = explain(cohort, store, tested, seed, kind)
             score = np.concatenate([fold.probabilities.mean(axis=1)[:, 1] for fold in tested])
             people = roc_auc_score(evidence.labels, score)
-            rank, area, first = judge(cohort, difference([evened(evidence)], (0, 1)), regions)
+            rank, area, first = judge(cohort, evidence, regions)
             found = f"planted at best rank {rank:3d}{' *' if rank <= TOP else '  '} map's AUC {area:.2f}"
             lines.append(f"seed {seed} {kind:<5} people's AUC {people:.2f}  {found}  first: {', '.join(first)}")
     return lines

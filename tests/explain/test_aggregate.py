@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_ind
 
 from migxai.explain.aggregate import (
     agreement,
@@ -11,6 +12,7 @@ from migxai.explain.aggregate import (
     fold_differences,
     mean_correlation,
     person_means,
+    regional_t,
 )
 from migxai.explain.evidence import Evidence, joined
 
@@ -27,6 +29,35 @@ def test_a_difference_is_positive_where_held_out_people_are_told_apart():
     row = difference([make()], (0, 1))
     np.testing.assert_allclose(row, [0.0, -2.0, 4.0])
     np.testing.assert_allclose(difference([make()], (1, 0)), row, err_msg="the same from the other side")
+
+
+def test_regions_are_compared_by_how_far_people_differ():
+    """Against scipy's test of people's means over two trials; regions of 6, 4 and 6 voxels."""
+    rng, labels = np.random.default_rng(0), np.array([0, 1, 0, 1, 0, 1, 2])
+    regions = np.repeat([7, 8, 9], (6, 4, 6))
+    trials = []
+    for number in (1, 2):
+        maps = rng.standard_normal((7, 3, 16)) * (1 + (regions == 9) * 20)
+        maps[labels == 1, 1] += 1.0
+        order = rng.permutation(7)
+        trials.append(Evidence(order, labels[order], labels[order], maps[order], np.ones(7, dtype=int), number))
+    people = {label: [] for label in (0, 1)}
+    for place in range(6):
+        rows = [trial.favouring((0, 1))[trial.places.tolist().index(place)] for trial in trials]
+        people[labels[place]].append([np.mean(rows, axis=0)[regions == region].mean() for region in (7, 9)])
+    expected = ttest_ind(people[1], people[0], equal_var=False).statistic
+    t = regional_t(trials, (0, 1), regions, (7, 8, 9))
+    np.testing.assert_allclose(t[[0, 2]], expected)
+    assert np.isnan(t[1]), "of too few voxels"
+    assert np.isnan(regional_t(trials, (1, 2), regions, (7, 8, 9))).all(), "one person has no spread"
+
+
+def test_regions_where_nobody_differs_have_no_t_and_those_without_spread_an_infinite_one():
+    flat = make()
+    maps = np.zeros((6, 2, 10))
+    maps[:, :, 5:] = flat.maps[:, :, 2:]
+    evidence = Evidence(flat.places, flat.labels, flat.predicted, maps, flat.fold)
+    assert regional_t([evidence], (0, 1), np.repeat([1, 2], 5), (1, 2)).tolist() == [0.0, np.inf]
 
 
 def test_folds_of_any_size_count_alike_once_evened():

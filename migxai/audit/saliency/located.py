@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from migxai.audit.saliency.case import Case, Check, Truth
-from migxai.explain.aggregate import difference
-from migxai.explain.regions import region_means
+from migxai.explain.aggregate import difference, regional_t
 from migxai.learning.types import FloatArray
 
 #: The area under the curve that counts as located: what is usually called acceptable discrimination.
@@ -27,7 +26,8 @@ def check(case: Case) -> list[Check]:
         return [Check(name, case.of, detail=why) for name in (_AREA, _RANK)]
     # A map that knows no classes may be higher or lower in either; of others the sign says which it speaks for.
     row = found if case.trials[0].by_class else np.abs(found)
-    return [_area(case, case.truth, row), _rank(case, case.truth, row)]
+    t = regional_t(case.trials, case.pair, case.truth.regions, tuple(case.truth.names))
+    return [_area(case, case.truth, row), _rank(case, case.truth, t if case.trials[0].by_class else np.abs(t))]
 
 
 def _area(case: Case, truth: Truth, row: FloatArray) -> Check:
@@ -48,13 +48,12 @@ def _area(case: Case, truth: Truth, row: FloatArray) -> Check:
     )
 
 
-def _rank(case: Case, truth: Truth, row: FloatArray) -> Check:
+def _rank(case: Case, truth: Truth, t: FloatArray) -> Check:
     limit = f"among the first {TOP}"
-    means = region_means(row, truth.regions, tuple(truth.names))
-    planted = np.isin(list(truth.names.values()), truth.planted) & np.isfinite(means)
+    planted = np.isin(list(truth.names.values()), truth.planted) & ~np.isnan(t)
     if not planted.any():
         return Check(_RANK, case.of, limit=limit, detail="Not made: slices show none of the regions.")
-    ranks = 1 + (means[None, :] > means[planted][:, None]).sum(axis=1)
+    ranks = 1 + (t[None, :] > t[planted][:, None]).sum(axis=1)
     best = int(ranks.min())
     name = np.array(list(truth.names.values()))[planted][ranks.argmin()]
     return Check(
@@ -64,5 +63,5 @@ def _rank(case: Case, truth: Truth, row: FloatArray) -> Check:
         number=best,
         limit=limit,
         passed=best <= TOP,
-        detail=f"Of {int(np.isfinite(means).sum())} regions that slices show, by their mean.",
+        detail=f"Of {np.count_nonzero(~np.isnan(t))} regions that slices show, by t of people's means.",
     )

@@ -27,7 +27,8 @@ class Column(NamedTuple):
 #: Columns in the order they are shown.
 COLUMNS: Mapping[str, Column] = {
     "region": Column("Region", "Name in the atlas; a press shows its peak in the viewer", ""),
-    "rank": Column("Rank", "Place by size of the mean, 1 the largest", ".0f"),
+    "rank": Column("Rank", "Place by t of the map, 1 the largest", ".0f"),
+    "map_t": Column("t, map", "Difference between the classes' people in the region, by how far people differ", ".2f"),
     "mean": Column("Mean", "Mean of the map in the region"),
     "peak": Column("Peak", "Largest value in the region"),
     "top_decile": Column("Top decile", "Share of the map's highest tenth of voxels that lies in the region", ".1%"),
@@ -41,7 +42,7 @@ COLUMNS: Mapping[str, Column] = {
     "paper": Column("Paper", "Reported by Li et al. 2025: cuneus, precuneus and frontal gyri", ""),
 }
 _PEAK = ("peak_x", "peak_y", "peak_z")
-_NEEDED = ("comparison", "indicator", "model", "method", "contrast", "region", "mean", "rank", *_PEAK)
+_NEEDED = ("comparison", "indicator", "model", "method", "contrast", "region", "mean", "map_t", "rank", *_PEAK)
 _TEXT = {"comparison", "indicator", "model", "method", "contrast", "region", "hemisphere", "paper"}
 
 #: Bytes of tables in the page; those of single classes are left to the file where there is no room.
@@ -120,8 +121,8 @@ def region_tables(
 def _sentence(rows: pd.DataFrame, what: str) -> str:
     """Say which regions come first, and whether the indicator itself differs there."""
     top = rows.head(10)
-    names = listed([f"{region} ({mean:.2g})" for region, mean in zip(top["region"][:5], top["mean"][:5], strict=True)])
-    text = f"{what}: the largest means are those of {names}."
+    names = listed([f"{region} ({t:.2g})" for region, t in zip(top["region"][:5], top["map_t"][:5], strict=True)])
+    text = f"{what}: the largest t are those of {names}."
     if "p_fdr" not in rows or rows["p_fdr"].isna().all():
         return text
     differ = int((top["p_fdr"] < 0.05).sum())

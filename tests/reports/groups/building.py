@@ -167,6 +167,7 @@ def region_rows(data: np.ndarray, label: str, **settings: object) -> pd.DataFram
                 "hemisphere": {"L": "left", "R": "right"}.get(name[-1], "both"),
                 "n_voxels": len(values),
                 "mean": values.mean(),
+                "map_t": 10 * values.mean(),
                 "peak": values[peak],
                 **dict(zip(("peak_x", "peak_y", "peak_z"), at, strict=True)),
                 "top_decile": 0.1,

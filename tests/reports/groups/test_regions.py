@@ -34,7 +34,7 @@ def test_rows_are_ranked_linked_and_marked(folder, regions):
 
 def test_a_sentence_names_the_first_and_whether_the_indicator_differs(regions):
     text = region_tables(regions, [])[0][0].sentence
-    assert "the largest means are those of Precuneus_L" in text
+    assert "the largest t are those of Precuneus_L" in text
     assert "2 differ between the groups" in text
     without = region_tables(regions.drop(columns=["p_fdr"]), [])[0][0].sentence
     assert "differ" not in without
