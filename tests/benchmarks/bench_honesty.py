@@ -3,8 +3,9 @@
     python tests/benchmarks/bench_honesty.py planted    # 40 people, an effect of MAP_EFFECT_SIZE: permutation p values
     python tests/benchmarks/bench_honesty.py null       # 50 draws of labels that say nothing: mean AUC of each model
 
-Settings were fixed before any result was seen: ReHo, HC against migraine (planted) or 20 against 20 (null), 5 folds,
-one trial (more with --trials), 10 slices, 5 epochs, random weights, 2 augmented views, and the other defaults.
+Settings were fixed on cohorts of other seeds (100 to 102), or before any result was seen: ReHo, HC against migraine
+(planted) or 20 against 20 (null), 5 folds, one trial (more with --trials), 10 slices, random weights, no augmented
+views, 30 epochs (planted) or 5 (null), the classifier alone (--unfreeze), and the other defaults.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import os
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
@@ -30,7 +31,8 @@ from migxai.interfaces.features import ExtractFeatures, MapArrays, with_store
 from migxai.interfaces.maps import common_template, prepare_maps
 from migxai.learning.splits import make_folds
 
-SETTINGS = Learning(slices=10, epochs=5, weights="random", augmentations=2, trials=1)
+SETTINGS = Learning(slices=10, weights="random", augmentations=0, trials=1)
+EPOCHS = {"planted": 30, "null": 5}
 PEOPLE, DRAWS, PERMUTATIONS = 40, 50, 199
 DEEP = ("googlenet", "resnet18", "vit_b_16")
 BASELINES = ("svm", "rf")
@@ -69,27 +71,27 @@ def prepare(root: Path, effect: float) -> Cohort:
     return Cohort(arrays, (table["group"] != "HC").to_numpy(dtype=np.int64))
 
 
-def extract(model: str, arrays: MapArrays, rows: list[int]) -> None:
+def extract(model: str, arrays: MapArrays, settings: Learning, rows: list[int]) -> None:
     """Make the frozen features of some people."""
-    ExtractFeatures(model=model, arrays=arrays, rows=rows, settings=SETTINGS, seed=0)._run_interface(None)
+    ExtractFeatures(model=model, arrays=arrays, rows=rows, settings=settings, seed=0)._run_interface(None)
 
 
-def draw(model: str, arrays: MapArrays, number: int) -> float:
+def draw(model: str, arrays: MapArrays, settings: Learning, number: int) -> float:
     """Return the pooled AUC of one cross-validation with labels drawn anew, 20 against 20."""
     labels = np.random.default_rng([7, number]).permutation(np.repeat([0, 1], PEOPLE // 2))
     folds, _ = make_folds(labels, ["A"] * PEOPLE, cv="kfold", folds=5, trials=1, seed=number)
-    inputs = with_store(arrays.inputs(), arrays, model, SETTINGS, 0)
-    return float(cross_validated_scores(model, inputs, labels, folds, SETTINGS, classes=("A", "B"), seed=number)[0])
+    inputs = with_store(arrays.inputs(), arrays, model, settings, 0)
+    return float(cross_validated_scores(model, inputs, labels, folds, settings, classes=("A", "B"), seed=number)[0])
 
 
-def permute(model: str, cohort: Cohort, trials: int, numbers: range | None) -> np.ndarray:
+def permute(model: str, cohort: Cohort, settings: Learning, numbers: range | None) -> np.ndarray:
     """Return the scores of some permutations, or the observed ones."""
-    folds, _ = make_folds(cohort.labels, ["A"] * PEOPLE, cv="kfold", folds=5, trials=trials, seed=0)
-    inputs = with_store(cohort.arrays.inputs(), cohort.arrays, model, SETTINGS, 0)
+    folds, _ = make_folds(cohort.labels, ["A"] * PEOPLE, cv="kfold", folds=5, trials=settings.trials, seed=0)
+    inputs = with_store(cohort.arrays.inputs(), cohort.arrays, model, settings, 0)
     how = {"classes": ("HC", "migraine"), "seed": 0}
     if numbers is None:
-        return cross_validated_scores(model, inputs, cohort.labels, folds, SETTINGS, **how)
-    return permuted_scores(model, inputs, cohort.labels, folds, SETTINGS, numbers=numbers, **how)
+        return cross_validated_scores(model, inputs, cohort.labels, folds, settings, **how)
+    return permuted_scores(model, inputs, cohort.labels, folds, settings, numbers=numbers, **how)
 
 
 def main() -> None:
@@ -99,23 +101,26 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=None)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--trials", type=int, default=1, help="of the planted effect's cross-validation")
+    parser.add_argument("--unfreeze", choices=("last-conv", "last-block", "linear"), default="linear")
     options = parser.parse_args()
-    models = options.models or (("svm", "googlenet") if options.what == "planted" else (*BASELINES, *DEEP))
+    settings = replace(SETTINGS, epochs=EPOCHS[options.what], unfreeze=options.unfreeze, trials=options.trials)
+    models = options.models or (("svm", *DEEP[:2]) if options.what == "planted" else (*BASELINES, *DEEP))
     with tempfile.TemporaryDirectory() as name, ProcessPoolExecutor(options.processes) as pool:
         cohort = prepare(Path(name), MAP_EFFECT_SIZE if options.what == "planted" else 0.0)
         for model in models:
             if model in DEEP:
                 rows = [list(range(start, PEOPLE, options.processes)) for start in range(options.processes)]
-                list(pool.map(extract, [model] * len(rows), [cohort.arrays] * len(rows), rows))
+                list(pool.map(extract, [model] * len(rows), [cohort.arrays] * len(rows), [settings] * len(rows), rows))
             if options.what == "null":
-                areas = np.array(list(pool.map(draw, [model] * DRAWS, [cohort.arrays] * DRAWS, range(DRAWS))))
+                same = [[item] * DRAWS for item in (model, cohort.arrays, settings)]
+                areas = np.array(list(pool.map(draw, *same, range(DRAWS))))
                 error = areas.std(ddof=1) / np.sqrt(DRAWS)
                 print(f"{model}: mean AUC {areas.mean():.3f}, SE {error:.3f}, {(areas.mean() - 0.5) / error:+.1f} SE")
                 continue
             starts = range(0, PERMUTATIONS, 10)
             parts = [range(start, min(start + 10, PERMUTATIONS)) for start in starts]
-            observed = permute(model, cohort, options.trials, None)
-            same = [[item] * len(parts) for item in (model, cohort, options.trials)]
+            observed = permute(model, cohort, settings, None)
+            same = [[item] * len(parts) for item in (model, cohort, settings)]
             null = np.concatenate(list(pool.map(permute, *same, parts)))
             for place, score in enumerate(SCORES):
                 result = compare_with_null(float(observed[place]), null[:, place])

@@ -16,6 +16,8 @@ pytestmark = [pytest.mark.container, pytest.mark.xdist_group("container"), pytes
 
 GROUP = "--models googlenet svm --weights random --indicators reho --slices 4 --bootstraps 50 --folds 3 --trials 1"
 GROUP += " --epochs 2 --augmentations 1 --comparison hc_vs_migraine"
+#: Which take minutes, and are arithmetic that the rest of the run does too.
+GROUP += " --no-sanity-checks"
 
 
 def content(root: Path) -> set[str]:
