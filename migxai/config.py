@@ -216,7 +216,7 @@ class Config:
 PAPER_PRESET: dict[str, dict[str, Any]] = {
     "denoising": {"order": "paper"},
     "indicators": {"indicators": ("alff", "reho", "rfcs"), "rfcs_divisor": "n"},
-    "learning": {"augment_flip": True},
+    "learning": {"augment_flip": True, "feature_norm": "none"},
     "explaining": {"cam": ("paper", "attention")},
 }
 

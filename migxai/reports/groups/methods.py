@@ -134,6 +134,7 @@ def _networks(deep: Sequence[str], told: Mapping[str, Any], options: Mapping[str
     imagenet = options.get("weights") == "imagenet"
     start = "weights learned on ImageNet [@deng2009]" if imagenet else f"{options.get('weights')} weights"
     flips = ", left-right flips" if options.get("augment_flip") else ""
+    standard = options.get("feature_norm") == "batch"
     vote = "averaged" if options.get("vote") == "mean" else "put to a majority vote"
     trained = _UNFROZEN.get(str(options.get("unfreeze")), options.get("unfreeze"))
     return [
@@ -143,6 +144,7 @@ def _networks(deep: Sequence[str], told: Mapping[str, Any], options: Mapping[str
         f"They started with {start}; trained were {trained}, for {options.get('epochs')} epochs by stochastic gradient "
         f"descent (learning rate {options.get('learning_rate')}, momentum {options.get('momentum')}, weight decay "
         f"{options.get('weight_decay')}, batches of {options.get('batch_size')}, dropout {options.get('dropout')}).",
+        *(["What a classifier read was standardised by batch while it learned [@he2022]."] if standard else []),
         f"The probabilities of a person's slices were {vote}.",
     ]
 
