@@ -46,11 +46,11 @@ class Cohort:
     labels: np.ndarray
 
 
-def prepare(root: Path, effect: float) -> Cohort:
+def prepare(root: Path, effect: float, settings: Learning) -> Cohort:
     """Simulate a cohort of ReHo maps, and prepare them as the group level does."""
     dataset = make_map_cohort(root, subjects=PEOPLE, seed=0, effect_size=effect, indicators=("reho",))
     table = read_maps(dataset, stat="reho", form="mean")
-    template = common_template(*common_grid(list(table["path"])), "MNI152NLin2009cAsym", SETTINGS)
+    template = common_template(*common_grid(list(table["path"])), "MNI152NLin2009cAsym", settings)
     maps = prepare_maps("reho", [[path] for path in table["path"]], template)
     np.save(root / "planes.npy", maps.planes)
     regions = {"indices": template.atlas.indices, "names": template.atlas.names}
@@ -101,12 +101,15 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=None)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--trials", type=int, default=1, help="of the planted effect's cross-validation")
+    parser.add_argument("--slices", type=int, default=10)
     parser.add_argument("--unfreeze", choices=("last-conv", "last-block", "linear"), default="linear")
     options = parser.parse_args()
-    settings = replace(SETTINGS, epochs=EPOCHS[options.what], unfreeze=options.unfreeze, trials=options.trials)
+    settings = replace(
+        SETTINGS, epochs=EPOCHS[options.what], unfreeze=options.unfreeze, trials=options.trials, slices=options.slices
+    )
     models = options.models or (("svm", *DEEP[:2]) if options.what == "planted" else (*BASELINES, *DEEP))
     with tempfile.TemporaryDirectory() as name, ProcessPoolExecutor(options.processes) as pool:
-        cohort = prepare(Path(name), MAP_EFFECT_SIZE if options.what == "planted" else 0.0)
+        cohort = prepare(Path(name), MAP_EFFECT_SIZE if options.what == "planted" else 0.0, settings)
         for model in models:
             if model in DEEP:
                 rows = [list(range(start, PEOPLE, options.processes)) for start in range(options.processes)]
