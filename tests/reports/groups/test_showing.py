@@ -46,9 +46,7 @@ def test_pictures_of_each_kind_and_misclassified_people_apart(folder):
     ]
     assert "GoogLeNet on ReHo, HC versus migraine" in section.content
     assert "ReHo itself, without a network, HC versus migraine" in section.content
-    assert section.content.index("largest t are those of Precuneus_L") < section.content.index(
-        "Regions: Migraine - HC"
-    )
+    assert section.content.index("largest t are those of Precuneus_L") < section.content.index("Regions: Migraine - HC")
     maps = json.loads(section.data)["maps"]
     assert maps[0]["title"] == "Grad-CAM, difference Migraine - HC (8 people)"
     assert len(maps) == 6
