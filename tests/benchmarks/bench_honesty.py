@@ -7,8 +7,8 @@ Settings were fixed on cohorts of other seeds (100 to 102), or before any result
 (planted) or 20 against 20 (null), 5 folds, one trial (more with --trials), 10 slices, random weights, no augmented
 views, 30 epochs (planted) or 5 (null), the classifier alone (--unfreeze), and the other defaults.
 
-Seen (planted, area under the ROC curve): SVM 0.83, p = .010; GoogLeNet 0.73, p = .030 with 10 slices, and with the default
---slices 30, tried after that, 0.83, p = .005 (on cohorts 100 to 102: 0.90, 0.90, 0.97).
+Seen (planted, area under the ROC curve): SVM 0.83, p = .010; GoogLeNet 0.73, p = .030 with 10 slices, and with the
+default --slices 30, tried after that, 0.83, p = .005 (on cohorts 100 to 102: 0.90, 0.90, 0.97).
 """
 
 from __future__ import annotations
