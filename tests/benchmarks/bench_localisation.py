@@ -11,12 +11,12 @@ It prints the first five AAL regions with t, the best rank of a planted one, and
 map of the difference against the planted voxels.
 
 Settings, how layers are fused and what ranks regions were fixed before seeds 0 to 4 were looked at, on seeds 100 to
-103. What seeds 0 to 4 gave
-with an earlier form (40 people, 5 epochs, ranks by the mean) was known by then. Seen on seeds 0 to 4, a planted region among the first five: effect in cuneus and precuneus 5 of 5 fused and 5 of
-5 of the last layer (people's AUC 0.67 to 0.95); --effect Temporal_Mid 5 and 4 of 5 (best ranks fused 1, 2, 1, 1, 1;
-AUC 0.62 to 0.82); --shuffle 1 and 0 of 5 (fused once, fifth, with a t of 1.5; of 116 regions one of four is among the
-first five by chance in one of six). The largest t are 3.6 to 8.1 in fused maps with an effect, and 1.6 to 2.4 with
-shuffled labels.
+103. What seeds 0 to 4 gave with an earlier form (40 people, 5 epochs, ranks by the mean) was known by then. Seen on
+seeds 0 to 4, a planted region among the first five: effect in cuneus and precuneus 5 of 5 fused and 5 of 5 of the
+last layer (people's AUC 0.67 to 0.95); --effect Temporal_Mid 5 and 4 of 5 (best ranks fused 1, 2, 1, 1, 1; AUC 0.62
+to 0.82); --shuffle 1 and 0 of 5 (fused once, fifth, with a t of 1.5; of 116 regions one of four is among the first
+five by chance in one of six). The largest t are 3.6 to 8.1 in fused maps with an effect, and 1.6 to 2.4 with shuffled
+labels.
 """
 
 from __future__ import annotations
