@@ -7,13 +7,14 @@ Everything is measured in this process on one thread, on simulated ReHo maps, wi
 weights. What is timed are units: an image through the trunk (naive: one augmented view in each step, its picture made
 anew; store: once for each of the 1 + 8 views, written to disk), and an image in a step of the head. A whole training is
 then counted in these units: 5 folds of 30 epochs over four fifths of the images, and every image tested once. The
-naive form runs the same trunk code without fused BatchNorm and channels-last memory, in 32 bits or with autocast to
-bfloat16.
+naive form runs the same trunk code without fused BatchNorm and channels-last memory and the library's own convolutions,
+in 32 bits or with autocast to bfloat16 (minutes on a CPU that has to emulate it: ``--fp32-only`` leaves it out).
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import tempfile
 import time
@@ -25,6 +26,7 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL
 
 import numpy as np
 import torch
+from torch import nn
 
 from migxai.bids.cohort import read_maps
 from migxai.bids.grids import common_grid
@@ -33,6 +35,7 @@ from migxai.config import Learning
 from migxai.interfaces.maps import common_template, prepare_maps
 from migxai.learning.augmentation import Augmentation, apply, draw
 from migxai.learning.backbones import find_family, find_split, make_backbone, make_head
+from migxai.learning.convolution import SmallMapConv2d
 from migxai.learning.slices import to_pixels
 from migxai.learning.store import FeatureStore, extract_subject, make_recipe
 from migxai.learning.training import Schedule, predict_head, train_head
@@ -51,7 +54,7 @@ class Units:
     step: float
     test: float
     naive: float
-    naive_bf16: float
+    naive_bf16: float = math.nan
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -76,6 +79,9 @@ def naive_steps(model: str, planes: np.ndarray, geometry: object, dtype: torch.d
     loaded = load_network(model, SETTINGS, 0)
     trunk = find_family(model).trunk(loaded.network.eval().requires_grad_(False), split)
     head = make_head(split, 2, torch.Generator().manual_seed(0)).train()
+    for module in head.modules():
+        if isinstance(module, SmallMapConv2d):
+            module.__class__ = nn.Conv2d
     optimiser = torch.optim.SGD(head.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
     augmentation = Augmentation(SETTINGS.crop, SETTINGS.rotation, SETTINGS.augment_flip)
     mean, sd = (torch.tensor(item).reshape(1, 3, 1, 1) for item in (loaded.normalisation.mean, loaded.normalisation.sd))
@@ -96,7 +102,7 @@ def naive_steps(model: str, planes: np.ndarray, geometry: object, dtype: torch.d
     return seconds(lambda: [step(number) for number in range(1, steps + 1)]) / (steps * size)
 
 
-def measure(model: str, root: Path) -> Units:
+def measure(model: str, root: Path, fp32_only: bool) -> Units:
     """Time the units of one network."""
     planes, geometry, hashes = prepared(root)
     subjects = [f"{number}" for number in range(SUBJECTS)]
@@ -124,7 +130,7 @@ def measure(model: str, root: Path) -> Units:
         step=stepped / (epochs * SUBJECTS * size),
         test=tested / (SUBJECTS * size),
         naive=naive_steps(model, planes, geometry, torch.float32, steps),
-        naive_bf16=naive_steps(model, planes, geometry, torch.bfloat16, steps),
+        naive_bf16=math.nan if fp32_only else naive_steps(model, planes, geometry, torch.bfloat16, steps),
     )
 
 
@@ -133,6 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--table2", action="store_true")
+    parser.add_argument("--fp32-only", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     # Of one image of the cohort, over a whole cross-validation:
@@ -141,7 +148,7 @@ def main() -> None:
     totals = np.zeros(3)
     for model in options.models:
         with tempfile.TemporaryDirectory() as name:
-            units = measure(model, Path(name))
+            units = measure(model, Path(name), options.fp32_only)
         views = SETTINGS.augmentations + 1
         stored = views * units.extract + trained * units.step + tested * units.test
         naive, naive_bf16 = ((trained + tested) * unit for unit in (units.naive, units.naive_bf16))

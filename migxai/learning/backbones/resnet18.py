@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from migxai.learning.backbones.base import IMAGENET, Normalisation, Shapes, Split, Unfreeze
+from migxai.learning.convolution import SmallMapConv2d
 from migxai.learning.heads import Features, Head, LinearHead, channels_first
 
 _CHANNELS = 512
@@ -90,7 +91,7 @@ class LastConv(Head):
 
     def __init__(self, n_classes: int) -> None:
         super().__init__(_CHANNELS, n_classes)
-        self.conv = nn.Conv2d(_CHANNELS, _CHANNELS, 3, padding=1, bias=False)
+        self.conv = SmallMapConv2d(_CHANNELS, _CHANNELS)
         self.norm = nn.BatchNorm2d(_CHANNELS)
 
     def maps(self, features: Features) -> Tensor:
@@ -110,9 +111,9 @@ class LastBlock(Head):
         super().__init__(_CHANNELS, n_classes)
         self.block = nn.ModuleDict(
             {
-                "conv1": nn.Conv2d(_CHANNELS, _CHANNELS, 3, padding=1, bias=False),
+                "conv1": SmallMapConv2d(_CHANNELS, _CHANNELS),
                 "bn1": nn.BatchNorm2d(_CHANNELS),
-                "conv2": nn.Conv2d(_CHANNELS, _CHANNELS, 3, padding=1, bias=False),
+                "conv2": SmallMapConv2d(_CHANNELS, _CHANNELS),
                 "bn2": nn.BatchNorm2d(_CHANNELS),
             }
         )
