@@ -6,6 +6,7 @@ engines, nipype's workers); it ends itself and that group if the parent vanishes
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import importlib
 import logging
@@ -17,6 +18,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +28,8 @@ from migxai.config import Config
 from migxai.errors import EXIT_INTERNAL, EXIT_RESOURCES, MigxaiError
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+#: Options of glibc's mallopt, and the bytes they are set to.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _KEPT = -1, -3, 2**29
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,21 @@ def prepare_environment(threads: int) -> None:
     os.environ.update({"NO_ET": "1", "NIPYPE_NO_ET": "1"} | thread_environment(threads))
 
 
+def keep_freed_memory() -> Callable[[], object]:
+    """Have glibc keep what is freed for what comes next; returns a function that gives it back to the system.
+
+    By default every large array is fetched from the kernel, which zeroes it page by page, and returned when it is
+    freed: an eighth of a subject's CPU time, and what subjects side by side slow each other down by. Elsewhere than
+    with glibc nothing is changed.
+    """
+    library = ctypes.CDLL(None)
+    if not (hasattr(library, "mallopt") and hasattr(library, "malloc_trim")):
+        return lambda: None
+    for option in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
+        library.mallopt(option, _KEPT)
+    return partial(library.malloc_trim, 0)
+
+
 def failure(error: BaseException, subject: str) -> Event:
     """Describe an exception as the event ``failed``: its sentence and exit code, a traceback only for a bug."""
     if isinstance(error, MigxaiError):
@@ -126,8 +145,15 @@ def work(connection: Connection, job: Job) -> None:
     logger = logging.getLogger("migxai")
     logger.setLevel(logging.DEBUG if job.config.run.verbose else logging.INFO)
     logger.addHandler(_Forward(send))
+    give_back = keep_freed_memory()
+
+    def report(step: str) -> None:
+        # What one step has freed would otherwise add to the peak of the next.
+        give_back()
+        send(Event("step", step))
+
     try:
-        resolve(job.entry)(job.config, job.subject, lambda step: send(Event("step", step)))
+        resolve(job.entry)(job.config, job.subject, report)
         event = Event("done", peak_mb=_peak_mb())
     except BaseException as error:
         event = failure(error, job.subject)

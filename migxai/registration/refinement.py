@@ -144,23 +144,25 @@ def refine(
             template = (values / levels[:, np.newaxis]).mean(axis=0) * levels.mean()
             gradient = series.gradient(found, executor) @ series.to_voxel[:3, :3]
             design = np.column_stack([parameter_derivatives(world, gradient), template])
-        rows = np.sqrt(weights[inside])[:, np.newaxis] * design[inside]
-        observed = np.sqrt(weights[inside]) * values[:, inside]
-        fitted = np.linalg.lstsq(rows, observed.T, rcond=None)[0]
-        residuals = values[:, inside] - (design[inside] @ fitted).T
-        weights[inside] = _steadiness(residuals)
+        seen, chosen = values[:, inside], design[inside]
+        fitted = _fit(chosen, seen, weights[inside])
+        weights[inside] = _steadiness(seen - fitted @ chosen.T)
         # Once more with the weights that the residuals give.
-        rows = np.sqrt(weights[inside])[:, np.newaxis] * design[inside]
-        observed = np.sqrt(weights[inside]) * values[:, inside]
-        fitted = np.linalg.lstsq(rows, observed.T, rcond=None)[0]
-        steps = -fitted[:6] / fitted[6]
-        found = np.stack([matrix @ rigid_matrix(step) for matrix, step in zip(found, steps.T, strict=True)])
+        fitted = _fit(chosen, seen, weights[inside])
+        steps = -fitted[:, :6] / fitted[:, 6:]
+        found = np.stack([matrix @ rigid_matrix(step) for matrix, step in zip(found, steps, strict=True)])
         values, inside = series.sample_all(found, executor)
         if inside.sum() < MIN_POINTS:
             return transforms
     refined = found @ np.linalg.inv(found[0])
     refined[0] = np.eye(4)
     return refined
+
+
+def _fit(design: FloatArray, values: FloatArray, weights: FloatArray) -> FloatArray:
+    """Fit each row of values (T, N) by columns of a design (N, P), points weighted (N,): coefficients, (T, P)."""
+    roots = np.sqrt(weights)
+    return np.asarray(values @ (np.linalg.pinv(design * roots[:, np.newaxis]) * roots).T)
 
 
 def _steadiness(residuals: FloatArray) -> FloatArray:
