@@ -1,6 +1,6 @@
 """What a subject and its steps need of memory and time, from the size of their series.
 
-Measured on a T1w of 274 x 384 x 384 and series of 80 x 80 x 35 x 156 and 312, and 160 x 160 x 35 x 156; after fMRIPrep
+Measured on a T1w of 274 x 384 x 384 and series of 80 x 80 x 35 x 156 and 160 x 160 x 35 x 156; after fMRIPrep
 on 97 x 115 x 97 x 156 (two cores, AMD Zen 4). See docs/clusters.md for the figures.
 """
 
@@ -18,7 +18,7 @@ TEMPLATE_VOXELS, TEMPLATE_MM = 272_000, 3.0
 #: GB of the steps that know no series.
 EXTRACT_GB, NORMALISE_GB, WRITE_ANATOMY_GB, COREGISTER_GB, AVERAGE_GB = 2.0, 1.2, 1.0, 1.2, 0.3
 #: GB that a whole subject keeps in one process, likewise, and the least it needs with a T1w image.
-SUBJECT_BASE_GB, SUBJECT_GB_A_VALUE, ANATOMY_GB = 1.1, 10e-9, 2.1
+SUBJECT_BASE_GB, SUBJECT_GB_A_VALUE, ANATOMY_GB = 1.2, 10e-9, 2.4
 #: The same after fMRIPrep, whose series are read a piece at a time.
 FMRIPREP_BASE_GB, FMRIPREP_GB_A_VALUE = 0.5, 4e-9
 #: Seconds on two cores: of a T1w image, and for each voxel of each volume.

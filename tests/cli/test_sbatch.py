@@ -69,8 +69,8 @@ def test_one_task_a_participant_with_room_for_the_largest(script):
     found = directives(script())
     assert found["array"] == "1-3"
     assert found["cpus-per-task"] == "2"
-    # 2.1 GB were measured for such data; the longest of them takes 120 s.
-    assert 2.1 * 1.1 <= int(found["mem"].removesuffix("M")) / 1000 <= 2.1 * 2
+    # 2.4 GB were measured for such data; the longest of them takes 120 s.
+    assert 2.4 * 1.1 <= int(found["mem"].removesuffix("M")) / 1000 <= 2.4 * 2
     assert found["time"] == "00:15:00"
 
 

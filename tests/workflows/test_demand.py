@@ -10,9 +10,8 @@ SIZES = st.lists(st.integers(1, 10**9), min_size=1, max_size=5)
 
 #: Voxels times volumes, peak in GB and seconds on two cores, as measured (see docs/clusters.md).
 MEASURED = [
-    (False, 80 * 80 * 35 * 156, 2.1, 103),
-    (False, 80 * 80 * 35 * 312, 2.1, None),
-    (False, 160 * 160 * 35 * 156, 2.2, None),
+    (False, 80 * 80 * 35 * 156, 2.4, 95),
+    (False, 160 * 160 * 35 * 156, 2.6, None),
     (True, 97 * 115 * 97 * 156, 1.2, 30),
 ]
 
