@@ -242,7 +242,8 @@ def independence(table: Sequence[Sequence[int]], *, seed: int = 0) -> GroupTest:
     else:
         name, method = "Fisher-Freeman-Halton", MonteCarloMethod(RANDOM_TABLES, rng=np.random.default_rng(seed))
         note = f"{note}; p from {RANDOM_TABLES} random tables"
-    exact = float(fisher_exact(counts, method=method).pvalue)
+    # For tables of very few people scipy's p is an array of one number.
+    exact = np.asarray(fisher_exact(counts, method=method).pvalue).item()
     return GroupTest(name, np.nan, np.nan, exact, "Cramer's V, bias-corrected", effect, note)
 
 

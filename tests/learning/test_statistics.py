@@ -55,6 +55,12 @@ def test_fisher_equals_published_examples():
     assert job == independence([[1, 2, 1, 0], [3, 3, 6, 1], [10, 10, 14, 9], [6, 7, 12, 11]])
 
 
+def test_fisher_of_very_few_people_by_hand():
+    # The one person of the second row is in the first column of two, or in the second or third of one each.
+    assert independence([[2, 1, 0], [0, 0, 1]]).p == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(99_999))
+    assert independence([[1, 1, 1], [1, 0, 0]]).p == 1.0
+
+
 def test_sex_in_the_papers_table_1():
     found = independence([[7, 4, 13], [14, 11, 15]])
     assert (found.name, found.df) == ("chi-square", 2)
