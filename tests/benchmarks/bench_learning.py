@@ -54,7 +54,7 @@ class Units:
     step: float
     test: float
     naive: float
-    naive_bf16: float = math.nan
+    naive_bf16: float
 
 
 def seconds(work: Callable[[], object]) -> float:
