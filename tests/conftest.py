@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.command_fixtures import dataset, run, start
+from tests.dataset_fixtures import as_json, fmriprep, image, raw
 from tests.demo_fixtures import demo_small, demo_tiny
+from tests.reference_fixtures import reference
 
-__all__ = ["demo_small", "demo_tiny"]
+__all__ = ["as_json", "dataset", "demo_small", "demo_tiny", "fmriprep", "image", "raw", "reference", "run", "start"]
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

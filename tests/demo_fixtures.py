@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from migxai.cli.demo.cohort import make_cohort
-from migxai.cli.demo.recipe import SMALL, Recipe
+from migxai.demo.cohort import make_cohort
+from migxai.demo.recipe import SMALL, Recipe
 
 #: For file handling: a few seconds for two subjects, too short a run for the default nuisance model.
 TINY = Recipe(t1w_voxel=4.0, bold_shape=(34, 40, 26), bold_voxel=(6.0, 6.0, 6.0), volumes=30)

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migxai.explain.aggregate import evened, regional_t
-from migxai.explain.evidence import Evidence, explain_people, joined
+from migxai.explain.saliency_maps import Evidence, explain_people, joined
 from migxai.explain.volumes import SliceSpace
 from migxai.learning.crossval import FoldResult
 from migxai.learning.splits import Fold
 from migxai.learning.store import FeatureStore
-from migxai.learning.types import IntArray
+from migxai.metrics.types import IntArray
 
 
 @dataclass

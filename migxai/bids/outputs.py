@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import migxai
-from migxai.bids.locks import shared_lock
 from migxai.bids.names import bids_uri, derivative_name, derivative_path
 from migxai.bids.tables import participant_columns, read_json, read_participants
-from migxai.bids.writing import (
+from migxai.errors import OutputError
+from migxai.execution.locks import shared_lock
+from migxai.io import (
     atomic,
     copy_with,
     prepare_directory,
@@ -23,7 +24,6 @@ from migxai.bids.writing import (
     write_text,
     write_tsv,
 )
-from migxai.errors import OutputError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from migxai import __version__
 from migxai.cli.doors import Doors
 from migxai.cli.preflight import check_shared_memory, directories, doubts, prepare_output
-from migxai.cli.progress import Journal, make_display
-from migxai.cli.resources import cpu_count, memory_gb
-from migxai.cli.runner import end_descendants
 from migxai.cli.session import begin_log, log_file, tidy, write_config
-from migxai.cli.worker import prepare_environment, resolve
 from migxai.config import Config
 from migxai.errors import EXIT_AUDIT, EXIT_OK, EXIT_PARTIAL
-from migxai.workflows.plugins import read_plugin
+from migxai.execution.plugins.named import read_plugin
+from migxai.execution.progress import Journal, make_display
+from migxai.execution.resources import cpu_count, memory_gb
+from migxai.execution.runner import end_descendants
+from migxai.execution.worker import prepare_environment, resolve
 
 if TYPE_CHECKING:
     from migxai.cli.parser import Request

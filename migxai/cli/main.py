@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None, *, doors: Doors | None = None) -> in
         return end.code if isinstance(end.code, int) else EXIT_OK
     except MigxaiError as error:
         return _say(str(error), error.exit_code)
-    from migxai.cli.runner import Terminated, signals_raise
-    from migxai.cli.worker import failure
+    from migxai.execution.runner import Terminated, signals_raise
+    from migxai.execution.worker import failure
 
     try:
         with signals_raise():
@@ -79,9 +79,9 @@ def _keep_traceback(request: Request) -> str:
 def _dispatch(request: Request, doors: Doors) -> int:
     from migxai.cli import group_session, session
     from migxai.cli.preflight import check_places
-    from migxai.cli.resources import divide
     from migxai.cli.subjects import array_part, select_subjects
-    from migxai.cli.worker import prepare_environment
+    from migxai.execution.resources import divide
+    from migxai.execution.worker import prepare_environment
 
     check_places(request.config, level=request.level)
     if request.level == "group":
@@ -94,7 +94,7 @@ def _dispatch(request: Request, doors: Doors) -> int:
 
         sys.stdout.write(write_sbatch(request.config, subjects, request.argv, group=request.sbatch_group))
         return EXIT_OK
-    from migxai.cli.estimate import estimate
+    from migxai.participant.estimate import estimate
 
     need = estimate(request.config, subjects)
     share = divide(request.config, len(subjects), need.memory_gb if need else None)

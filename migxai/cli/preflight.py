@@ -11,11 +11,11 @@ from typing import Literal
 
 from migxai.bids.inputs import check_output_place
 from migxai.bids.outputs import IMAGE_VARIABLE, refuse_foreign_output
-from migxai.bids.writing import free_gb, prepare_directory
-from migxai.cli.resources import cpu_count, memory_gb, overstated
-from migxai.cli.scratch import provide_scratch
 from migxai.config import Config
 from migxai.errors import InputError, MissingDependencyError, OutputError, ResourceError, UsageError
+from migxai.execution.resources import cpu_count, memory_gb, overstated
+from migxai.execution.scratch import provide_scratch
+from migxai.io import free_gb, prepare_directory
 
 #: Free space in GB below which a run is not begun.
 LEAST_FREE_GB = 0.2

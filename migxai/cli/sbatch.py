@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from migxai import __version__
-from migxai.cli.estimate import estimate
 from migxai.cli.options import OPTIONS, Option
 from migxai.cli.parser import build_parser
 from migxai.cli.preflight import directories
-from migxai.cli.resources import MAX_THREADS
 from migxai.cli.values import bids_filters, derivative, path, plugin, weights
 from migxai.config import Config
 from migxai.data.images import packaged
 from migxai.errors import InputError
+from migxai.execution.resources import MAX_THREADS
 from migxai.learning.estimators.registry import is_deep
+from migxai.participant.estimate import estimate
 
 #: CPUs of a task, unless --nprocs says otherwise: one subject makes good use of two.
 CPUS, GROUP_CPUS = 2, 4

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from migxai import __version__
 from migxai.cli.preflight import directories, doubts, prepare_output
-from migxai.cli.progress import Journal, Outcome, make_display
-from migxai.cli.resources import Share
-from migxai.cli.runner import Runner, end_descendants, exit_code
-from migxai.cli.worker import failure, resolve
 from migxai.config import Config, Selection, to_toml
 from migxai.errors import EXIT_INPUT, EXIT_OK, EXIT_PARTIAL, EXIT_USAGE, MigxaiError
-from migxai.workflows.plugins import read_plugin
+from migxai.execution.plugins.named import read_plugin
+from migxai.execution.progress import Journal, Outcome, make_display
+from migxai.execution.resources import Share
+from migxai.execution.runner import Runner, end_descendants, exit_code
+from migxai.execution.worker import failure, resolve
 
 
 @functools.cache
@@ -104,8 +104,8 @@ def write_config(config: Config) -> None:
 
     What belongs to the machine stays out: the same results get the same file.
     """
-    from migxai.bids.locks import shared_lock
-    from migxai.bids.writing import write_text
+    from migxai.execution.locks import shared_lock
+    from migxai.io import write_text
 
     output_dir = directories(config)[1]
     with shared_lock(output_dir):
@@ -222,7 +222,7 @@ def show_plan(config: Config, subjects: Sequence[str], share: Share) -> int:
 
 def finished(config: Config, subjects: Sequence[str]) -> dict[str, str]:
     """Return the subjects that need nothing more, each with a sentence."""
-    from migxai.bids.status import is_complete
+    from migxai.bids.records import is_complete
 
     output_dir, key = directories(config)[1], config.resume_key()
     text = "complete already, with this version and configuration"
@@ -235,7 +235,7 @@ def record_failures(config: Config, outcomes: Sequence[Outcome], journal: Journa
     A killed child can't do so itself. What a child has recorded with the same reason stays, since it knows more; a
     subject that another run holds is that run's to record.
     """
-    from migxai.bids.status import Record, read_record, without_paths, write_record
+    from migxai.bids.records import Record, read_record, without_paths, write_record
 
     bids_dir, output_dir, work_dir = directories(config)
     roots = {"<bids_dir>": bids_dir, "<output_dir>": output_dir, "<work_dir>": work_dir}
@@ -257,8 +257,8 @@ def show_status(config: Config, subjects: Sequence[str]) -> int:
 
     If the command line holds no settings, whatever configuration made the results will do.
     """
-    from migxai.bids.status import read_status
-    from migxai.cli.standing import standing
+    from migxai.bids.records import read_status
+    from migxai.cli.status import standing
 
     plain = Config(run=config.run, selection=Selection(participant_label=config.selection.participant_label))
     key = None if config == plain and not config.run.derivatives else config.resume_key()

@@ -126,7 +126,7 @@ def _no_null(value: Any) -> Any:
 
 def comparison(text: str) -> str:
     """Check the form of ``NAME`` or ``NAME=A:B+C``; the groups are known only once the cohort is read."""
-    from migxai.bids.comparisons import parse_comparison
+    from migxai.cohort.comparisons import parse_comparison
 
     try:
         parse_comparison(text)

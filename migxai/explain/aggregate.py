@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.explain.evidence import Evidence, Maps
 from migxai.explain.regions import region_means
-from migxai.learning.types import IntArray
+from migxai.explain.saliency_maps import Evidence, Maps
+from migxai.metrics.types import IntArray
 
 
 def evened(evidence: Evidence) -> Evidence:

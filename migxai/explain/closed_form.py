@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from migxai.errors import UsageError
-from migxai.explain.cells import Cells, find_cells
 from migxai.explain.methods import find_method
+from migxai.explain.receptive_fields import Cells, find_cells
 from migxai.explain.targets import Target
 from migxai.learning.backbones.vit import TokenHead
 from migxai.learning.devices import single_thread
-from migxai.learning.types import IntArray
+from migxai.metrics.types import IntArray
 
 if TYPE_CHECKING:
     from migxai.explain.methods.base import Method

@@ -48,7 +48,8 @@ def explain_network(
     Returns
     -------
     torch.Tensor
-        (B, h, w), with the sign that the formula gives; `migxai.explain.cells` says where in the picture cells lie.
+        (B, h, w), with the sign that the formula gives; `migxai.explain.receptive_fields` says where
+        in the picture cells lie.
 
     Raises
     ------

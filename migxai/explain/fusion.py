@@ -36,13 +36,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from migxai.errors import UsageError
-from migxai.explain.cells import find_cells
 from migxai.explain.hooks import find_layer
+from migxai.explain.receptive_fields import find_cells
 from migxai.explain.targets import Target
 from migxai.learning.backbones.backbone import fuse_batch_norms
 from migxai.learning.devices import single_thread
 from migxai.learning.slices import to_pixels
-from migxai.learning.types import FloatArray, IntArray
+from migxai.metrics.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from migxai.explain.volumes import SliceSpace
@@ -203,7 +203,7 @@ def fused_people(
     *,
     layers: Sequence[str] | None = None,
 ) -> NDArray[np.float32]:
-    """Make a model's fused maps of some people; as `migxai.explain.evidence.explain_people`, but not from the store.
+    """Make a model's fused maps of some people; as `saliency_maps.explain_people`, but not from the store.
 
     Parameters
     ----------

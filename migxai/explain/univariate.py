@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from migxai.learning.types import IntArray
+from migxai.metrics.types import IntArray
 
 
 @dataclass(frozen=True, eq=False)

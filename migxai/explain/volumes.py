@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migxai.errors import InputError
-from migxai.explain.cells import Cells
+from migxai.explain.receptive_fields import Cells
 from migxai.learning.slices import SliceGeometry, cut, from_pixels, stack
 
 BoolArray = NDArray[np.bool_]

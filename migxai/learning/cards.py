@@ -14,7 +14,7 @@ import numpy as np
 from migxai import __version__
 from migxai.config import Learning
 from migxai.errors import InputError
-from migxai.learning.types import IntArray
+from migxai.metrics.types import IntArray
 
 INTENDED_USE = (
     "Research on group differences in maps of resting-state activity: to repeat and examine the evaluation that is "

@@ -21,7 +21,8 @@ from migxai.learning.estimators.base import Estimator
 from migxai.learning.estimators.registry import is_deep, make_estimator, options_of, tables_of
 from migxai.learning.files import atomic
 from migxai.learning.splits import Fold
-from migxai.learning.types import FloatArray, Inputs, IntArray
+from migxai.learning.types import Inputs
+from migxai.metrics.types import FloatArray, IntArray
 
 #: Of the file that holds a fold's result; a newer one is another content.
 _FORMAT = 1

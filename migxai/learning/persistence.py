@@ -18,7 +18,7 @@ from migxai.learning.cards import ModelCard
 from migxai.learning.estimators.base import Estimator
 from migxai.learning.estimators.registry import make_estimator
 from migxai.learning.files import atomic
-from migxai.learning.types import FloatArray
+from migxai.metrics.types import FloatArray
 
 #: Version of the file's layout.
 FORMAT = 1

@@ -20,11 +20,12 @@ from migxai.data import Atlas, load_atlas
 from migxai.errors import InputError
 from migxai.learning.cards import ModelCard
 from migxai.learning.estimators.registry import is_deep, tables_of
-from migxai.learning.metrics import aggregate_subjects
 from migxai.learning.persistence import SavedModel
 from migxai.learning.regional import regional_means
 from migxai.learning.slices import SliceGeometry, cut, scale_intensity
-from migxai.learning.types import FloatArray, Inputs
+from migxai.learning.types import Inputs
+from migxai.metrics.scores import aggregate_subjects
+from migxai.metrics.types import FloatArray
 from migxai.registration.template import template_brain
 
 if TYPE_CHECKING:

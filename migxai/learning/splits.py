@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from migxai.errors import InputError, UsageError
-from migxai.learning.types import IntArray
+from migxai.metrics.types import IntArray
 
 Scheme = Literal["kfold", "leave-one-out", "leave-one-site-out"]
 

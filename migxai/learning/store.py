@@ -28,7 +28,7 @@ from migxai.learning.backbones.base import Shapes, Split
 from migxai.learning.devices import single_thread
 from migxai.learning.files import atomic, read_json, write_whole
 from migxai.learning.slices import SCALING, SliceGeometry, to_pixels
-from migxai.learning.types import FloatArray, IntArray
+from migxai.metrics.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     import torch

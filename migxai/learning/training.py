@@ -17,7 +17,7 @@ from migxai.errors import UsageError
 from migxai.learning.devices import single_thread
 from migxai.learning.heads import Head, dropout_factors
 from migxai.learning.splits import inner_split
-from migxai.learning.types import IntArray
+from migxai.metrics.types import IntArray
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

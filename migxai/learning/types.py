@@ -5,14 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+from migxai.metrics.types import FloatArray
 
 if TYPE_CHECKING:
     from migxai.learning.store import FeatureStore
-
-FloatArray = NDArray[np.floating]
-IntArray = NDArray[np.integer]
 
 
 @dataclass(frozen=True)

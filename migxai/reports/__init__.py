@@ -4,9 +4,9 @@ Figures are deterministic SVG files, drawn from arrays; `write_participant_repor
 the JSON summaries of its runs into one HTML file that needs nothing else to be read.
 """
 
-from migxai.reports.methods import Facts, methods_html, methods_markdown
-from migxai.reports.participant import write_participant_report
-from migxai.reports.summary import Quality, Region, RunSummary, Step, read_summary, write_summary
+from migxai.reports.participant.methods import Facts, methods_html, methods_markdown
+from migxai.reports.participant.page import write_participant_report
+from migxai.reports.participant.summary import Quality, Region, RunSummary, Step, read_summary, write_summary
 
 __all__ = [
     "Facts",

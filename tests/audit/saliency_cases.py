@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from migxai.audit.saliency import Case, Truth
+from migxai.audit import Case, Truth
 from migxai.config import Learning
 from migxai.explain.aggregate import evened
-from migxai.explain.evidence import Evidence, explain_people, joined
 from migxai.explain.methods import METHODS
 from migxai.explain.methods.base import Method
+from migxai.explain.saliency_maps import Evidence, explain_people, joined
 from migxai.explain.volumes import SliceSpace
 from migxai.learning.backbones import find_split, make_head
 from migxai.learning.backbones.base import HALF

@@ -13,12 +13,16 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from migxai.audit.saliency import CHECKS, Check, agreeing, located, people, perturbed, presence, randomised
-from migxai.audit.saliency import maps as making
-from migxai.audit.saliency import permuted as permuting
-from migxai.audit.saliency.battery import run_battery, trusted
+from migxai.audit import CHECKS, Check, people, presence
+from migxai.audit import deletion as perturbed
+from migxai.audit import label_permutation as permuting
+from migxai.audit import localization as located
+from migxai.audit import maps as making
+from migxai.audit import reproducibility as agreeing
+from migxai.audit import weight_randomization as randomised
+from migxai.audit.runner import run_battery, trusted
 from migxai.explain.aggregate import evened
-from migxai.explain.evidence import Evidence, explain_people
+from migxai.explain.saliency_maps import Evidence, explain_people
 from migxai.explain.volumes import SliceSpace
 from migxai.learning.backbones import make_head
 from migxai.learning.splits import make_folds
@@ -203,7 +207,7 @@ def test_every_check_has_a_module():
     from importlib import import_module
 
     for name in CHECKS:
-        assert callable(import_module(f"migxai.audit.saliency.{name}").check)
+        assert callable(import_module(f"migxai.audit.{name}").check)
 
 
 def test_verdicts():

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from migxai.audit.saliency import Case, Truth, run_battery, trusted
-from migxai.bids.cohort import read_maps
-from migxai.bids.grids import common_grid
-from migxai.cli.demo.map_model import effect_map, effect_names
-from migxai.cli.demo.maps import make_map_cohort
+from migxai.audit import Case, Truth, run_battery, trusted
+from migxai.cohort.grids import common_grid
+from migxai.cohort.tables import read_maps
 from migxai.config import Learning
+from migxai.demo.map_model import effect_map, effect_names
+from migxai.demo.maps import make_map_cohort
 from migxai.explain.aggregate import evened
-from migxai.explain.evidence import Evidence, explain_people, joined
+from migxai.explain.saliency_maps import Evidence, explain_people, joined
 from migxai.explain.volumes import SliceSpace
-from migxai.interfaces.maps import common_template, prepare_maps
+from migxai.group.maps import common_template, prepare_maps
 from migxai.learning.backbones import make_backbone, make_head
 from migxai.learning.slices import cut
 from migxai.learning.splits import make_folds

@@ -38,10 +38,10 @@ from migxai.config import Learning
 from migxai.errors import UsageError
 from migxai.explain.closed_form import as_grid, explain
 from migxai.explain.engines import default_layer
-from migxai.explain.evidence import explain_people
 from migxai.explain.fusion import fused_people
 from migxai.explain.hooks import find_layer
 from migxai.explain.methods import find_method
+from migxai.explain.saliency_maps import explain_people
 from migxai.explain.targets import Target
 from migxai.explain.volumes import SliceSpace
 from migxai.learning.backbones import find_family, make_backbone, make_head

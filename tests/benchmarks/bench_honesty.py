@@ -24,14 +24,14 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL
 
 import numpy as np
 
-from migxai.audit.permutation import SCORES, compare_with_null, cross_validated_scores, permuted_scores
-from migxai.bids.cohort import read_maps
-from migxai.bids.grids import common_grid
-from migxai.cli.demo.maps import make_map_cohort
-from migxai.cli.demo.recipe import MAP_EFFECT_SIZE
+from migxai.cohort.grids import common_grid
+from migxai.cohort.tables import read_maps
 from migxai.config import Learning
-from migxai.interfaces.features import ExtractFeatures, MapArrays, with_store
-from migxai.interfaces.maps import common_template, prepare_maps
+from migxai.demo.maps import make_map_cohort
+from migxai.demo.recipe import MAP_EFFECT_SIZE
+from migxai.evaluation.permutation import SCORES, compare_with_null, cross_validated_scores, permuted_scores
+from migxai.group.features import ExtractFeatures, MapArrays, with_store
+from migxai.group.maps import common_template, prepare_maps
 from migxai.learning.splits import make_folds
 
 SETTINGS = Learning(slices=10, weights="random", augmentations=0, trials=1)

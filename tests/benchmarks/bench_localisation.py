@@ -34,17 +34,17 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from migxai.bids.cohort import read_maps
-from migxai.bids.grids import common_grid
-from migxai.cli.demo.map_model import effect_map, effect_names
-from migxai.cli.demo.maps import make_map_cohort
-from migxai.cli.demo.recipe import MapRecipe
+from migxai.cohort.grids import common_grid
+from migxai.cohort.tables import read_maps
 from migxai.config import Learning
+from migxai.demo.map_model import effect_map, effect_names
+from migxai.demo.maps import make_map_cohort
+from migxai.demo.recipe import MapRecipe
 from migxai.explain.aggregate import difference, evened, regional_t
-from migxai.explain.evidence import Evidence, explain_people
 from migxai.explain.fusion import fused_people
+from migxai.explain.saliency_maps import Evidence, explain_people
 from migxai.explain.volumes import SliceSpace
-from migxai.interfaces.maps import PreparedMaps, Template, common_template, prepare_maps
+from migxai.group.maps import PreparedMaps, Template, common_template, prepare_maps
 from migxai.learning.backbones import make_backbone
 from migxai.learning.crossval import run_fold
 from migxai.learning.heads import Head

@@ -200,7 +200,7 @@ def test_output_inside_the_input_is_refused_but_for_derivatives(tmp_path):
 
 def test_naming_files_does_not_import_pybids_or_nibabel():
     code = (
-        "import sys, migxai.bids, migxai.bids.inputs, migxai.bids.outputs, migxai.bids.status; "
+        "import sys, migxai.bids, migxai.bids.inputs, migxai.bids.outputs, migxai.bids.records; "
         "sys.exit(any(name in sys.modules for name in ('bids', 'nibabel', 'pandas', 'numpy', 'torch')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,7 +12,7 @@ import time
 import psutil
 import pytest
 
-from migxai.bids.status import Record, read_record, write_record
+from migxai.bids.records import Record, read_record, write_record
 from migxai.cli.parser import parse
 from migxai.config import from_toml
 

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from migxai.bids.holders import this_process
-from migxai.bids.locks import LOCK_DIR
-from migxai.cli.demo.cohort import make_cohort
-from migxai.cli.demo.maps import make_map_cohort
-from migxai.cli.demo.recipe import SMALL
-from migxai.workflows.slurm import memory_mb
+from migxai.demo.cohort import make_cohort
+from migxai.demo.maps import make_map_cohort
+from migxai.demo.recipe import SMALL
+from migxai.execution.lock_holders import this_process
+from migxai.execution.locks import LOCK_DIR
+from migxai.execution.plugins.slurm import memory_mb
 
 pytestmark = [
     pytest.mark.slurm,

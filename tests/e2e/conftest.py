@@ -58,7 +58,7 @@ def cohort(tmp_path_factory, no_network) -> Finished:
     """Two good subjects and one whose BOLD file is a valid gzip cut short."""
     pytest.importorskip("deepbet", reason="brain extraction needs migxai[torch]")
     root = tmp_path_factory.mktemp("cohort")
-    demo = "from migxai.cli.demo import main; raise SystemExit(main())"
+    demo = "from migxai.demo import main; raise SystemExit(main())"
     arguments = [str(root), "--small", "--subjects", "2", "--seed", "20261", "--data-only"]
     subprocess.run([sys.executable, "-c", demo, *arguments], env=no_network, check=True)
     raw = root / "raw"

@@ -20,7 +20,7 @@ import psutil
 import pytest
 from sklearn import metrics as reference
 
-from migxai.bids.maps import content_hash
+from migxai.cohort.maps import content_hash
 from migxai.learning import load_model
 from tests.e2e.conftest import run
 from tests.e2e.group_runs import (

@@ -14,7 +14,7 @@ from migxai.explain.aggregate import (
     person_means,
     regional_t,
 )
-from migxai.explain.evidence import Evidence, joined
+from migxai.explain.saliency_maps import Evidence, joined
 
 
 def make(scale=1.0, predicted=(0, 1, 0, 1, 1, 0), trial=1):

@@ -5,11 +5,11 @@ from torch import nn
 
 from migxai.config import Learning
 from migxai.errors import UsageError
-from migxai.explain.cells import find_cells, measure_cells
 from migxai.explain.engines import explain_network
 from migxai.explain.fusion import FUSED, explain_fused, fuse, fused_layers, fused_people, look_around
 from migxai.explain.hooks import watch
 from migxai.explain.methods import FUSED_NETWORKS, fits, is_by_class
+from migxai.explain.receptive_fields import find_cells, measure_cells
 from migxai.explain.targets import Target
 from migxai.explain.volumes import SliceSpace
 from migxai.learning.backbones import find_split, make_backbone, make_head

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migxai.errors import InputError
-from migxai.explain.cells import SIZE, Cells
+from migxai.explain.receptive_fields import SIZE, Cells
 from migxai.explain.volumes import SliceSpace, fill_between, to_pictures, to_planes
 from migxai.learning.slices import cut, from_pixels, plan_slices, to_pixels
 

@@ -16,7 +16,7 @@ from migxai.learning.crossval import FoldResult, fold_path, only, read_fold, run
 from migxai.learning.estimators import registry
 from migxai.learning.estimators.majority import Majority
 from migxai.learning.splits import Fold, make_folds
-from tests.learning.tables import make_table, other_rows_changed
+from tests.evaluation.tables import make_table, other_rows_changed
 
 NAMES = ("HC", "migraine")
 

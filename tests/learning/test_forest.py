@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from migxai.config import Learning
 from migxai.learning.estimators.forest import RandomForest
-from tests.learning.tables import make_table, other_rows_changed
+from tests.evaluation.tables import make_table, other_rows_changed
 
 
 @pytest.mark.parametrize(("classes", "weights"), [(2, "balanced"), (3, "none")])

@@ -7,7 +7,7 @@ from sklearn.dummy import DummyClassifier
 
 from migxai.config import Learning
 from migxai.learning.estimators.majority import Majority
-from tests.learning.tables import make_table, other_rows_changed
+from tests.evaluation.tables import make_table, other_rows_changed
 
 
 def test_equals_sklearns_prior():

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from migxai.config import Learning
 from migxai.learning.estimators.nuisance import NuisanceOnly
-from tests.learning.tables import make_table, other_rows_changed
+from tests.evaluation.tables import make_table, other_rows_changed
 
 
 @pytest.mark.parametrize(("classes", "weights"), [(2, "balanced"), (2, "none"), (3, "balanced")])

@@ -14,7 +14,7 @@ from migxai.errors import InputError, OutputError
 from migxai.learning import load_model
 from migxai.learning.cards import ModelCard, cohort_summary, software_versions
 from migxai.learning.estimators import make_estimator
-from tests.learning.tables import make_table
+from tests.evaluation.tables import make_table
 
 INPUTS, LABELS = make_table(40, classes=3)
 

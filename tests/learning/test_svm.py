@@ -19,7 +19,7 @@ from sklearn.svm import SVC
 from migxai.config import Learning
 from migxai.errors import InputError
 from migxai.learning.estimators.svm import LinearSVM, balanced, sigmoid
-from tests.learning.tables import make_table, other_rows_changed
+from tests.evaluation.tables import make_table, other_rows_changed
 
 PLAIN = Learning(class_weights="none")
 

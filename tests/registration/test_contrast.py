@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from migxai.interfaces.base import packaged_volume
+from migxai.participant.interfaces.base import packaged_volume
 from migxai.registration.contrast import Tissues, template_as_seen
 from migxai.registration.transforms import Affine, Chain
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from migxai.errors import RegistrationError
-from migxai.interfaces.base import packaged_volume
+from migxai.participant.interfaces.base import packaged_volume
 from migxai.registration.contrast import Tissues
 from migxai.registration.engines import find_engine
 from migxai.registration.normalise import Brain, compact, epi_to_t1w, epi_to_template, t1w_to_template

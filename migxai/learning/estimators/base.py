@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, Protocol, Self
 
-from migxai.learning.types import FloatArray, Inputs, IntArray
+from migxai.learning.types import Inputs
+from migxai.metrics.types import FloatArray, IntArray
 
 
 class Estimator(Protocol):

@@ -9,7 +9,8 @@ import numpy as np
 
 from migxai.config import Learning
 from migxai.errors import InputError
-from migxai.learning.types import FloatArray, Inputs, IntArray
+from migxai.learning.types import Inputs
+from migxai.metrics.types import FloatArray, IntArray
 
 
 class Baseline(ABC):

@@ -10,7 +10,8 @@ from migxai.config import Learning
 from migxai.errors import InputError
 from migxai.learning.backbones import find_split, make_head
 from migxai.learning.devices import choose_device
-from migxai.learning.types import FloatArray, Inputs, IntArray
+from migxai.learning.types import Inputs
+from migxai.metrics.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from migxai.learning.backbones.base import Split

@@ -8,7 +8,7 @@ import numpy as np
 
 from migxai.learning.estimators.baseline import Baseline, classes_of, spread
 from migxai.learning.estimators.preparing import column_means, filled
-from migxai.learning.types import FloatArray, IntArray
+from migxai.metrics.types import FloatArray, IntArray
 
 _TREES = 500
 

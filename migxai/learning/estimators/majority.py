@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from migxai.learning.estimators.baseline import Baseline
-from migxai.learning.types import FloatArray, IntArray
+from migxai.metrics.types import FloatArray, IntArray
 
 
 class Majority(Baseline):

@@ -9,7 +9,7 @@ from scipy.special import softmax
 
 from migxai.learning.estimators.baseline import Baseline, classes_of, spread
 from migxai.learning.estimators.preparing import column_means, column_scales, standardised
-from migxai.learning.types import FloatArray, IntArray
+from migxai.metrics.types import FloatArray, IntArray
 
 
 class NuisanceOnly(Baseline):

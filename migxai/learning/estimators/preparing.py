@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from migxai.learning.types import FloatArray
+from migxai.metrics.types import FloatArray
 
 #: A standard deviation below this share of the mean is the rounding error of a constant column.
 _CONSTANT = 1e-10

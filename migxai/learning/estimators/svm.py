@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from migxai.learning.estimators.baseline import Baseline, classes_of, spread
 from migxai.learning.estimators.preparing import column_means, column_scales, standardised
-from migxai.learning.types import FloatArray, IntArray
+from migxai.metrics.types import FloatArray, IntArray
 
 #: Inner folds that the sigmoid is fitted on, or fewer where the smallest class has fewer subjects.
 _INNER_FOLDS = 5

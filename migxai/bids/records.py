@@ -1,0 +1,200 @@
+"""What has been done: one record a subject in the output's ``logs``, and the table that they make."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import migxai
+from migxai.errors import OutputError
+from migxai.io import write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ABSOLUTE = re.compile(r"(?<![\w.:/>])/(?:[^\s/'\":;,]+/)*([^\s/'\":;,]+)")
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file that a subject's run wrote: its path relative to the output dataset, its size and its SHA-256."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class RunVerdict:
+    """Whether a run can be used, and the reason if not."""
+
+    name: str
+    usable: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of one subject. Holds no date, host or path of the machine, so that it is the same every time."""
+
+    label: str
+    state: Literal["complete", "failed"]
+    config_hash: str
+    version: str = migxai.__version__
+    runs: tuple[RunVerdict, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    error: str | None = None
+    messages: tuple[str, ...] = field(default=())
+
+
+def record_path(output_dir: Path, label: str, session: str | None = None) -> Path:
+    """Where a subject's record lies."""
+    return output_dir / "logs" / (f"sub-{label}.json" if session is None else f"sub-{label}_ses-{session}.json")
+
+
+def describe_output(output_dir: Path, path: Path) -> Output:
+    """Enter a written file into a record.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be read back.
+    """
+    try:
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return Output(path.relative_to(output_dir).as_posix(), path.stat().st_size, digest)
+    except OSError as error:
+        raise OutputError(f"{path.name} was written but cannot be read back: {error.strerror}.") from error
+
+
+def write_record(
+    output_dir: Path, record: Record, *, session: str | None = None, roots: Mapping[str, Path] | None = None
+) -> None:
+    """Write a subject's record.
+
+    Parameters
+    ----------
+    output_dir
+        The output dataset.
+    record
+        What became of the subject.
+    session
+        Set if sessions are processed apart.
+    roots
+        Directories that sentences may name, by what is to stand in their place, such as ``{"<work>": work_dir}``.
+
+    Raises
+    ------
+    OutputError, ResourceError
+        If it cannot be written.
+    """
+    content = asdict(record)
+    content["error"] = None if record.error is None else without_paths(record.error, roots or {})
+    content["messages"] = [without_paths(text, roots or {}) for text in record.messages]
+    content["runs"] = [
+        asdict(run) | {"reason": None if run.reason is None else without_paths(run.reason, roots or {})}
+        for run in record.runs
+    ]
+    write_json(record_path(output_dir, record.label, session), content)
+
+
+def without_paths(text: str, roots: Mapping[str, Path]) -> str:
+    """Take the machine's paths out of a sentence: known folders by a word, other absolute paths but for their name.
+
+    Examples
+    --------
+    >>> without_paths("/data/study/sub-01/x.nii and /tmp/abc/y.nii", {"<bids_dir>": Path("/data/study")})
+    '<bids_dir>/sub-01/x.nii and y.nii'
+    """
+    for word, root in sorted(roots.items(), key=lambda item: -len(str(item[1]))):
+        for form in {str(root), str(root.resolve())} - {"/", "."}:
+            text = text.replace(form, word)
+    return _ABSOLUTE.sub(r"\1", text)
+
+
+def read_record(output_dir: Path, label: str, session: str | None = None) -> Record | None:
+    """Read a subject's record; None if there is none, or none that can be read (a run cut off, another version)."""
+    try:
+        content = json.loads(record_path(output_dir, label, session).read_text(encoding="utf-8"))
+        return Record(
+            **content
+            | {
+                "runs": tuple(RunVerdict(**run) for run in content["runs"]),
+                "outputs": tuple(Output(**output) for output in content["outputs"]),
+                "messages": tuple(content["messages"]),
+            }
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def missing_outputs(output_dir: Path, record: Record) -> tuple[str, ...]:
+    """List the outputs of a record that are gone or have another size than they were written with."""
+
+    def intact(output: Output) -> bool:
+        path = output_dir / output.path
+        return path.is_file() and path.stat().st_size == output.size
+
+    return tuple(output.path for output in record.outputs if not intact(output))
+
+
+def is_complete(output_dir: Path, label: str, config_hash: str, session: str | None = None) -> bool:
+    """Whether a subject needs nothing more: complete, by this configuration and version, with all its outputs."""
+    record = read_record(output_dir, label, session)
+    return (
+        record is not None
+        and record.state == "complete"
+        and record.config_hash == config_hash
+        and record.version == migxai.__version__
+        and not missing_outputs(output_dir, record)
+    )
+
+
+def read_status(output_dir: Path, expected: Sequence[str] = (), *, config_hash: str | None = None) -> pd.DataFrame:
+    """Read all subjects' records as a table.
+
+    Parameters
+    ----------
+    output_dir
+        The output dataset.
+    expected
+        Labels that should be there; others that have a record are listed after them.
+    config_hash
+        If given, records made with another configuration count as ``outdated``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``participant_id``, ``state`` (complete, failed, incomplete, outdated, missing), ``usable_runs``,
+        ``excluded_runs``, ``reason``.
+    """
+    import pandas as pd
+
+    found = sorted(path.stem.removeprefix("sub-") for path in (output_dir / "logs").glob("sub-*.json"))
+    rows = [_status_row(output_dir, label, config_hash) for label in dict.fromkeys([*expected, *found])]
+    columns = ["participant_id", "state", "usable_runs", "excluded_runs", "reason"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _status_row(output_dir: Path, label: str, config_hash: str | None) -> dict[str, object]:
+    record = read_record(output_dir, label)
+    row: dict[str, object] = {"participant_id": f"sub-{label}", "usable_runs": 0, "excluded_runs": 0, "reason": ""}
+    if record is None:
+        return row | {"state": "missing", "reason": "no record: not started, or ended before its end"}
+    usable = [run for run in record.runs if run.usable]
+    reasons: Iterable[str] = (f"{run.name}: {run.reason}" for run in record.runs if not run.usable)
+    row |= {"usable_runs": len(usable), "excluded_runs": len(record.runs) - len(usable), "reason": "; ".join(reasons)}
+    if record.state == "failed":
+        return row | {"state": "failed", "reason": record.error or "no reason was recorded"}
+    gone = missing_outputs(output_dir, record)
+    if gone:
+        return row | {"state": "incomplete", "reason": f"{len(gone)} outputs are gone or changed, such as {gone[0]}"}
+    if config_hash is not None and record.config_hash != config_hash:
+        return row | {"state": "outdated", "reason": "made with another configuration"}
+    return row | {"state": "complete"}

@@ -1,0 +1,319 @@
+"""Everyone whom the datasets name, each with what keeps them out of the cohort, if anything does."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from migxai.bids.layout import inherited_metadata, require_content
+from migxai.bids.names import BIDSName
+from migxai.bids.outputs import UNNAMED
+from migxai.bids.records import read_record
+from migxai.cohort.compatibility import MapFile, choose_task
+from migxai.cohort.participants import People, Row, find_column, mean_displacement, near_label, read_people, supplement
+from migxai.cohort.query import Condition, check_columns, is_missing
+from migxai.cohort.tables import dataset_name, find_maps
+from migxai.config import Learning
+from migxai.errors import InputError, UsageError
+
+#: Indicators of a cohort for which none were asked, where the data have them.
+DEFAULT_INDICATORS = ("alff", "reho", "rfcs")
+
+#: What participant level puts in front of the name of the dataset that it was given.
+_NAME_PREFIX = "migxai derivatives of "
+
+
+class Source(NamedTuple):
+    """A dataset of maps: its name in the cohort, its folder, and its maps of the main form."""
+
+    name: str
+    root: Path
+    found: list[tuple[Path, BIDSName]]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Somebody whom a table or a folder names.
+
+    Attributes
+    ----------
+    dataset, participant
+        Together they are the person.
+    row
+        Cells of participants.tsv, in the cohort's spelling of the columns.
+    maps
+        Of each indicator, all maps, also those of excluded runs.
+    reason
+        What keeps them out; None if nothing does.
+    """
+
+    dataset: str
+    participant: str
+    row: Row
+    group: str | None
+    site: str
+    maps: Mapping[str, tuple[MapFile, ...]] = field(default_factory=dict)
+    mean_fd: float | None = None
+    reason: str | None = None
+
+    def usable(self, indicator: str) -> tuple[MapFile, ...]:
+        """Return the maps whose runs were not excluded."""
+        return tuple(item for item in self.maps.get(indicator, ()) if item.exclusion is None)
+
+
+class Found(NamedTuple):
+    """What `read_candidates` returns: people, the columns of all datasets so far, and messages."""
+
+    candidates: list[Candidate]
+    columns: list[str]
+    messages: list[str]
+
+
+def open_datasets(datasets: Sequence[tuple[str | None, Path]]) -> list[Source]:
+    """Name the datasets and list their maps.
+
+    Raises
+    ------
+    UsageError
+        If two have the same name, or are the same folder.
+    InputError
+        If one is no dataset, or holds no map of the main form.
+    """
+    sources: list[Source] = []
+    for given, root in datasets:
+        own = dataset_name(root).removeprefix(_NAME_PREFIX)
+        name = re.sub(r"[\\/\s]+", " ", (given or own).replace("/", "-")).strip()
+        for other in sources:
+            if other.root.resolve() == root.resolve():
+                raise UsageError(f"The datasets {other.name!r} and {name!r} are the same folder; give it once.")
+            if other.name == name:
+                raise UsageError(f"Two datasets are called {name!r}; name one otherwise with -d NAME=PATH.")
+        found = [(path, item) for path, item in find_maps(root, runs=False) if "desc" not in item.entities]
+        if not found:
+            raise InputError(f"{name} holds no map without desc- in its name, the form that group level reads.")
+        sources.append(Source(name, root, found))
+    if not sources:
+        raise UsageError("There is no dataset of maps; give one with -d NAME=PATH, or run the participant level first.")
+    return sources
+
+
+def choose_indicators(wanted: Sequence[str], sources: Sequence[Source]) -> tuple[tuple[str, ...], list[str]]:
+    """Settle the indicators: those wanted, else those of `DEFAULT_INDICATORS` that every dataset has.
+
+    Raises
+    ------
+    InputError
+        If a dataset has no map of one that is wanted, or there is none that all have.
+    """
+    present = {source.name: {name.entities["stat"] for _, name in source.found} for source in sources}
+    for name, stats in present.items():
+        missing = [indicator for indicator in wanted if indicator not in stats]
+        if missing:
+            raise InputError(f"{name} holds no map of {missing[0]}; it holds {', '.join(sorted(stats))}.")
+    if wanted:
+        return tuple(dict.fromkeys(wanted)), []
+    common = set.intersection(*present.values())
+    chosen = tuple(indicator for indicator in DEFAULT_INDICATORS if indicator in common)
+    if not chosen:
+        held = "; ".join(f"{name}: {', '.join(sorted(stats))}" for name, stats in present.items())
+        raise InputError(
+            f"There is no indicator of {', '.join(DEFAULT_INDICATORS)} that every dataset holds ({held}); choose with "
+            "--indicators."
+        )
+    partly = sorted(set.union(*present.values()) & set(DEFAULT_INDICATORS) - common)
+    messages = [f"Indicators: {', '.join(chosen)}."]
+    if partly:
+        messages.append(f"Not every dataset holds {', '.join(partly)}, so they are left aside.")
+    return chosen, messages
+
+
+def read_candidates(
+    source: Source,
+    indicators: Sequence[str],
+    settings: Learning,
+    *,
+    raw: Path | None,
+    task: str | None,
+    columns: Sequence[str],
+) -> Found:
+    """List everyone whom a dataset's table or folders name.
+
+    Parameters
+    ----------
+    source
+        The dataset.
+    indicators
+        Of which everyone needs a map.
+    settings
+        Label and site columns.
+    raw
+        The raw dataset whose participants.tsv may add to this one's.
+    task
+        The task wanted.
+    columns
+        Those of the datasets read before, whose spelling is kept.
+
+    Raises
+    ------
+    InputError
+        If there is no table or label column, or the table names nobody who has maps; see also `read_people`.
+    """
+    people = _read_table(source, raw, settings.label_column)
+    spelling = {name: find_column(columns, name) or name for name in people.columns}
+    label = _label_column(people, settings.label_column, source.name)
+    site = find_column(people.columns, settings.site_column)
+    maps, said = _list_maps(source, indicators, task)
+    messages = [*people.messages, *said]
+    if not set(maps) & set(people.rows):
+        hint = next((text for text in (near_label(name, people.rows) for name in sorted(maps)) if text), "")
+        raise InputError(
+            f"None of the {len(maps)} people who have maps in {source.name} is in its participants.tsv: "
+            f"{min(maps)} is not there{hint}. Make the labels in the table those of the folders."
+        )
+    candidates = []
+    for participant in dict.fromkeys([*people.rows, *maps]):
+        row = people.rows.get(participant, {})
+        given = row.get(site) if site is not None else None
+        person = Candidate(
+            dataset=source.name,
+            participant=participant,
+            row={spelling[name]: value for name, value in row.items()},
+            group=row.get(label),
+            # Participant level writes what it knows of a dataset without a name, which names no site.
+            site=source.name if given in (None, UNNAMED) else given,
+            maps={name: tuple(items) for name, items in maps.get(participant, {}).items()},
+        )
+        reason = _reason(person, source, indicators, people, settings.label_column)
+        person = dataclasses.replace(person, reason=reason)
+        if person.reason is None:
+            person = dataclasses.replace(person, mean_fd=_mean_fd(person, source.root))
+            messages += _partly_excluded(person, indicators)
+        candidates.append(person)
+    return Found(candidates, list(dict.fromkeys([*columns, *spelling.values()])), messages)
+
+
+def _list_maps(
+    source: Source, indicators: Sequence[str], task: str | None
+) -> tuple[dict[str, dict[str, list[MapFile]]], list[str]]:
+    """List the maps of the indicators and of one task, by person and indicator (none for people with others alone)."""
+    chosen, message = choose_task(source.found, source.name, task)
+    maps: dict[str, dict[str, list[MapFile]]] = {}
+    for path, name in source.found:
+        listed = maps.setdefault(f"sub-{name.entities['sub']}", {})
+        if name.entities["stat"] in indicators and name.entities.get("task") == chosen:
+            item = MapFile(source.name, path, name, inherited_metadata(path, source.root))
+            listed.setdefault(item.indicator, []).append(item)
+    return maps, [message] if message else []
+
+
+def _read_table(source: Source, raw: Path | None, label_column: str) -> People:
+    people = read_people(source.root / "participants.tsv", source.name)
+    if raw is not None and raw.resolve() != source.root.resolve():
+        more = read_people(raw / "participants.tsv", f"the raw data of {source.name}")
+        people = supplement(people, more, label_column, source.name)
+    if not people.rows:
+        raise InputError(
+            f"{source.name} has no participants.tsv with people in it; group level reads labels from that table, from "
+            f"its columns participant_id and {label_column}."
+        )
+    return people
+
+
+def _label_column(people: People, wanted: str, dataset: str) -> str:
+    label = find_column(people.columns, wanted)
+    if label is None:
+        near = difflib.get_close_matches(wanted, people.columns, n=2)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(people.columns) or 'no other'}."
+        raise InputError(
+            f"participants.tsv of {dataset} has no column {wanted!r} for the labels; choose one with --label-column: "
+            f"{hint}"
+        )
+    return label
+
+
+def _reason(
+    person: Candidate, source: Source, indicators: Sequence[str], people: People, label_column: str
+) -> str | None:
+    """Say what keeps a person out, --where apart."""
+    if not person.maps:
+        record = read_record(source.root, person.participant.removeprefix("sub-"))
+        if record is not None and record.state == "failed":
+            return f"no map: the participant level failed: {str(record.error).rstrip('.')}"
+        owners = {f"sub-{name.entities['sub']}" for _, name in source.found}
+        if person.participant not in owners:
+            return f"no map{near_label(person.participant, sorted(owners))}"
+    for indicator in indicators:
+        listed = person.maps.get(indicator, ())
+        if not listed:
+            return f"no map of {indicator}"
+        if not person.usable(indicator):
+            return f"excluded: {'; '.join(dict.fromkeys(str(item.exclusion) for item in listed))}"
+    if person.participant not in people.rows:
+        return f"no row in participants.tsv{near_label(person.participant, people.rows)}"
+    if person.group is None:
+        return f"no label: {label_column} is missing in participants.tsv"
+    try:
+        for indicator in indicators:
+            for item in person.usable(indicator):
+                require_content(item.path, source.root)
+    except InputError as error:
+        return str(error).rstrip(".")
+    return None
+
+
+def _mean_fd(person: Candidate, root: Path) -> float | None:
+    """Mean framewise displacement, mm: as participants.tsv says, or else from the confounds beside the maps used."""
+    column = find_column(person.row, "mean_fd")
+    value = person.row[column] if column is not None else None
+    if value is not None:
+        try:
+            return float(value)
+        except ValueError as error:
+            raise InputError(
+                f"participants.tsv of {person.dataset}: mean_fd of {person.participant} is {value!r}, not a number."
+            ) from error
+    runs = {item.run for name in person.maps for item in person.usable(name)}
+    return mean_displacement(root, person.participant, runs)
+
+
+def _partly_excluded(person: Candidate, indicators: Sequence[str]) -> list[str]:
+    return [
+        f"{item} is left out of the mean of {person.participant}: {item.exclusion}."
+        for name in indicators
+        for item in person.maps[name]
+        if item.exclusion is not None
+    ]
+
+
+def check_where(
+    candidates: Sequence[Candidate], columns: Sequence[str], conditions: Sequence[tuple[str, Condition]]
+) -> list[Candidate]:
+    """Leave out those who do not meet every condition, or of whom it is not known.
+
+    Raises
+    ------
+    UsageError
+        If a condition names a column that there is not, or puts text in order.
+    """
+    derived = ("dataset", "participant_id", "group", "site", "mean_fd")
+    for text, condition in conditions:
+        check_columns(condition, [*columns, *(name for name in derived if name not in columns)], text)
+    judged = []
+    for person in candidates:
+        if person.reason is None:
+            values = (person.dataset, person.participant, person.group, person.site, person.mean_fd)
+            row: dict[str, object] = dict.fromkeys(columns)
+            row |= person.row
+            row |= {name: value for name, value in zip(derived, values, strict=True) if is_missing(row.get(name))}
+            for text, condition in conditions:
+                holds, why = condition.judge(row)
+                if not holds:
+                    person = dataclasses.replace(person, reason=f"--where {text}: {why}")
+                    break
+        judged.append(person)
+    return judged

@@ -1,0 +1,1 @@
+"""What scores are worth: comparisons of models, permutation, learning curves, cohort statistics."""

@@ -1,0 +1,295 @@
+"""Permutation tests: what the same procedure scores where labels say nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from migxai.config import Learning
+from migxai.errors import InputError, UsageError
+from migxai.learning.crossval import FoldResult, run_fold
+from migxai.learning.splits import Fold
+from migxai.learning.types import Inputs
+from migxai.metrics.scores import aggregate_subjects, score
+from migxai.metrics.types import FloatArray, IntArray
+
+#: The scores of `cross_validated_scores`, in order.
+SCORES = ("roc_auc", "balanced_accuracy")
+
+#: Scores this close are equal: the same predictions may be summed in another order.
+_TIE = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class PermutationResult:
+    """What was observed, and what chance gives.
+
+    Attributes
+    ----------
+    observed
+        Score with the true labels.
+    null
+        Scores with permuted labels, shape (P,).
+    p
+        (1 + #{null >= observed}) / (P + 1): counting the observed labels as one of the permutations keeps the test
+        exact (Phipson and Smyth, Stat Appl Genet Mol Biol 9:39, 2010).
+    """
+
+    observed: float
+    null: FloatArray
+    p: float
+
+
+def permutation_test(
+    score_function: Callable[[IntArray], float],
+    labels: IntArray,
+    *,
+    permutations: int,
+    seed: int,
+    strata: Sequence[str] | IntArray | None = None,
+) -> PermutationResult:
+    """Test a score against those of permuted labels.
+
+    Parameters
+    ----------
+    score_function
+        Takes labels (n,) and returns a score of which more is better. All that depends on labels must happen inside.
+    labels
+        True labels (n,).
+    permutations
+        P.
+    seed
+        Of the permutations; each has its own, made from it and its number.
+    strata
+        Of each label (n,); labels are permuted among those of one stratum, such as a site, only.
+
+    Raises
+    ------
+    UsageError
+        If no permutation is asked for.
+    InputError
+        If no permutation can change a label, or a score is NaN.
+    """
+    values = np.asarray(labels)
+    _require_exchange(values, strata)
+    orders = permuted_orders(len(values), range(_positive(permutations)), seed=seed, strata=strata)
+    observed = float(score_function(values))
+    return compare_with_null(observed, np.array([score_function(values[order]) for order in orders]))
+
+
+def permuted_orders(
+    n: int, numbers: Iterable[int], *, seed: int, strata: Sequence[str] | IntArray | None = None
+) -> Iterable[IntArray]:
+    """Yield permutations of n places within strata, each determined by the seed and its number alone.
+
+    Parameters
+    ----------
+    n
+        Number of places.
+    numbers
+        Which permutations: those of one test can be divided over processes.
+    seed, strata
+        As in `permutation_test`.
+
+    Yields
+    ------
+    numpy.ndarray
+        Places (n,).
+    """
+    of = np.zeros(n, dtype=np.int64) if strata is None else np.unique(np.asarray(strata), return_inverse=True)[1]
+    members = [np.flatnonzero(of == stratum) for stratum in np.unique(of)]
+    for number in numbers:
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
+        order = np.arange(n)
+        for places in members:
+            order[places] = rng.permutation(places)
+        yield order
+
+
+def permute_unit(
+    estimator_name: str,
+    inputs: Inputs,
+    labels: IntArray,
+    folds: Sequence[Fold],
+    settings: Learning,
+    *,
+    classes: Sequence[str],
+    permutations: int,
+    seed: int,
+    people: IntArray | None = None,
+    strata: Sequence[str] | None = None,
+) -> dict[str, PermutationResult]:
+    """Repeat a whole cross-validation with permuted labels.
+
+    A person takes over label and place in the folds of another one together. So every permutation has the class counts
+    in every fold that the true labels have; with folds that stayed where they are it would not, and its scores would
+    have another distribution than the one that the observed score is drawn from.
+
+    Parameters
+    ----------
+    estimator_name, inputs, labels, folds, settings, classes, people
+        As in `migxai.learning.crossval.run_fold`; the folds of one trial or of several.
+    permutations
+        P.
+    seed
+        That of the cross-validation, for the observed score to be the one reported.
+    strata
+        Site of each person (n,). Needed with leave-one-site-out, where labels are exchangeable within sites only.
+
+    Returns
+    -------
+    dict
+        A result for each of `SCORES`.
+
+    Raises
+    ------
+    UsageError, InputError
+        As `permutation_test` and `run_fold`.
+    """
+    numbers = range(_positive(permutations))
+    observed = cross_validated_scores(
+        estimator_name, inputs, labels, folds, settings, classes=classes, seed=seed, people=people
+    )
+    null = permuted_scores(
+        estimator_name,
+        inputs,
+        labels,
+        folds,
+        settings,
+        classes=classes,
+        numbers=numbers,
+        seed=seed,
+        people=people,
+        strata=strata,
+    )
+    return {name: compare_with_null(float(observed[place]), null[:, place]) for place, name in enumerate(SCORES)}
+
+
+def permuted_scores(
+    estimator_name: str,
+    inputs: Inputs,
+    labels: IntArray,
+    folds: Sequence[Fold],
+    settings: Learning,
+    *,
+    classes: Sequence[str],
+    numbers: Iterable[int],
+    seed: int,
+    people: IntArray | None = None,
+    strata: Sequence[str] | None = None,
+    watch: Callable[[Fold, FoldResult], None] | None = None,
+) -> FloatArray:
+    """Score some of the permutations of `permute_unit`, whose parameters the others are.
+
+    Parameters
+    ----------
+    numbers
+        Which permutations; those of one test can be divided over processes.
+    watch
+        Shown each fold and what it gave, one permutation after the other.
+
+    Returns
+    -------
+    numpy.ndarray
+        `SCORES` of each permutation, (P, 2).
+
+    Raises
+    ------
+    InputError
+        If no permutation can change a label.
+    """
+    _require_exchange(np.asarray(labels), strata)
+    rows = np.arange(len(labels)) if people is None else people
+    orders = permuted_orders(len(rows), numbers, seed=seed, strata=strata)
+    of_each = [
+        cross_validated_scores(
+            estimator_name, inputs, labels, folds, settings, classes=classes, seed=seed, people=rows[order], watch=watch
+        )
+        for order in orders
+    ]
+    return np.array(of_each)
+
+
+def cross_validated_scores(
+    estimator_name: str,
+    inputs: Inputs,
+    labels: IntArray,
+    folds: Sequence[Fold],
+    settings: Learning,
+    *,
+    classes: Sequence[str],
+    seed: int,
+    people: IntArray | None = None,
+    watch: Callable[[Fold, FoldResult], None] | None = None,
+) -> FloatArray:
+    """Score a cross-validation at the level of subjects.
+
+    Parameters
+    ----------
+    estimator_name, inputs, labels, folds, settings, classes, seed, people
+        As in `migxai.learning.crossval.run_fold`.
+    watch
+        Shown each fold and what it gave.
+
+    Returns
+    -------
+    numpy.ndarray
+        `SCORES` of all test subjects of a trial together (of more than two classes, the area is each class's against
+        the rest, averaged over classes), averaged over trials.
+    """
+    of_trials = []
+    for trial in sorted({fold.trial for fold in folds}):
+        places, probabilities = [], []
+        for fold in folds:
+            if fold.trial == trial:
+                result = run_fold(
+                    estimator_name, inputs, labels, fold, classes=classes, settings=settings, seed=seed, people=people
+                )
+                if watch is not None:
+                    watch(fold, result)
+                places.append(fold.test)
+                probabilities.append(aggregate_subjects(result.probabilities, settings.vote))
+        of_trials.append(
+            pooled_scores(np.asarray(labels)[np.concatenate(places)], np.concatenate(probabilities), classes)
+        )
+    mean: FloatArray = np.mean(of_trials, axis=0)
+    return mean
+
+
+def pooled_scores(labels: IntArray, probabilities: FloatArray, classes: Sequence[str]) -> list[float]:
+    """Compute `SCORES` of subjects, (n,) and (n, C)."""
+    found = score(labels, probabilities, classes)
+    area = found["roc_auc"] if len(classes) == 2 else found["roc_auc_ovr_macro"]
+    return [float(area), float(found["balanced_accuracy"])]
+
+
+def compare_with_null(observed: float, null: FloatArray) -> PermutationResult:
+    """Set an observed score against those of permuted labels, (P,).
+
+    Raises
+    ------
+    InputError
+        If one of them is NaN.
+    """
+    if np.isnan(observed) or np.isnan(null).any():
+        raise InputError("A permutation test's score is undefined (NaN) for some labels; use another score or folds.")
+    as_high = int((null >= observed - _TIE).sum())
+    return PermutationResult(observed, null, (1 + as_high) / (len(null) + 1))
+
+
+def _positive(permutations: int) -> int:
+    if permutations < 1:
+        raise UsageError("A permutation test needs at least one permutation; give --permutations 1 or more.")
+    return permutations
+
+
+def _require_exchange(labels: IntArray, strata: Sequence[str] | IntArray | None) -> None:
+    """Refuse strata within which everybody has the same label: every permutation would be the observed one."""
+    of = np.zeros(len(labels), dtype=np.int64) if strata is None else np.asarray(strata)
+    if all(len(np.unique(labels[of == stratum])) == 1 for stratum in np.unique(of)):
+        raise InputError(
+            "Labels cannot be permuted: within every site all people are of one class, so nothing tells class and site "
+            "apart."
+        )

@@ -1,0 +1,278 @@
+"""All scores of a table of predictions, as a long table and as one nested document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migxai.evaluation.documents import plain, unit_document
+from migxai.evaluation.model_comparison import COMPARED, Candidate, allowed_tests, compare_models
+from migxai.evaluation.predictions import Unit, read_units
+from migxai.metrics.intervals import Interval, clopper_pearson, delong_interval, percentile_interval, resample_groups
+from migxai.metrics.scores import (
+    DEFINITIONS,
+    averaging,
+    confusion_matrix,
+    evaluate,
+    family,
+    score,
+    sums,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+
+#: Columns of `Scores.table`.
+SCORED = (
+    "comparison",
+    "indicator",
+    "model",
+    "level",
+    "metric",
+    "averaging",
+    "value",
+    "sd",
+    "low",
+    "high",
+    "interval_method",
+    "exact_low",
+    "exact_high",
+    "exact_method",
+    "fold_mean",
+    "fold_sd",
+    "n_folds",
+    "n_trials",
+    "n",
+    "n_rows",
+    "how",
+)
+
+NOTES = (
+    "value: in each trial the score is computed once, on the pooled out-of-fold predictions of all subjects; value and "
+    "sd are the mean and the standard deviation (divisor n - 1) over trials.",
+    "fold_mean and fold_sd: the score computed within each fold, then the mean and standard deviation over all folds "
+    "and trials that leave it defined (n_folds). Not for leave-one-out, where a fold is one subject.",
+    "low and high: 95 % percentile interval from resampling subjects within classes; all trials and slices of a "
+    "subject are drawn together. Models are not trained anew, so variation between training sets is left out.",
+    "exact_low and exact_high: 95 % Clopper-Pearson interval of a proportion, or DeLong's of an area, for one trial at "
+    "subject level alone: over trials the same subjects come again, and slices of a subject are not independent.",
+    "Pooled areas under the ROC curve rank scores of the models of different folds against each other; with "
+    "leave-one-out that biases them downwards.",
+    "Subjects of one site are resampled as if they were independent.",
+    "p_holm: adjusted over the pairs of models of one comparison, indicator, metric and test.",
+    "The expected calibration error of few subjects is biased upwards, and in resamples more so: its interval is high.",
+    "Scores that are undefined are empty, never 0.",
+    "Slices inherit their subject's label; the number of slices is no sample size.",
+)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What `score_predictions` found.
+
+    Attributes
+    ----------
+    table
+        A row for each score of each unit, columns `SCORED`.
+    document
+        The same as JSON, with the values of each trial and fold, confusion matrices, ROC and calibration points, and
+        the comparisons; numbers that do not exist are null.
+    comparisons
+        Pairs of models, columns `migxai.evaluation.model_comparison.COMPARED`.
+    """
+
+    table: pd.DataFrame
+    document: dict[str, Any]
+    comparisons: pd.DataFrame
+
+
+def score_predictions(
+    subjects: pd.DataFrame,
+    slices: pd.DataFrame | None,
+    classes: Mapping[str, Sequence[str]],
+    *,
+    cv: str,
+    seed: int,
+    bootstraps: int,
+) -> Scores:
+    """Score out-of-fold predictions at subject level and, where given, at slice level.
+
+    Parameters
+    ----------
+    subjects
+        Columns comparison, indicator, model, trial, fold, subject, label, predicted (class names) and ``p[<class>]``
+        for every class, NaN for those of other comparisons.
+    slices
+        The same with ``slice``, for models that predict slices.
+    classes
+        Comparison to its class names in order; of two, the second is positive.
+    cv
+        ``kfold``, ``leave-one-out`` or ``leave-one-site-out``.
+    seed
+        Of the bootstrap.
+    bootstraps
+        Resamples of subjects.
+
+    Raises
+    ------
+    InputError
+        If a table is not as described; see `migxai.evaluation.predictions.read_units`.
+    UsageError
+        If there is no such cross-validation, or no resample is asked for.
+    """
+    import pandas as pd
+
+    allowed_tests(cv, n_classes=2, trials=1)  # Refuses an unknown cross-validation before any work.
+    units = read_units(subjects, classes, "subject")
+    if slices is not None:
+        units = sorted([*units, *read_units(slices, classes, "slice")], key=lambda unit: unit.key[:3])
+    records, documents, candidates = [], [], []
+    for unit in units:
+        found = score_unit(unit, cv=cv, seed=seed, bootstraps=bootstraps)
+        records += found.records
+        documents.append(found.document)
+        if unit.key.level == "subject":
+            candidates.append(found.candidate)
+    compared: list[dict[str, Any]] = []
+    for cell in sorted({one.unit.key[:2] for one in candidates}):
+        compared += compare_models([one for one in candidates if one.unit.key[:2] == cell], cv)
+    document = {
+        "schema_version": 1,
+        "cross_validation": cv,
+        "seed": seed,
+        "bootstraps": bootstraps,
+        "confidence": 0.95,
+        "definitions": DEFINITIONS,
+        "notes": list(NOTES),
+        "units": documents,
+        "model_comparisons": compared,
+    }
+    return Scores(
+        table=pd.DataFrame(records, columns=list(SCORED)),
+        document=plain(document),
+        comparisons=pd.DataFrame(compared, columns=list(COMPARED)),
+    )
+
+
+@dataclass(frozen=True)
+class ScoredUnit:
+    """Scores of one unit: rows of the table, its part of the document, and what comparisons need."""
+
+    records: list[dict[str, Any]]
+    document: dict[str, Any]
+    candidate: Candidate
+
+
+def score_unit(unit: Unit, *, cv: str, seed: int, bootstraps: int) -> ScoredUnit:
+    """Compute all scores of one unit, over trials, in each trial and fold, and in resamples of its subjects.
+
+    The arguments are those of `score_predictions`.
+    """
+    weights = resample_groups(unit.subject_classes(), resamples=bootstraps, seed=seed)
+    per_trial, resampled = _by_trial(unit, weights)
+    per_fold = {} if cv == "leave-one-out" else _by_fold(unit)
+    exact = _exact_intervals(unit, cv) if len(unit.trials) == 1 and unit.key.level == "subject" else {}
+    records = []
+    for name, values in per_trial.items():
+        low, high, undefined = percentile_interval(resampled[name])
+        interval, method = exact.get(name, (Interval(np.nan, np.nan), ""))
+        folds = per_fold[name][np.isfinite(per_fold[name])] if per_fold else np.empty(0)
+        records.append(
+            {
+                **unit.key._asdict(),
+                "metric": name,
+                "averaging": averaging(name, unit.classes),
+                "value": float(values.mean()),
+                "sd": _spread(values),
+                "low": low,
+                "high": high,
+                "interval_method": _bootstrap_text(bootstraps, undefined, bool(np.isfinite(low))),
+                "exact_low": interval.low,
+                "exact_high": interval.high,
+                "exact_method": method,
+                "fold_mean": float(folds.mean()) if len(folds) else np.nan,
+                "fold_sd": _spread(folds),
+                "n_folds": len(folds),
+                "n_trials": len(unit.trials),
+                "n": len(unit.subjects),
+                "n_rows": len(unit.y),
+                "how": _how(unit, name),
+            }
+        )
+    values_over_trials = {record["metric"]: record["value"] for record in records}
+    candidate = Candidate(unit, values_over_trials, per_fold, resampled)
+    return ScoredUnit(records, unit_document(unit, records, per_trial, per_fold), candidate)
+
+
+def _by_trial(unit: Unit, weights: Array) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return scores by trial (T,), and their means over trials in each resample (B,)."""
+    points, resamples = [], []
+    for trial in range(len(unit.trials)):
+        rows = unit.trial == trial
+        parts = sums(
+            unit.y[rows],
+            unit.p[rows],
+            unit.classes,
+            unit.predicted[rows],
+            groups=unit.subject[rows],
+            n_groups=len(unit.subjects),
+        )
+        points.append(evaluate(parts))
+        resamples.append(evaluate(parts, weights))
+    per_trial = {name: np.array([point[name][0] for point in points]) for name in points[0]}
+    return per_trial, {name: np.mean([one[name] for one in resamples], axis=0) for name in points[0]}
+
+
+def _by_fold(unit: Unit) -> dict[str, Array]:
+    """Return scores within each fold of each trial, shape (T, F), NaN where undefined or without rows."""
+    found: dict[str, Array] = {}
+    for trial in range(len(unit.trials)):
+        for fold in range(len(unit.folds)):
+            rows = (unit.trial == trial) & (unit.fold == fold)
+            if rows.any():
+                one = score(unit.y[rows], unit.p[rows], unit.classes, unit.predicted[rows])
+                for name, value in one.items():
+                    empty: Array = np.full((len(unit.trials), len(unit.folds)), np.nan)
+                    found.setdefault(name, empty)[trial, fold] = value
+    return found
+
+
+def _exact_intervals(unit: Unit, cv: str) -> dict[str, tuple[Interval, str]]:
+    """Return exact intervals of proportions, and DeLong's of the area, of one trial's independent subjects."""
+    confusion = confusion_matrix(unit.y, unit.predicted, len(unit.classes))
+    counts = {"accuracy": (int(np.trace(confusion)), len(unit.y))}
+    counts |= {
+        f"recall[{label}]": (int(confusion[c, c]), int(confusion[c].sum())) for c, label in enumerate(unit.classes)
+    }
+    if len(unit.classes) == 2:
+        counts["specificity"], counts["sensitivity"] = list(counts.values())[1:]
+    found = {name: (clopper_pearson(k, n), "Clopper-Pearson") for name, (k, n) in counts.items()}
+    if len(unit.classes) == 2 and cv != "leave-one-out" and min(np.bincount(unit.y, minlength=2)) > 1:
+        found["roc_auc"] = (delong_interval(unit.y, unit.p[:, 1]), "DeLong")
+    return found
+
+
+def _spread(values: Array) -> float:
+    return float(values.std(ddof=1)) if len(values) > 1 else np.nan
+
+
+def _bootstrap_text(bootstraps: int, undefined: int, given: bool) -> str:
+    text = f"percentiles of {bootstraps} resamples of subjects within classes"
+    if not undefined:
+        return text
+    return f"{text}, {undefined} of them undefined" + ("" if given else ": no interval")
+
+
+def _how(unit: Unit, name: str) -> str:
+    trials = len(unit.trials)
+    rows = f"{len(unit.subjects)} subjects"
+    if unit.key.level == "slice":
+        rows = f"{len(unit.y) / trials:g} slices of {rows}"
+    over = f"mean over {trials} trials, each " if trials > 1 else ""
+    return f"{DEFINITIONS[family(name)]}; {averaging(name, unit.classes)}; {over}of pooled predictions of {rows}"

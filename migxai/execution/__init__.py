@@ -1,0 +1,1 @@
+"""Carry out work in other processes: children, locks, resources, progress, signals."""

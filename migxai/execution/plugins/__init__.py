@@ -1,0 +1,1 @@
+"""nipype's plugins, made safe."""

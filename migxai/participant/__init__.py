@@ -1,0 +1,1 @@
+"""The participant level: a dataset to maps."""

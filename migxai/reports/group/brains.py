@@ -1,0 +1,250 @@
+"""Maps on the brain: axial slices over the template, and a glass brain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migxai.data import template
+from migxai.data.images import TemplateName
+from migxai.registration.volume import Volume
+from migxai.reports.figures.canvas import WIDTH, bare, new_figure
+from migxai.reports.figures.slices import Layout, axial_layout, box, grey, label_tiles, outlines, picture
+from migxai.reports.group.explained import ExplainedMap
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.figure import Figure, SubFigure
+
+Array = NDArray[np.float64]
+
+#: Of the stamp on maps that must not be trusted: dark enough to be read on white.
+ALARM = "#A4161A"
+#: One-sided and signed maps.
+COLOUR_MAPS = {False: "plasma", True: "RdBu_r"}
+
+#: Share of the brain's voxels above the threshold that the report chooses where a map brings none.
+TOP = 0.1
+
+#: Views of the glass brain: direction, what it is called, and the axes that run to the right (with sign) and up.
+_VIEWS = (("l", "left", (1, -1), 2), ("y", "back", (0, 1), 2), ("r", "right", (1, 1), 2), ("z", "top", (0, 1), 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A map ready to be shown.
+
+    Attributes
+    ----------
+    volume
+        Values, NaN where there are none.
+    signed
+        Whether there are values on both sides of zero.
+    threshold
+        Absolute values below it are not shown; 0 if nothing is above it.
+    limit
+        Absolute value at the end of the colours.
+    peak
+        Of the largest absolute value, world mm (3,), and that value; NaN for an empty map.
+    """
+
+    volume: Volume
+    signed: bool
+    threshold: float
+    limit: float
+    peak: tuple[Array, float]
+
+    @property
+    def empty(self) -> bool:
+        """Whether the map is zero everywhere."""
+        return self.limit == 0
+
+
+def prepare(one: ExplainedMap) -> Shown:
+    """Read a map and settle how it is shown.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read.
+    """
+    volume = one.read()
+    data = np.asarray(volume.data, dtype=np.float64)
+    size = np.abs(np.nan_to_num(data))
+    known = size[size > 0]
+    if not known.size:
+        return Shown(volume, signed=False, threshold=0.0, limit=0.0, peak=(np.full(3, np.nan), np.nan))
+    place = np.unravel_index(size.argmax(), size.shape)
+    peak = volume.affine[:3, :3] @ np.array(place) + volume.affine[:3, 3]
+    # Voxels that no slice shows are zero or NaN, and are not counted.
+    threshold = float(np.quantile(known, 1 - TOP)) if one.threshold is None else one.threshold
+    limit = max(float(np.quantile(known, 0.999)), 1.02 * threshold)
+    return Shown(volume, bool(np.nanmin(data) < 0), threshold, limit, (peak, float(data[place])))
+
+
+@lru_cache(maxsize=1)
+def load_template() -> tuple[Volume, Volume]:
+    """Return the template's brain and its mask."""
+    brain, mask = (_load(name) for name in ("T1w", "mask"))
+    return brain, mask
+
+
+def _load(name: TemplateName) -> Volume:
+    import nibabel as nib
+
+    image: Any = nib.load(template(name))
+    return Volume(np.asarray(image.dataobj, dtype=np.float32), image.affine)
+
+
+def map_figure(one: ExplainedMap, shown: Shown) -> tuple[Figure, str]:
+    """Draw a map as axial slices over the template and as a glass brain; returns the figure and what it shows."""
+    layout = axial_layout(load_template()[1], count=21, columns=7)
+    tall = 0.92 * WIDTH * layout.shape[0] / layout.shape[1]
+    figure = new_figure(tall + 2.3)
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[tall + 0.3, 2.0])[:, 0]
+    axes = upper.subplots()
+    _draw_slices(axes, layout, shown)
+    axes.set_title(one.title)
+    _stamp(axes, one.warning)
+    _colour_bar(upper, axes, shown).set_label(one.unit, fontsize=8)
+    _draw_glass(lower, shown)
+    words = (
+        f"{len(layout.cuts)} axial slices of the template, MNI heights {layout.cuts[0].position:.0f} to "
+        f"{layout.cuts[-1].position:.0f} mm, left on the left, and a glass brain. {describe(shown)}{_distrust([one])}"
+    )
+    if one.kind == "univariate" and not shown.empty:
+        words += " No voxel is significant." if one.threshold is None else " All that is shown is significant."
+    return figure, words
+
+
+def strips_figure(maps: Sequence[tuple[ExplainedMap, Shown]]) -> tuple[Figure, str]:
+    """Draw several maps below each other, each as a row of axial slices; returns the figure and what it shows."""
+    layout = axial_layout(load_template()[1], count=10, columns=10)
+    figure = new_figure((0.92 * WIDTH * layout.shape[0] / layout.shape[1] + 0.32) * len(maps))
+    panels = figure.subplots(len(maps), 1, squeeze=False)[:, 0]
+    for axes, (one, shown) in zip(panels, maps, strict=True):
+        _draw_slices(axes, layout, shown)
+        axes.set_title(f"{one.title} [{one.unit}]" if one.unit else one.title, fontsize=9)
+        _stamp(axes, one.warning)
+        _colour_bar(figure, axes, shown)
+    words = " ".join(f"{one.title}: {describe(shown)}" for one, shown in maps)
+    return figure, words + _distrust([one for one, _ in maps])
+
+
+def describe(shown: Shown) -> str:
+    """Say what is shown of a map, and where it is largest."""
+    if shown.empty:
+        return "The map is zero everywhere."
+    (x, y, z), value = shown.peak
+    side = "left" if x < -1 else "right" if x > 1 else "middle"
+    return (
+        f"Shown are values of at least {shown.threshold:.3g}{' above or below zero' if shown.signed else ''}; the "
+        f"largest is {value:.3g} at {x:.0f}, {y:.0f}, {z:.0f} mm ({side})."
+    )
+
+
+def _distrust(maps: Sequence[ExplainedMap]) -> str:
+    """Say why maps must not be trusted; empty if they may be."""
+    warnings = dict.fromkeys(one.warning for one in maps if one.warning)
+    return "".join(f" NOT TO BE TRUSTED. {warning}" for warning in warnings)
+
+
+def resample(volume: Volume, step: float, order: Literal[0, 1] = 0) -> Volume:
+    """Sample a volume on a grid of `step` mm around the template's brain, axes to the right, forward and up."""
+    from scipy.ndimage import map_coordinates
+
+    lower, upper = box(load_template()[1])
+    first = step * np.floor(lower / step)
+    shape = [int(size) for size in np.ceil((upper - first) / step) + 1]
+    affine: Array = np.diag([step, step, step, 1.0])
+    affine[:3, 3] = first
+    moved: Array = np.linalg.inv(volume.affine) @ affine
+    points: Array = np.tensordot(moved[:3, :3], np.indices(shape), axes=1) + moved[:3, 3][:, None, None, None]
+    data: Array = np.nan_to_num(np.asarray(volume.data, dtype=np.float64))
+    return Volume(map_coordinates(data, points, order=order, mode="constant"), affine)
+
+
+def is_upright(volume: Volume) -> bool:
+    """Whether axes run to the right, forward and up."""
+    steps = volume.affine[:3, :3]
+    return bool(np.allclose(steps, np.diag(np.diag(steps))) and (np.diag(steps) > 0).all())
+
+
+def _draw_slices(axes: Axes, layout: Layout, shown: Shown) -> None:
+    brain, mask = load_template()
+    tones = np.repeat(grey(picture(brain, layout))[:, :, None], 3, axis=2)
+    # Nearest neighbour: what is seen are the map's own voxels.
+    values = picture(Volume(np.nan_to_num(shown.volume.data), shown.volume.affine), layout, order=0)
+    over = (np.abs(values) >= shown.threshold) & (values != 0)
+    tones[over] = np.round(_scale(shown).to_rgba(values[over])[:, :3] * 255).astype(np.uint8)
+    axes.imshow(tones, interpolation="none")
+    outlines(axes, [(picture(mask, layout), "white", 0.4)])
+    label_tiles(axes, layout)
+    bare(axes)
+
+
+def _draw_glass(figure: SubFigure, shown: Shown) -> None:
+    """Draw the largest value along each line of sight, in nilearn's drawing of a glass brain."""
+    from nilearn.plotting.glass_brain import plot_brain_schematics
+
+    scale = _scale(shown)
+    panels = figure.subplots(1, len(_VIEWS), width_ratios=[1.25, 1, 1.25, 0.85])
+    for axes, (direction, name, (across, sign), up) in zip(panels, _VIEWS, strict=True):
+        image, extent = _projection(shown, direction, across, up)
+        rgba = scale.to_rgba(image, bytes=True)
+        rgba[..., 3] = 255 * ((np.abs(image) >= shown.threshold) & (image != 0))
+        axes.imshow(rgba, extent=extent, origin="lower", interpolation="none")
+        left, right, bottom, top = plot_brain_schematics(axes, direction, edgecolor="#6B7280", linewidth=0.8)
+        axes.set_xlim((left, right) if sign > 0 else (right, left))
+        axes.set_ylim(bottom, top)
+        axes.set_aspect("equal")
+        bare(axes)
+        axes.set_title(name, fontsize=8, weight="normal")
+
+
+def _projection(shown: Shown, direction: str, across: int, up: int) -> tuple[Array, tuple[float, ...]]:
+    """Return the value of largest size along a line of sight, (up, across), and its edges in mm."""
+    volume = shown.volume if is_upright(shown.volume) else resample(shown.volume, 3.0)
+    values: Array = np.nan_to_num(np.asarray(volume.data, dtype=np.float64))
+    x = volume.affine[0, 3] + volume.affine[0, 0] * np.arange(values.shape[0])
+    if direction in "lr":
+        values = values[x <= 0] if direction == "l" else values[x >= 0]
+    along = ({0, 1, 2} - {across, up}).pop()
+    size = np.abs(values).argmax(axis=along)
+    image = np.take_along_axis(values, np.expand_dims(size, along), axis=along).squeeze(along).T
+    edges = []
+    for axis in (across, up):
+        step, first = volume.affine[axis, axis], volume.affine[axis, 3]
+        edges += [first - step / 2, first + step * (volume.data.shape[axis] - 0.5)]
+    return image, tuple(edges)
+
+
+def _scale(shown: Shown) -> Any:
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    limit = shown.limit or 1.0
+    return ScalarMappable(Normalize(-limit if shown.signed else 0.0, limit), colormaps[COLOUR_MAPS[shown.signed]])
+
+
+def _colour_bar(figure: Figure | SubFigure, axes: Axes, shown: Shown) -> Colorbar:
+    bar = figure.colorbar(_scale(shown), ax=axes, fraction=0.02, pad=0.01, extend="both" if shown.signed else "max")
+    bar.ax.tick_params(labelsize=8)
+    for level in {shown.threshold, -shown.threshold if shown.signed else shown.threshold}:
+        bar.ax.axhline(level, color="white", linewidth=1.2)
+    return bar
+
+
+def _stamp(axes: Axes, warning: str) -> None:
+    """Stamp a map that must not be trusted, above it: on it the stamp would hide what is to be seen."""
+    if warning:
+        text = axes.text(0.995, 1.03, "NOT TO BE TRUSTED", transform=axes.transAxes, ha="right", va="bottom")
+        text.set(color=ALARM, fontsize=9, weight="bold")
+        text.set_bbox({"facecolor": "white", "edgecolor": ALARM, "boxstyle": "round,pad=0.25"})

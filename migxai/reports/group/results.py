@@ -1,0 +1,286 @@
+"""What the group level left in its folder, read for the report. Only its description must be there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from migxai.bids.tables import read_json, read_tsv
+from migxai.cohort.tables import dataset_name
+from migxai.evaluation.paper import COMPARISON_NAMES, INDICATOR_NAMES, MODEL_NAMES
+from migxai.evaluation.predictions import Unit, read_units
+from migxai.reports.group_folder import GroupFolder, read_description
+
+#: Models that look at no brain: what is reached without one.
+BASELINES = ("majority", "nuisance")
+
+#: Columns of text; all others of these tables are numbers.
+_TEXT = {
+    "metrics.tsv": {"comparison", "indicator", "model", "level", "metric", "averaging", "how"}
+    | {"interval_method", "exact_method"},
+    "permutations.tsv": {"comparison", "indicator", "model", "level", "metric"},
+    "model_comparisons.tsv": {"comparison", "indicator", "level", "metric", "model_a", "model_b", "test", "how"},
+    "learning_curve.tsv": {"comparison", "indicator", "model"},
+}
+
+#: In front of the name of a dataset that participant level was given; the cohort's table leaves it out.
+_PREFIX = "migxai derivatives of "
+#: Names in ``GeneratedBy``, and words in definitions, of data that nobody was scanned for.
+_MADE_UP = re.compile(r"migxai-demo|simulated", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score of one model with its 95 % interval; NaN where there is none."""
+
+    value: float
+    low: float
+    high: float
+    sd: float
+
+
+@dataclass(frozen=True)
+class Permuted:
+    """A score of the first trial against the same with permuted labels."""
+
+    observed: float
+    p: float
+    permutations: int
+    mean: float
+    top: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one model reached on one indicator in one comparison, at subject level.
+
+    Attributes
+    ----------
+    comparison, indicator, model
+        As in the tables.
+    n, trials
+        People, and repetitions of the cross-validation.
+    scores, permuted
+        By metric.
+    """
+
+    comparison: str
+    indicator: str
+    model: str
+    n: int
+    trials: int
+    scores: Mapping[str, Score]
+    permuted: Mapping[str, Permuted] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Comparison, indicator and model."""
+        return self.comparison, self.indicator, self.model
+
+    @property
+    def name(self) -> str:
+        """Model and indicator in words: ``GoogLeNet on ReHo``."""
+        return f"{model_name(self.model)} on {indicator_name(self.indicator)}"
+
+    @property
+    def area(self) -> str:
+        """The name of its area under the ROC curve."""
+        return "roc_auc" if "roc_auc" in self.scores else "roc_auc_ovr_macro"
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """All files of the group level that the report reads.
+
+    Attributes
+    ----------
+    folder
+        Where they lie.
+    description
+        What was run.
+    tables
+        Tables by file name; an empty one where there is no file.
+    units
+        Out-of-fold predictions of subjects.
+    document
+        ``metrics.json``; empty if there is none.
+    versions
+        Of software, by name, as the models' cards have them; several where models were made with different ones.
+    """
+
+    folder: GroupFolder
+    description: Mapping[str, Any]
+    tables: Mapping[str, pd.DataFrame]
+    units: Sequence[Unit]
+    document: Mapping[str, Any]
+    versions: Mapping[str, str]
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.description["Seed"])
+
+    @property
+    def comparisons(self) -> dict[str, list[str]]:
+        """Comparisons and their classes, in order."""
+        return {str(name): [str(label) for label in labels] for name, labels in self.description["Comparisons"].items()}
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """Every model's scores, those of the paper's models first and in its order."""
+        return _cells(self.tables["metrics.tsv"], self.tables["permutations.tsv"])
+
+    def cells_of(self, comparison: str) -> list[Cell]:
+        """Return the scores of one comparison."""
+        return [cell for cell in self.cells if cell.comparison == comparison]
+
+    def unit(self, cell: Cell) -> Unit | None:
+        """Return the predictions behind a cell's scores."""
+        return next((unit for unit in self.units if unit.key[:3] == cell.key), None)
+
+    def title(self, comparison: str) -> str:
+        """Name a comparison in words."""
+        return COMPARISON_NAMES.get(comparison) or " versus ".join(self.comparisons[comparison])
+
+    def class_counts(self, comparison: str) -> dict[str, int]:
+        """Return how many people each class of a comparison has; empty if it is not known."""
+        table = self.tables["classes.tsv"]
+        if table.empty:
+            return {}
+        rows = table[(table["comparison"] == comparison) & (table["class"] != "all")]
+        return {str(name): int(count) for name, count in zip(rows["class"], rows["all"], strict=True)}
+
+    @cached_property
+    def people(self) -> pd.DataFrame:
+        """Everybody whom the datasets name; ``key`` is what predictions call them."""
+        table = self.tables["cohort.tsv"]
+        return table if table.empty else table.assign(key=table["dataset"] + "/" + table["participant_id"])
+
+    @cached_property
+    def simulated(self) -> bool:
+        """Whether the maps are made up, by their definitions or by the dataset's description."""
+        if _MADE_UP.search(str(self.description.get("Indicators", ""))):
+            return True
+        path = self.folder.root.parent / "dataset_description.json"
+        content = read_json(path) if path.is_file() else {}
+        return bool(_MADE_UP.search(str(content.get("GeneratedBy", ""))))
+
+    def participant_report(self, key: str) -> str:
+        """Return the address of a person's own report from the group's, empty if there is none.
+
+        Only people of the dataset that the reports lie in have one: sub-01 of another site is somebody else.
+        """
+        dataset, _, participant = key.rpartition("/")
+        there = (self.folder.root.parent / f"{participant}.html").is_file()
+        return f"../{participant}.html" if there and dataset == self._own_dataset else ""
+
+    @cached_property
+    def _own_dataset(self) -> str:
+        output = self.folder.root.parent
+        if not (output / "dataset_description.json").is_file():
+            return ""
+        return re.sub(r"[\\/\s]+", " ", dataset_name(output).removeprefix(_PREFIX).replace("/", "-")).strip()
+
+
+def read_results(folder: GroupFolder) -> Results:
+    """Read what the report is made from.
+
+    Parameters
+    ----------
+    folder
+        The group level's.
+
+    Raises
+    ------
+    InputError
+        If the group level has not been run, or a file is damaged.
+    """
+    description = read_description(folder)
+    names = ("cohort.tsv", "classes.tsv", "table1.tsv", "table2.tsv", "table3.tsv", "regions.tsv")
+    tables = {name: _read(folder.file(name)) for name in names}
+    tables |= {name: _numbers(_read(folder.file(name)), text) for name, text in _TEXT.items()}
+    predictions = _read(folder.file("predictions.tsv"))
+    classes = {str(name): [str(one) for one in labels] for name, labels in description["Comparisons"].items()}
+    metrics = folder.file("metrics.json")
+    return Results(
+        folder=folder,
+        description=description,
+        tables=tables,
+        units=() if predictions.empty else tuple(read_units(_probabilities(predictions), classes, "subject")),
+        document=read_json(metrics, folder.root) if metrics.is_file() else {},
+        versions=_versions(folder, description),
+    )
+
+
+def model_name(model: str) -> str:
+    """Name a model as the paper does."""
+    return MODEL_NAMES.get(model, model)
+
+
+def indicator_name(indicator: str) -> str:
+    """Name an indicator as the paper does."""
+    return INDICATOR_NAMES.get(indicator, indicator)
+
+
+def place(name: str, known: Mapping[str, str]) -> tuple[int, str]:
+    """Return a key that sorts known names first, in their order."""
+    return (list(known).index(name) if name in known else len(known), name)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    return read_tsv(path, path.parent) if path.is_file() else pd.DataFrame()
+
+
+def _numbers(table: pd.DataFrame, text: set[str]) -> pd.DataFrame:
+    """Turn all columns but those of text into numbers, ``n/a`` into NaN."""
+    columns = [name for name in table.columns if name not in text]
+    return table.assign(**{name: pd.to_numeric(table[name], errors="coerce") for name in columns})
+
+
+def _probabilities(table: pd.DataFrame) -> pd.DataFrame:
+    """Turn the numbers of a table of predictions into numbers."""
+    columns = [name for name in table.columns if name in ("trial", "fold") or str(name).startswith("p[")]
+    return table.assign(**{name: pd.to_numeric(table[name].replace("n/a", None)) for name in columns})
+
+
+def _cells(metrics: pd.DataFrame, permutations: pd.DataFrame) -> tuple[Cell, ...]:
+    if metrics.empty:
+        return ()
+    keys = ["comparison", "indicator", "model"]
+    permuted: dict[tuple[str, ...], dict[str, Permuted]] = {}
+    for row in permutations.to_dict("records"):
+        one = Permuted(row["observed"], row["p"], int(row["permutations"]), row["null_mean"], row["null_95th"])
+        permuted.setdefault((row["comparison"], row["indicator"], row["model"]), {})[row["metric"]] = one
+    cells = []
+    for (comparison, indicator, model), rows in metrics[metrics["level"] == "subject"].groupby(keys, sort=False):
+        records = rows.to_dict("records")
+        scores = {str(row["metric"]): Score(row["value"], row["low"], row["high"], row["sd"]) for row in records}
+        first = rows.iloc[0]
+        n, trials = int(first["n"]), int(first["n_trials"])
+        cell = (str(comparison), str(indicator), str(model))
+        cells.append(Cell(*cell, n, trials, scores, permuted.get(cell, {})))
+    names = (COMPARISON_NAMES, INDICATOR_NAMES, MODEL_NAMES)
+    return tuple(
+        sorted(cells, key=lambda cell: [place(name, known) for name, known in zip(cell.key, names, strict=True)])
+    )
+
+
+def _versions(folder: GroupFolder, description: Mapping[str, Any]) -> dict[str, str]:
+    made_by = description.get("GeneratedBy", {})
+    found: dict[str, set[str]] = {str(made_by.get("Name", "migxai")): {str(made_by.get("Version", "unknown"))}}
+    for path in sorted(folder.models.glob("*.json")):
+        for name, version in read_json(path, folder.root).get("versions", {}).items():
+            found.setdefault(str(name), set()).add(str(version))
+    return {name: ", ".join(sorted(versions)) for name, versions in found.items()}
+
+
+def share(values: Sequence[int]) -> float:
+    """Return the largest share of a list of counts; NaN of none."""
+    return float(max(values) / sum(values)) if values and sum(values) else float(np.nan)

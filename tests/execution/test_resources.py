@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from migxai.config import Config
+from migxai.execution import resources
+
+
+def tree(base, files):
+    for name, text in files.items():
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).write_text(text)
+    return {"root": base / "cgroup", "proc": base / "proc"}
+
+
+V2 = {"proc/self/cgroup": "0::/job/step\n"}
+V1 = {"proc/self/cgroup": "4:memory:/job\n3:cpu,cpuacct:/job\n0::/\n"}
+AFFINITY = len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (V2 | {"cgroup/job/step/cpu.max": "max 100000", "cgroup/job/cpu.max": "50000 100000"}, 1),
+        (V2 | {"cgroup/cpu.max": "100000 100000"}, 1),
+        (V2 | {"cgroup/job/step/cpu.max": "max 100000"}, AFFINITY),
+        (V1 | {"cgroup/cpu/job/cpu.cfs_quota_us": "100000", "cgroup/cpu/job/cpu.cfs_period_us": "100000"}, 1),
+        (V1 | {"cgroup/cpu/cpu.cfs_quota_us": "-1", "cgroup/cpu/cpu.cfs_period_us": "100000"}, AFFINITY),
+        ({}, AFFINITY),
+    ],
+)
+def test_cpus(tmp_path, files, expected):
+    assert resources.cpu_count(**tree(tmp_path, files)) == expected
+
+
+HOST = resources.memory_gb({}, root=resources.PROC / "none", proc=resources.PROC / "none")
+
+
+@pytest.mark.parametrize(
+    ("files", "environment", "expected"),
+    [
+        (V2 | {"cgroup/job/memory.max": "500000000", "cgroup/job/step/memory.max": "max"}, {}, 0.5),
+        (V2 | {"cgroup/job/step/memory.high": "400000000"}, {}, 0.4),
+        (V1 | {"cgroup/memory/job/memory.limit_in_bytes": "300000000"}, {}, 0.3),
+        (V1 | {"cgroup/memory/memory.limit_in_bytes": "9223372036854771712"}, {}, HOST),
+        ({}, {"SLURM_MEM_PER_NODE": "250"}, 0.25),
+        ({}, {"SLURM_MEM_PER_NODE": "0"}, HOST),
+        ({}, {"SLURM_MEM_PER_CPU": "100", "SLURM_CPUS_ON_NODE": "3"}, 0.3),
+        (V2 | {"cgroup/job/memory.max": "200000000"}, {"SLURM_MEM_PER_NODE": "250"}, 0.2),
+    ],
+)
+def test_memory(tmp_path, files, environment, expected):
+    assert resources.memory_gb(environment, **tree(tmp_path, files)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("run", "subjects", "expected"),
+    [
+        ({"nprocs": 8, "mem_gb": 64.0}, 1, (1, 8)),
+        ({"nprocs": 32, "mem_gb": 64.0}, 1, (1, 8)),
+        ({"nprocs": 8, "mem_gb": 64.0}, 20, (8, 1)),
+        ({"nprocs": 8, "mem_gb": 8.5}, 20, (2, 4)),
+        ({"nprocs": 8, "mem_gb": 0.5}, 20, (1, 8)),
+        ({"nprocs": 8, "mem_gb": 64.0, "omp_nthreads": 3}, 20, (2, 3)),
+        ({"nprocs": 2, "mem_gb": 64.0}, 0, (1, 2)),
+    ],
+)
+def test_division(run, subjects, expected):
+    share = resources.divide(Config().replace("run", **run), subjects)
+    assert (share.subjects, share.threads) == expected
+    assert share.memory_gb * share.subjects == pytest.approx(run["mem_gb"])
+    assert share.need_gb == resources.SUBJECT_GB
+
+
+@pytest.mark.parametrize(("need", "at_once"), [(1.0, 6), (2.1, 3), (9.0, 1)])
+def test_division_by_what_the_data_need(need, at_once):
+    config = Config().replace("run", nprocs=8, mem_gb=8.0)
+    share = resources.divide(config, 20, need)
+    assert share.subjects == at_once
+    assert share.need_gb == pytest.approx(1.25 * need)
+
+
+def test_linear_algebra_stays_single_threaded():
+    environment = resources.thread_environment(4)
+    assert environment["OPENBLAS_NUM_THREADS"] == environment["MKL_NUM_THREADS"] == "1"
+    assert environment["NUMBA_NUM_THREADS"] == environment["OMP_NUM_THREADS"] == "4"
+
+
+def test_low_mem_means_one_subject_at_a_time():
+    config = Config().replace("run", nprocs=8, mem_gb=64.0, omp_nthreads=2)
+    assert resources.divide(config, 4).subjects == 4
+    assert resources.divide(config.replace("run", low_mem=True), 4).subjects == 1

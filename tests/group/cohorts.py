@@ -1,0 +1,59 @@
+"""Configurations and plans of the group level on made-up maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from migxai.cohort.comparisons import parse_comparison
+from migxai.config import Config, Learning, Run
+from migxai.group.features import MapArrays
+from migxai.group.plan import Task
+from migxai.learning.slices import plan_slices
+from migxai.learning.splits import make_folds
+
+LABELS = ("HC", "MWoA", "MWA", "HC", "MWoA", "HC", "MWA", "HC", "MWoA", "HC", "MWA", "MWoA")
+
+
+def configure(dataset: Path, output: Path, *, run: dict[str, Any] | None = None, **learning: Any) -> Config:
+    """Settings of a run that takes a second or two, without networks."""
+    quick = {"models": ("svm",), "indicators": ("reho",), "comparisons": ("hc_vs_migraine",), "slices": 4}
+    quick |= {"folds": 2, "trials": 2, "bootstraps": 20, "weights": "random", "augmentations": 0, "epochs": 1}
+    return Config(run=Run(dataset, output, **(run or {})), learning=Learning(**(quick | learning)))
+
+
+def make_task(name: str = "hc_vs_migraine", **more: Any) -> Task:
+    """Twelve people at two sites, of whom the comparison takes some."""
+    comparison = parse_comparison(name)
+    people, labels = (np.asarray(item, dtype=np.intp) for item in comparison.members(LABELS))
+    options = {"cv": "kfold", "folds": 2, "trials": 2, "seed": 3} | more
+    folds, _ = make_folds(labels, [f"site{row % 2}" for row in people], **options)
+    return Task(comparison, people, labels, tuple(folds))
+
+
+def make_arrays(folder: Path, people: int = len(LABELS), *, seed: int = 0) -> MapArrays:
+    """Slices, tables and digests of made-up people, in files as the group level writes them."""
+    rng = np.random.default_rng(seed)
+    brain = np.zeros((12, 12, 10), dtype=bool)
+    brain[1:-1, 1:-1, 1:-1] = True
+    geometry = plan_slices(brain.shape, np.diag([3.0, 3.0, 3.0, 1.0]), brain, axis="axial", count=2)
+    folder.mkdir(parents=True, exist_ok=True)
+    labels = np.where(brain, 1 + np.arange(12)[:, None, None] // 3, 0)
+    np.savez(folder / "template.npz", brain=brain, labels=labels, indices=np.arange(1, 5), names=np.array(list("abcd")))
+    np.save(folder / "planes.npy", rng.random((people, 2, *geometry.planes_shape), dtype=np.float32))
+    regions, nuisance = rng.standard_normal((people, 5)), rng.standard_normal((people, 2))
+    np.savez(folder / "tables.npz", regions=regions, nuisance=nuisance, nuisance_names=np.array(["age", "mean_fd"]))
+    keys = tuple(f"made/sub-{number:02d}" for number in range(1, people + 1))
+    return MapArrays(
+        indicator="reho",
+        planes=str(folder / "planes.npy"),
+        tables=str(folder / "tables.npz"),
+        subjects=keys,
+        sites=tuple(f"site{row % 2}" for row in range(people)),
+        hashes=tuple(f"{seed:08x}{row:08x}" for row in range(people)),
+        geometry=geometry,
+        template=str(folder / "template.npz"),
+        features=str(folder / "features"),
+    )

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+from migxai.evaluation.paper import published_problems
+from migxai.reports.figures.canvas import drawing_style
+from migxai.reports.group.judging import judge
+from migxai.reports.group.outcome import outcome_section
+from migxai.reports.group.pictures import Gallery
+from migxai.reports.group.results import BASELINES
+from tests.reports.group.building import COMPARISON
+
+
+@pytest.fixture(scope="module")
+def section(results, tmp_path_factory):
+    gallery = Gallery(tmp_path_factory.mktemp("figures"))
+    with drawing_style():
+        text = outcome_section(results, {COMPARISON: judge(results, COMPARISON)}, gallery)
+    return text.replace("\N{NO-BREAK SPACE}", " "), gallery
+
+
+def test_every_figure_of_a_comparison_is_there(section):
+    kinds = ("scores", "roc", "confusion", "calibration")
+    assert section[1].names == [*(f"hc-vs-migraine_{kind}" for kind in kinds), "precision"]
+    assert section[0].count("<img") == 5
+
+
+def test_the_papers_values_and_what_is_wrong_with_them_stand_beside_ours(section):
+    text = section[0]
+    assert "94.79 (1.29)" in text
+    assert "its values beside ours" in text
+    problems = published_problems()
+    assert f"({len(problems)} findings)" in text
+    assert text.count("Table 3, GoogLeNet, if averages are") == sum("GoogLeNet" in one for one in problems) > 0
+
+
+def test_scores_are_there_as_numbers(section, results):
+    cell = next(cell for cell in results.cells if cell.model == "svm")
+    score = cell.scores["accuracy"]
+    assert f"{100 * score.value:.1f} % ({100 * score.low:.1f} to {100 * score.high:.1f} %)" in section[0]
+    assert f"{cell.scores['roc_auc'].value:.2f} (" in section[0]
+
+
+def test_misclassified_people_are_counted_over_all_maps(section, results):
+    wrong: dict[str, list[bool]] = {}
+    for cell in results.cells:
+        if cell.model not in BASELINES:
+            unit = results.unit(cell)
+            for subject, bad in zip(unit.subject, unit.y != unit.predicted, strict=True):
+                wrong.setdefault(unit.subjects[subject], []).append(bad)
+    once = sum(any(found) for found in wrong.values())
+    always = sum(all(found) for found in wrong.values())
+    assert f"Misclassified people: {once} of 24 at least once, {always} always" in section[0]
+    rows = re.findall(r'<th scope="row">(sub-\d+)</th><td>site A</td><td>\w+</td><td>(\d+) of (\d+)<', section[0])
+    assert {name: int(count) for name, count, _ in rows} == {
+        key.split("/")[1]: int(np.sum(found)) for key, found in wrong.items() if any(found)
+    }
+    assert {total for *_, total in rows} == {"4"}
+
+
+def test_without_scores_that_is_said(results, tmp_path):
+    empty = dataclasses.replace(results, tables={name: table.iloc[:0] for name, table in results.tables.items()})
+    assert "there is no result to show" in outcome_section(empty, {COMPARISON: []}, Gallery(tmp_path))

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from migxai.errors import ImageError
+from migxai.reports.figures.canvas import drawing_style
+from migxai.reports.group import showing
+from migxai.reports.group.explained import read_explained_maps
+from migxai.reports.group.pictures import Gallery
+from migxai.reports.group.results import read_results
+from migxai.reports.group.summary import NO_MAPS
+from tests.reports.group.building import PRECUNEUS, blob, write_map, write_maps
+
+
+class Names(Gallery):
+    """Keeps the names of pictures, which take long to write."""
+
+    def add(self, figure, name, *, title, words, inline="svg"):
+        self.names.append(name)
+        return f"<p>{title}: {words}</p>"
+
+
+def build(folder):
+    gallery = Names(folder.file("figures"))
+    with drawing_style():
+        return showing.maps_section(read_results(folder), read_explained_maps(folder), gallery), gallery
+
+
+def test_without_maps_that_is_said(folder):
+    section, gallery = build(folder)
+    assert (section.content, section.data, gallery.names) == (f"<p>{NO_MAPS}</p>", "", [])
+
+
+def test_pictures_of_each_kind_and_misclassified_people_apart(folder):
+    write_maps(folder)
+    section, gallery = build(folder)
+    assert gallery.names == [
+        "hc-vs-migraine_reho_googlenet_difference_grad-cam_migraine-hc",
+        "hc-vs-migraine_reho_googlenet_class",
+        "hc-vs-migraine_reho_googlenet_misclassified",
+        "hc-vs-migraine_reho_googlenet_agreement",
+        "hc-vs-migraine_reho_univariate_t-statistic_migraine-hc",
+    ]
+    assert "GoogLeNet on ReHo, HC versus migraine" in section.content
+    assert "ReHo itself, without a network, HC versus migraine" in section.content
+    assert section.content.index("largest t are those of Precuneus_L") < section.content.index("Regions: Migraine - HC")
+    maps = json.loads(section.data)["maps"]
+    assert maps[0]["title"] == "Grad-CAM, difference Migraine - HC (8 people)"
+    assert len(maps) == 6
+
+
+def test_people_come_last_and_those_without_room_are_counted(folder, monkeypatch):
+    for number in range(4):
+        data = np.random.default_rng(number).uniform(size=blob(PRECUNEUS).shape).astype(np.float32)
+        write_map(folder, f"a{number}", data, kind="subject", label=f"site A/sub-{number:02d}")
+    write_map(folder, "z", blob(PRECUNEUS), kind="class", label="HC")
+    monkeypatch.setattr(showing, "ROOM", 200_000)
+    section, gallery = build(folder)
+    titles = [one["title"] for one in json.loads(section.data)["maps"]]
+    assert titles[0] == "Grad-CAM, mean of HC (8 people)"
+    assert 1 < len(titles) < 5
+    assert f"room for {len(titles)} maps; {5 - len(titles)} more lie in group/explain" in section.content
+    assert len(gallery.names) == 1
+
+
+def test_a_damaged_map_stops_the_report_with_its_name(folder):
+    one = write_map(folder, "broken", blob(PRECUNEUS), kind="class", label="HC")
+    one.path.write_bytes(b"nothing")
+    with pytest.raises(ImageError, match=r"broken\.nii\.gz cannot be read"):
+        build(folder)
