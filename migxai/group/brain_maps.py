@@ -15,12 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from migxai.bids.outputs import sidecar
+from migxai.evaluation.group_folder import GroupFolder
 from migxai.explain.regions import region_table
 from migxai.explain.volumes import SliceSpace
 from migxai.group.plan import Plan
 from migxai.io import write_json, write_nifti
 from migxai.reports.group.explained import ExplainedMap
-from migxai.reports.group_folder import GroupFolder
 
 Row = NDArray[np.floating[Any]]
 

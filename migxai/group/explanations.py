@@ -17,6 +17,7 @@ from migxai.audit.regions import region_p
 from migxai.bids.tables import read_json
 from migxai.cohort.maps import covered, read_mean_map
 from migxai.config import Config
+from migxai.evaluation.group_folder import GroupFolder, write_if_any
 from migxai.explain.aggregate import (
     agreement,
     class_mean,
@@ -37,7 +38,6 @@ from migxai.group.plan import Plan, Task
 from migxai.group.workflow import permutation_starts
 from migxai.io import write_json
 from migxai.reports.group.explained import ExplainedMap
-from migxai.reports.group_folder import GroupFolder, write_if_any
 
 #: Model of a map that no model made.
 NO_MODEL = "none"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import migxai
 from migxai.config import Config, Learning
+from migxai.evaluation.group_folder import GroupFolder, write_cohort_statistics
 from migxai.group.features import MapArrays
 from migxai.group.plan import Plan, nuisance_table
 from migxai.io import atomic, write_json, write_tsv
@@ -21,7 +22,6 @@ from migxai.learning.cards import software_versions
 from migxai.learning.estimators.registry import is_deep
 from migxai.learning.splits import folds_to_table
 from migxai.learning.store import make_recipe
-from migxai.reports.group_folder import GroupFolder, write_cohort_statistics
 
 
 def write_plan(folder: GroupFolder, plan: Plan, config: Config) -> None:

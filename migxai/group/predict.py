@@ -14,12 +14,12 @@ from migxai.cohort.maps import read_mean_map
 from migxai.config import Config
 from migxai.data import load_atlas
 from migxai.errors import InputError
+from migxai.evaluation.group_folder import GroupFolder
 from migxai.execution.locks import group_lock
 from migxai.group.plan import datasets, sources
 from migxai.io import write_tsv
 from migxai.learning.persistence import load_model
 from migxai.learning.predicting import MapFacts, predict_maps
-from migxai.reports.group_folder import GroupFolder
 
 
 def predict_group(config: Config, model: Path) -> list[str]:

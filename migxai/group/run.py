@@ -11,6 +11,7 @@ from migxai.bids.outputs import initialise_output
 from migxai.bids.records import without_paths
 from migxai.config import Config
 from migxai.errors import InputError
+from migxai.evaluation.group_folder import GroupFolder, read_description, write_if_any, write_predictions, write_scores
 from migxai.execution.locks import group_lock, look_at_group
 from migxai.execution.plugins.engine import Crash, execute
 from migxai.execution.plugins.named import read_plugin
@@ -27,7 +28,6 @@ from migxai.group.score import permutation_table, save_models, tested_folds
 from migxai.group.workflow import check_networks, init_group_wf, make_units
 from migxai.io import write_json
 from migxai.reports.group import read_checks, write_report
-from migxai.reports.group_folder import GroupFolder, read_description, write_if_any, write_predictions, write_scores
 
 Report = Callable[[str], None]
 

@@ -13,6 +13,7 @@ import pytest
 
 from migxai.cohort.truth import read_planted
 from migxai.config import Config
+from migxai.evaluation.group_folder import GroupFolder
 from migxai.explain.saliency_maps import Evidence
 from migxai.explain.volumes import SliceSpace
 from migxai.group import workflow as group
@@ -23,7 +24,6 @@ from migxai.group.fit import permuted_path
 from migxai.group.maps import common_template
 from migxai.io import write_json
 from migxai.reports.group.explained import read_explained_maps
-from migxai.reports.group_folder import GroupFolder
 from tests.group.cohorts import LABELS, configure, make_task
 
 SHAPE, SPACING = (33, 39, 33), 6.0

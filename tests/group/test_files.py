@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from migxai.errors import ResourceError
+from migxai.evaluation.group_folder import GroupFolder
 from migxai.group.files import keep_arrays, work_folder, write_plan
 from migxai.group.plan import make_plan, nuisance_table
 from migxai.participant.interfaces.base import load_array
-from migxai.reports.group_folder import GroupFolder
 from tests.e2e.group_runs import change_map, change_people, copy_maps, map_of, read_table
 from tests.group.cohorts import configure
 from tests.map_fixtures import map_cohort

@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 
 from migxai.config import Config, Run
+from migxai.evaluation.group_folder import GroupFolder
 from migxai.execution.lock_holders import this_process
 from migxai.execution.locks import LOCK_DIR, group_lock
 from migxai.group.run import UNFINISHED, group_status
-from migxai.reports.group_folder import GroupFolder
 
 
 def begun(root: Path) -> Config:

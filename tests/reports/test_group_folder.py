@@ -8,8 +8,7 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from migxai.errors import InputError
-from migxai.group import prediction_tables as predictions
-from migxai.reports.group_folder import (
+from migxai.evaluation.group_folder import (
     GroupFolder,
     read_description,
     write_cohort_statistics,
@@ -17,6 +16,7 @@ from migxai.reports.group_folder import (
     write_predictions,
     write_scores,
 )
+from migxai.group import prediction_tables as predictions
 
 DESCRIPTION = {
     "Comparisons": {"one": ["HC", "MWA"]},

@@ -11,8 +11,8 @@ import numpy as np
 
 from migxai.bids.tables import read_json
 from migxai.errors import ImageError, InputError
+from migxai.evaluation.group_folder import GroupFolder
 from migxai.registration.volume import Volume
-from migxai.reports.group_folder import GroupFolder
 
 #: What a map is of. The report shows them in this order, and leaves out the last ones first where there is no room.
 Kind = Literal["difference", "class", "misclassified", "univariate", "agreement", "subject"]

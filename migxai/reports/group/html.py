@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from migxai.evaluation.wording import Tone, cell_text
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Tone = Literal["good", "bad", "warn", ""]
 
 
 def paragraph(text: str, css: str = "") -> str:
@@ -104,38 +104,6 @@ def frame_table(frame: pd.DataFrame, *, caption: str, css: str = "figures") -> s
 def pairs_table(pairs: Mapping[str, object], *, caption: str) -> str:
     """Return a table of names and what they are."""
     return table(list(pairs.items()), ("Name", "Value"), caption=caption, css="pairs")
-
-
-def cell_text(cell: object) -> str:
-    """Write a cell as a person would: nothing known as a dash, small p values with few digits."""
-    if cell is None or (isinstance(cell, float) and cell != cell) or cell in ("", "n/a"):
-        return "–"
-    return f"{cell:.3g}" if isinstance(cell, float) else str(cell)
-
-
-def percent(value: float) -> str:
-    """Write a share as a percentage, with a blank that does not break; a dash where there is none."""
-    return "–" if value != value else f"{100 * value:.1f} %"
-
-
-def interval(low: float, high: float) -> str:
-    """Write an interval of shares, such as ``41.7 to 68.8 %``; a dash where there is none."""
-    return "–" if low != low or high != high else f"{100 * low:.1f} to {100 * high:.1f} %"
-
-
-def listed(words: Sequence[str]) -> str:
-    """Join words as a sentence does: ``a, b and c``."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
-
-
-def plural(count: int, noun: str, many: str = "") -> str:
-    """Write a number with its noun: ``1 person``, ``2 people``."""
-    return f"{count} {noun if count == 1 else many or noun + 's'}"
-
-
-def slug(text: str) -> str:
-    """Return a name for ids and files: letters, digits and ``-``."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower()
 
 
 def _css(name: str) -> str:

@@ -8,10 +8,11 @@ from html import escape
 from importlib import resources
 from typing import Any
 
+from migxai.evaluation.results import BASELINES, Results, indicator_name, model_name
+from migxai.evaluation.wording import cell_text, listed, plural
 from migxai.learning.estimators.registry import is_deep
 from migxai.reports.group.explained import ExplainedMap
-from migxai.reports.group.html import bullets, cell_text, folded, listed, pairs_table, paragraph, plural
-from migxai.reports.group.results import BASELINES, Results, indicator_name, model_name
+from migxai.reports.group.html import bullets, folded, pairs_table, paragraph
 
 LIMITS = (
     "This is not a diagnostic device. It was not tested, certified or approved for use on patients.",

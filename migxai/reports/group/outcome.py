@@ -8,24 +8,14 @@ from html import escape
 
 import numpy as np
 
+from migxai.audit.verdict import Judged
 from migxai.evaluation.paper import NOTES, published_problems
-from migxai.reports.group.html import (
-    bullets,
-    folded,
-    frame_table,
-    interval,
-    linked_table,
-    paragraph,
-    percent,
-    plural,
-    slug,
-    table,
-)
-from migxai.reports.group.judging import Judged
+from migxai.evaluation.results import BASELINES, Cell, Results
+from migxai.evaluation.wording import interval, percent, plural, slug
+from migxai.reports.group.html import bullets, folded, frame_table, linked_table, paragraph, table
 from migxai.reports.group.overview import learning_figure, precision_figure, scores_figure
 from migxai.reports.group.pictures import Drawn, Gallery
 from migxai.reports.group.plots import calibration_figure, confusion_figure, roc_figure
-from migxai.reports.group.results import BASELINES, Cell, Results
 
 _READ = (
     "A score is of people, not of slices, unless it says so: each was predicted by a model that never saw them. "

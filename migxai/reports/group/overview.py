@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from migxai.audit.verdict import Judged, chance_of
+from migxai.evaluation.results import BASELINES, Cell, Results, indicator_name
+from migxai.evaluation.wording import percent, plural
 from migxai.reports.figures.canvas import BLUE, GREEN, GREY, ORANGE, RED, new_figure
 from migxai.reports.group.curves import half_width, people_needed
-from migxai.reports.group.html import percent, plural
-from migxai.reports.group.judging import Judged, chance_of
-from migxai.reports.group.results import BASELINES, Cell, Results, indicator_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,19 +6,19 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
+from migxai.audit.result_checks import Check, checks_of_audit, checks_of_results
+from migxai.audit.verdict import Judged, judge
 from migxai.bids.tables import read_json
+from migxai.evaluation.group_folder import GroupFolder
+from migxai.evaluation.results import Results, read_results
 from migxai.io import write_text
 from migxai.reports.figures.canvas import drawing_style
-from migxai.reports.group.checks import Check, checks_of_audit, checks_of_results
 from migxai.reports.group.explained import read_explained_maps
-from migxai.reports.group.judging import Judged, judge
 from migxai.reports.group.methods import methods_section
 from migxai.reports.group.outcome import outcome_section
 from migxai.reports.group.pictures import SIMULATED, Gallery
-from migxai.reports.group.results import Results, read_results
 from migxai.reports.group.showing import maps_section
 from migxai.reports.group.summary import checks_section, people_section, summary_section
-from migxai.reports.group_folder import GroupFolder
 from migxai.reports.participant.page import link_to_group
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from migxai.evaluation.results import Cell, Results, indicator_name, model_name
 from migxai.reports.figures.canvas import BLUE, GREEN, GREY, ORANGE, RED, WIDTH, new_figure
 from migxai.reports.group.curves import calibration_band, roc_band
-from migxai.reports.group.results import Cell, Results, indicator_name, model_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from migxai.errors import InputError
+from migxai.evaluation.wording import cell_text, listed
 from migxai.reports.group.explained import ExplainedMap
-from migxai.reports.group.html import cell_text, listed, table_in_box
+from migxai.reports.group.html import table_in_box
 
 #: A cell of the results: comparison, indicator and model.
 CellKey = tuple[str, str, str]

@@ -5,25 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from migxai.audit.result_checks import Check
+from migxai.audit.verdict import WORDS, Judged, verdict
 from migxai.evaluation.paper import GROUPS, TABLE_2
-from migxai.reports.group.checks import Check
+from migxai.evaluation.results import Results, indicator_name, model_name
+from migxai.evaluation.wording import Tone, cell_text, plural
 from migxai.reports.group.explained import ExplainedMap
-from migxai.reports.group.html import (
-    Tone,
-    box,
-    bullets,
-    cell_text,
-    folded,
-    frame_table,
-    linked_table,
-    paragraph,
-    plural,
-    table,
-)
-from migxai.reports.group.judging import WORDS, Judged, verdict
+from migxai.reports.group.html import box, bullets, folded, frame_table, linked_table, paragraph, table
 from migxai.reports.group.overview import flow_figure
 from migxai.reports.group.pictures import Gallery
-from migxai.reports.group.results import Results, indicator_name, model_name
 
 #: Said at the top of every report.
 PURPOSE = (

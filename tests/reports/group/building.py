@@ -12,10 +12,10 @@ import pandas as pd
 
 from migxai.config import Learning
 from migxai.data import load_atlas
+from migxai.evaluation.group_folder import GroupFolder, write_cohort_statistics, write_predictions, write_scores
 from migxai.group.prediction_tables import TestedFold, prediction_tables
 from migxai.io import write_json, write_nifti, write_tsv
 from migxai.reports.group.explained import ExplainedMap, Kind
-from migxai.reports.group_folder import GroupFolder, write_cohort_statistics, write_predictions, write_scores
 
 CLASSES = ("HC", "Migraine")
 COMPARISON = "hc_vs_migraine"

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
+from migxai.audit.result_checks import checks_of_audit, checks_of_results
+from migxai.audit.verdict import judge
 from migxai.errors import InputError
-from migxai.reports.group.checks import checks_of_audit, checks_of_results
-from migxai.reports.group.judging import judge
 from tests.reports.group.building import COMPARISON
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from migxai.evaluation import wording
 from migxai.reports.group import html
 
 
@@ -35,16 +36,16 @@ def test_empty_columns_of_a_frame_are_left_out():
 @pytest.mark.parametrize(
     ("found", "text"),
     [
-        (html.percent(0.12345), "12.3 %"),
-        (html.percent(float("nan")), "–"),
-        (html.interval(0.1, 0.25), "10.0 to 25.0 %"),
-        (html.interval(float("nan"), 1.0), "–"),
-        (html.listed(["a", "b", "c"]), "a, b and c"),
-        (html.listed(["a"]), "a"),
-        (html.listed([]), ""),
-        (html.plural(1, "person", "people"), "1 person"),
-        (html.plural(2, "part"), "2 parts"),
-        (html.slug("MWoA+MWA - HC"), "mwoa-mwa-hc"),
+        (wording.percent(0.12345), "12.3 %"),
+        (wording.percent(float("nan")), "–"),
+        (wording.interval(0.1, 0.25), "10.0 to 25.0 %"),
+        (wording.interval(float("nan"), 1.0), "–"),
+        (wording.listed(["a", "b", "c"]), "a, b and c"),
+        (wording.listed(["a"]), "a"),
+        (wording.listed([]), ""),
+        (wording.plural(1, "person", "people"), "1 person"),
+        (wording.plural(2, "part"), "2 parts"),
+        (wording.slug("MWoA+MWA - HC"), "mwoa-mwa-hc"),
     ],
 )
 def test_words(found, text):

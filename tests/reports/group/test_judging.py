@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from migxai.reports.group.judging import Judged, chance_of, judge, verdict
-from migxai.reports.group.results import Cell, Permuted, Score, read_results
+from migxai.audit.verdict import Judged, chance_of, judge, verdict
+from migxai.evaluation.results import Cell, Permuted, Score, read_results
 from tests.reports.group.building import COMPARISON, make_group
 
 

@@ -6,12 +6,12 @@ import re
 import numpy as np
 import pytest
 
+from migxai.audit.verdict import judge
 from migxai.evaluation.paper import published_problems
+from migxai.evaluation.results import BASELINES
 from migxai.reports.figures.canvas import drawing_style
-from migxai.reports.group.judging import judge
 from migxai.reports.group.outcome import outcome_section
 from migxai.reports.group.pictures import Gallery
-from migxai.reports.group.results import BASELINES
 from tests.reports.group.building import COMPARISON
 
 

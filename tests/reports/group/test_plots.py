@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from migxai.audit.verdict import judge
+from migxai.evaluation.results import read_results
 from migxai.io import write_tsv
 from migxai.reports.figures.canvas import drawing_style
-from migxai.reports.group.judging import judge
 from migxai.reports.group.overview import flow_figure, learning_figure, precision_figure, reasons, scores_figure
 from migxai.reports.group.plots import calibration_figure, confusion_figure, roc_figure
-from migxai.reports.group.results import read_results
 from tests.reports.group.building import COMPARISON
 
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from migxai.errors import InputError
+from migxai.evaluation.results import read_results
 from migxai.io import write_tsv
-from migxai.reports.group.results import read_results
 from tests.reports.group.building import COMPARISON, DATASET
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from migxai.errors import ImageError
+from migxai.evaluation.results import read_results
 from migxai.reports.figures.canvas import drawing_style
 from migxai.reports.group import showing
 from migxai.reports.group.explained import read_explained_maps
 from migxai.reports.group.pictures import Gallery
-from migxai.reports.group.results import read_results
 from migxai.reports.group.summary import NO_MAPS
 from tests.reports.group.building import PRECUNEUS, blob, write_map, write_maps
 

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import dataclasses
 
+from migxai.audit.result_checks import Check
+from migxai.audit.verdict import judge
+from migxai.evaluation.results import read_results
 from migxai.reports.figures.canvas import drawing_style
-from migxai.reports.group.checks import Check
 from migxai.reports.group.explained import ExplainedMap
-from migxai.reports.group.judging import judge
 from migxai.reports.group.pictures import Gallery
-from migxai.reports.group.results import read_results
 from migxai.reports.group.summary import NO_MAPS, checks_section, people_section, summary_section
 from tests.reports.group.building import COMPARISON
 

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from migxai.evaluation.model_comparison import holm
-from migxai.reports.group.html import Tone, interval, percent, plural
-from migxai.reports.group.results import BASELINES, Cell, Results, share
+from migxai.evaluation.results import BASELINES, Cell, Results, share
+from migxai.evaluation.wording import Tone, interval, percent, plural
 
 #: The score that a permutation test is read from: chance is the same whatever the sizes of the classes.
 TESTED = "balanced_accuracy"

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from migxai.audit.verdict import ALPHA, Judged
 from migxai.errors import InputError
-from migxai.reports.group.html import plural
-from migxai.reports.group.judging import ALPHA, Judged
-from migxai.reports.group.results import Results
+from migxai.evaluation.results import Results
+from migxai.evaluation.wording import plural
 
 
 @dataclass(frozen=True)
