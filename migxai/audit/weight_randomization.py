@@ -79,7 +79,7 @@ def _whole_network(case: Case, window: Window) -> Check:
         return Check(name, case.of, limit=_LIMIT, detail="Not made: the slices or the network are not at hand.")
     import torch
 
-    from migxai.learning.backbones.backbone import Backbone
+    from migxai.learning.backbone import Backbone
     from migxai.learning.weights import LoadedNetwork, draw_network
 
     rng, split = case.generator(3), case.store.split

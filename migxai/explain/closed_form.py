@@ -24,8 +24,9 @@ from migxai.errors import UsageError
 from migxai.explain.methods import find_method
 from migxai.explain.receptive_fields import Cells, find_cells
 from migxai.explain.targets import Target
-from migxai.learning.backbones.vit import TokenHead
+from migxai.learning.backbones import NETWORKS
 from migxai.learning.devices import single_thread
+from migxai.learning.families.vision_transformer import TokenHead
 from migxai.metrics.types import IntArray
 
 if TYPE_CHECKING:
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from migxai.learning.backbones.base import Split
     from migxai.learning.heads import Features, Head
     from migxai.learning.store import FeatureStore
-
-#: The layer whose output feeds the pooling in front of the classifier.
-POOLED = {"resnet18": "layer4.1", "googlenet": "inception5b"}
 
 
 def explain(head: Head, features: Features, split: Split, method: Method, target: Target) -> Tensor:
@@ -122,7 +120,7 @@ def explain_rows(head: Head, store: FeatureStore, rows: IntArray, method: str, t
 
 def pooled_cells(split: Split, count: int) -> Cells:
     """Say where the cells of the maps lie that `explain` makes, `count` along an edge."""
-    return find_cells(split.network, POOLED.get(split.network, ""), count)
+    return find_cells(split.network, NETWORKS[split.network].pooled_layer, count)
 
 
 def token_grid(split: Split) -> tuple[int, int]:

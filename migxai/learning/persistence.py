@@ -15,8 +15,7 @@ import numpy as np
 from migxai.config import Learning
 from migxai.errors import InputError
 from migxai.learning.cards import ModelCard
-from migxai.learning.estimators.base import Estimator
-from migxai.learning.estimators.registry import make_estimator
+from migxai.learning.estimators import Estimator, make_estimator
 from migxai.learning.files import atomic
 from migxai.metrics.types import FloatArray
 

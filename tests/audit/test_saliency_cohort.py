@@ -18,7 +18,8 @@ from migxai.explain.aggregate import evened
 from migxai.explain.saliency_maps import Evidence, explain_people, joined
 from migxai.explain.volumes import SliceSpace
 from migxai.group.maps import common_template, prepare_maps
-from migxai.learning.backbones import make_backbone, make_head
+from migxai.learning.backbone import make_backbone
+from migxai.learning.backbones import make_head
 from migxai.learning.slices import cut
 from migxai.learning.splits import make_folds
 from migxai.learning.store import FeatureStore, extract_subject, make_recipe

@@ -44,8 +44,8 @@ from migxai.explain.methods import find_method
 from migxai.explain.saliency_maps import explain_people
 from migxai.explain.targets import Target
 from migxai.explain.volumes import SliceSpace
-from migxai.learning.backbones import find_family, make_backbone, make_head
-from migxai.learning.backbones.backbone import Backbone
+from migxai.learning.backbone import Backbone, make_backbone
+from migxai.learning.backbones import find_family, make_head
 from migxai.learning.heads import Head
 from migxai.learning.slices import plan_slices, to_pixels
 from migxai.learning.store import FeatureStore, extract_subject, make_recipe

@@ -12,7 +12,8 @@ from migxai.explain.methods import FUSED_NETWORKS, fits, is_by_class
 from migxai.explain.receptive_fields import find_cells, measure_cells
 from migxai.explain.targets import Target
 from migxai.explain.volumes import SliceSpace
-from migxai.learning.backbones import find_split, make_backbone, make_head
+from migxai.learning.backbone import make_backbone
+from migxai.learning.backbones import find_split, make_head
 from migxai.learning.backbones.base import Split
 from migxai.learning.slices import cut, plan_slices, to_pixels
 from migxai.learning.weights import synthetic_images

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from migxai.errors import UsageError
+from migxai.learning.backbones import NETWORKS
 
 if TYPE_CHECKING:
     from migxai.explain.methods.base import Method
@@ -37,8 +38,6 @@ METHOD_NAMES = {
 }
 #: Made of several layers of the intact network, where all others read the store's features.
 FUSED = "fused"
-#: Networks whose layers it knows.
-FUSED_NETWORKS = ("googlenet", "resnet18")
 __all__ = ["FUSED", "METHODS", "METHOD_NAMES", "find_method", "fits", "is_by_class"]
 
 
@@ -79,7 +78,7 @@ def fits(name: str, split: Split) -> bool:
         If there is no such way.
     """
     if name == FUSED:
-        return split.network in FUSED_NETWORKS
+        return bool(NETWORKS[split.network].fused_layers)
     transformer = "rows" in split.details
     if find_method(name).of_attention:
         return transformer
