@@ -14,7 +14,7 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, DynamicTraitedSpec, T
 from nipype.pipeline import engine as pe
 
 from migxai import errors
-from migxai.bids.tables import read_json
+from migxai.io import read_json
 from migxai.config import Config
 from migxai.errors import MigxaiError
 from migxai.execution.plugins.engine import Crash, execute
