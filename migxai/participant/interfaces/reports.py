@@ -14,6 +14,7 @@ import migxai
 from migxai.bids.names import run_entities
 from migxai.config import Config
 from migxai.indicators.registry import INDICATORS
+from migxai.io import read_tsv
 from migxai.participant.interfaces.base import (
     BaseInterfaceInputSpec,
     Step,
@@ -79,7 +80,7 @@ class DrawRun(Step):
         self._stem = stem
         image, affine = load_image(inputs.mask)
         mask = Volume(image.astype(bool), affine)
-        table = pd.read_csv(inputs.confounds, sep="\t", na_values="n/a")
+        table = read_tsv(Path(inputs.confounds), numbers=True)
         paths = [
             *self._draw_series(mask, table, config),
             *self._draw_overlays(mask),
