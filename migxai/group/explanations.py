@@ -35,8 +35,8 @@ from migxai.group.explain import checks_path, first_method, methods_of, read_evi
 from migxai.group.fit import Unit, permuted_path
 from migxai.group.plan import Plan, Task
 from migxai.group.workflow import permutation_starts
-from migxai.reports.group.explained_maps import ExplainedMap
 from migxai.io import read_json, write_json
+from migxai.reports.group.explained_maps import ExplainedMap
 
 #: Model of a map that no model made.
 NO_MODEL = "none"

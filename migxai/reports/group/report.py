@@ -10,10 +10,10 @@ from migxai.audit.result_checks import Check, checks_of_audit, checks_of_results
 from migxai.audit.verdict import Judged, judge
 from migxai.evaluation.group_folder import GroupFolder
 from migxai.evaluation.results import Results, read_results
+from migxai.io import read_json, write_text
 from migxai.reports.figures.drawing import drawing_style
 from migxai.reports.group.explained_maps import read_explained_maps
 from migxai.reports.group.gallery import SIMULATED, Gallery
-from migxai.io import read_json, write_text
 from migxai.reports.group.methods import methods_section
 from migxai.reports.group.outcome import outcome_section
 from migxai.reports.group.showing import maps_section
