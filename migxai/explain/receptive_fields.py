@@ -85,7 +85,7 @@ def find_cells(network: str, layer: str, count: int) -> Cells:
     Cells
         Evenly spread where the layer is not known here; `measure_cells` can tell then.
     """
-    for beginning, centres in NETWORKS[network].receptive_fields.items():
+    for beginning, centres in (NETWORKS[network].receptive_fields if network in NETWORKS else {}).items():
         if layer.startswith(beginning):
             return Cells(*centres)
     return Cells.even(count)

@@ -14,9 +14,9 @@ import numpy as np
 
 from migxai.config import Learning
 from migxai.errors import InputError
+from migxai.io import atomic
 from migxai.learning.cards import ModelCard
 from migxai.learning.estimators import Estimator, make_estimator
-from migxai.learning.files import atomic
 from migxai.metrics.types import FloatArray
 
 #: Version of the file's layout.

@@ -12,7 +12,7 @@ from migxai.evaluation.results import Results, indicator_name, model_name
 from migxai.evaluation.wording import cell_text, listed, plural
 from migxai.learning.backbones import NETWORKS
 from migxai.learning.estimators import ESTIMATORS, baselines, is_deep
-from migxai.reports.group.explained import ExplainedMap
+from migxai.reports.group.explained_maps import ExplainedMap
 from migxai.reports.group.html import bullets, folded, pairs_table, paragraph
 
 LIMITS = (
