@@ -16,8 +16,8 @@ from migxai.cohort.tables import dataset_name
 from migxai.evaluation.group_folder import GroupFolder, read_description
 from migxai.evaluation.paper import COMPARISON_NAMES, INDICATOR_NAMES
 from migxai.evaluation.predictions import Unit, read_units
-from migxai.learning.estimators import model_titles
 from migxai.io import read_json, read_tsv
+from migxai.learning.estimators import model_titles
 
 #: Columns of text; all others of these tables are numbers.
 _TEXT = {
