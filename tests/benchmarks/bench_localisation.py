@@ -118,7 +118,15 @@ def explain(
     maps = [
         explain_people(fold.head, store, fold.rows, method, space, len(CLASSES))
         if backbone is None
-        else fused_people(backbone, fold.head, cohort.maps.planes, fold.rows, fold.trained, space, len(CLASSES))
+        else fused_people(
+            backbone,
+            fold.head,
+            cohort.maps.planes,
+            space,
+            rows=fold.rows,
+            trained=fold.trained,
+            n_classes=len(CLASSES),
+        )
         for fold in tested
     ]
     rows = np.concatenate([fold.rows for fold in tested])
