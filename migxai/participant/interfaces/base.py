@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from migxai.data import template
 from migxai.data.images import TemplateName
+from migxai.participant.resources import Memory
 from migxai.registration.transforms import Affine, Chain, Field
 from migxai.registration.volume import Volume
 
@@ -30,6 +31,9 @@ class Step(SimpleInterface):
     What a step used is kept with its result: ``peak_gb``, by the kernel's account of its whole process up to its end,
     since a thread that samples gets no turn while an engine holds the interpreter; and ``cpu_seconds``.
     """
+
+    #: What the step needs in a process of its own.
+    memory = Memory(0.3)
 
     def _pre_run_hook(self, runtime: Any) -> Any:
         runtime.cpu_seconds = -time.process_time()
