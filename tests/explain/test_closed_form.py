@@ -164,7 +164,7 @@ def test_a_method_that_does_not_fit_is_refused_in_a_sentence(images):
     for method in ("attention", "rollout"):
         with pytest.raises(UsageError, match="resnet18 has none"):
             explain(head, features, backbone.split, METHODS[method], Target())
-        with pytest.raises(UsageError, match="one layer.s output"):
+        with pytest.raises(UsageError, match=r"one layer's output"):
             explain_network(backbone.assemble(head), images[:1].expand(-1, 3, -1, -1), backbone.split, method, Target())
     vit, frozen = build("timm:vit_tiny_patch16_224", "linear")
     with pytest.raises(UsageError, match="attention or rollout"):
