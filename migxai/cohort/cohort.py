@@ -238,7 +238,7 @@ def _check_sites(participants: Sequence[Participant], columns: Sequence[str], si
     for site, names in sorted(of_site.items()):
         if len(names) > 1:
             messages.append(
-                f"ParticipantsTable of {' and '.join(sorted(names))} count as one site, {site!r}, as their tables say."
+                f"People of {' and '.join(sorted(names))} count as one site, {site!r}, as their tables say."
             )
     return messages
 
