@@ -36,7 +36,7 @@ from migxai.group.fit import Unit, permuted_path
 from migxai.group.plan import Plan, Task
 from migxai.group.workflow import permutation_starts
 from migxai.io import read_json, write_json
-from migxai.reports.group.explained import ExplainedMap
+from migxai.reports.group.explained_maps import ExplainedMap
 
 #: Model of a map that no model made.
 NO_MODEL = "none"

@@ -7,7 +7,7 @@ import pytest
 
 from migxai.errors import InputError
 from migxai.io import read_tsv, write_tsv
-from migxai.reports.group.explained import in_order, read_explained_maps
+from migxai.reports.group.explained_maps import in_order, read_explained_maps
 from migxai.reports.group.regions import check_regions, region_tables
 from tests.reports.group.building import write_maps
 
