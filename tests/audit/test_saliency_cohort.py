@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from migxai.audit import Case, Truth, run_battery, trusted
-from migxai.cohort.grids import common_grid
-from migxai.cohort.tables import read_maps
+from migxai.cohort.datasets import read_maps
+from migxai.cohort.maps import common_grid
 from migxai.config import Learning
 from migxai.demo.map_model import effect_map, effect_names
 from migxai.demo.maps import make_map_cohort

@@ -34,8 +34,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from migxai.cohort.grids import common_grid
-from migxai.cohort.tables import read_maps
+from migxai.cohort.datasets import read_maps
+from migxai.cohort.maps import common_grid
 from migxai.config import Learning
 from migxai.demo.map_model import effect_map, effect_names
 from migxai.demo.maps import make_map_cohort
