@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from migxai.cohort.tables import dataset_name
+from migxai.cohort.datasets import cohort_name
 from migxai.evaluation.group_folder import GroupFolder, read_description
 from migxai.evaluation.paper import COMPARISON_NAMES, INDICATOR_NAMES
 from migxai.evaluation.predictions import Unit, read_units
@@ -28,8 +28,6 @@ _TEXT = {
     "learning_curve.tsv": {"comparison", "indicator", "model"},
 }
 
-#: In front of the name of a dataset that participant level was given; the cohort's table leaves it out.
-_PREFIX = "migxai derivatives of "
 #: Names in ``GeneratedBy``, and words in definitions, of data that nobody was scanned for.
 _MADE_UP = re.compile(r"migxai-demo|simulated", re.IGNORECASE)
 
@@ -182,9 +180,7 @@ class Results:
     @cached_property
     def _own_dataset(self) -> str:
         output = self.folder.root.parent
-        if not (output / "dataset_description.json").is_file():
-            return ""
-        return re.sub(r"[\\/\s]+", " ", dataset_name(output).removeprefix(_PREFIX).replace("/", "-")).strip()
+        return cohort_name(output) if (output / "dataset_description.json").is_file() else ""
 
 
 def read_results(folder: GroupFolder) -> Results:

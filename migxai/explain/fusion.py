@@ -195,11 +195,11 @@ def fused_people(
     backbone: Backbone,
     head: Head,
     planes: FloatArray,
+    space: SliceSpace,
+    *,
     rows: IntArray,
     trained: IntArray,
-    space: SliceSpace,
     n_classes: int,
-    *,
     layers: Sequence[str] | None = None,
 ) -> NDArray[np.float32]:
     """Make a model's fused maps of some people; as `saliency_maps.explain_people`, but not from the store.
@@ -212,12 +212,12 @@ def fused_people(
         Trained on others than these people.
     planes
         Everybody's slices, (N, S, H0, W0), 0 to 1.
+    space
+        The voxels that slices show.
     rows
         The people, (n,).
     trained
         The people that the model was trained on, whose average these are compared with.
-    space
-        The voxels that slices show.
     n_classes
         Number of classes, C.
     layers

@@ -28,8 +28,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from migxai.cohort.grids import common_grid
-from migxai.cohort.tables import read_maps
+from migxai.cohort.datasets import read_maps
+from migxai.cohort.maps import common_grid
 from migxai.config import Learning
 from migxai.demo.maps import make_map_cohort
 from migxai.group.maps import common_template, prepare_maps

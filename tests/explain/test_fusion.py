@@ -8,7 +8,7 @@ from migxai.errors import UsageError
 from migxai.explain.engines import explain_network
 from migxai.explain.fusion import explain_fused, fuse, fused_layers, fused_people, look_around
 from migxai.explain.hooks import watch
-from migxai.explain.methods import fits, is_by_class
+from migxai.explain.methods import METHODS
 from migxai.explain.receptive_fields import find_cells, measure_cells
 from migxai.explain.targets import Target
 from migxai.explain.volumes import SliceSpace
@@ -153,7 +153,7 @@ def test_people_are_explained_beside_the_average_of_those_the_model_learned_from
     backbone, _ = built
     planes = np.random.default_rng(3).random((4, 3, *space.geometry.planes_shape)).astype(np.float32)
     head = make_head(backbone.split, 3, torch.Generator().manual_seed(2)).eval()
-    made = fused_people(backbone, head, planes, np.array([2, 0]), np.array([1, 3]), space, 3)
+    made = fused_people(backbone, head, planes, space, rows=np.array([2, 0]), trained=np.array([1, 3]), n_classes=3)
     assert made.shape == (2, 3, int(space.inside.sum()))
     person, average = (
         backbone.normalise(torch.from_numpy(to_pixels(each, space.geometry)).unsqueeze(1))
@@ -169,7 +169,16 @@ def test_what_speaks_for_one_of_two_classes_speaks_against_the_other(space):
     backbone = make_backbone("resnet18", Learning(weights="random", precision="fp32"), seed=1)
     head = make_head(backbone.split, 2, torch.Generator().manual_seed(2)).eval()
     planes = np.random.default_rng(3).random((2, 3, *space.geometry.planes_shape)).astype(np.float32)
-    made = fused_people(backbone, head, planes, np.array([0]), np.array([1]), space, 2, layers=("layer3", "layer4"))
+    made = fused_people(
+        backbone,
+        head,
+        planes,
+        space,
+        rows=np.array([0]),
+        trained=np.array([1]),
+        n_classes=2,
+        layers=("layer3", "layer4"),
+    )
     assert made.any()
     assert np.array_equal(made[:, 0], -made[:, 1])
 
@@ -182,10 +191,11 @@ def test_layers_count_alike_whatever_the_size_of_their_maps():
 
 
 def test_what_can_be_fused_is_known_without_torch():
-    assert fits("fused", find_split("resnet18", "linear"))
-    assert not fits("fused", find_split("vit_b_16", "last-conv"))
-    assert is_by_class("fused")
-    assert not is_by_class("attention")
+    fused = METHODS["fused"]
+    assert fused.fits(find_split("resnet18", "linear"))
+    assert not fused.fits(find_split("vit_b_16", "last-conv"))
+    assert fused.by_class
+    assert not METHODS["attention"].by_class
 
 
 def test_maps_of_zero_stay_zero():

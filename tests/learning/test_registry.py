@@ -43,7 +43,8 @@ def test_checking_names_imports_nothing_heavy():
     code = (
         "import sys; import migxai.learning; from migxai.learning.estimators import check_models;"
         "check_models(['svm', 'vit_b_16']);"
-        "print([name for name in ('numpy', 'torch', 'sklearn', 'pandas', 'safetensors', 'nibabel') if name in sys.modules])"
+        "heavy = ('numpy', 'torch', 'sklearn', 'pandas', 'safetensors', 'nibabel');"
+        "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
