@@ -22,7 +22,7 @@ from migxai.audit.case import Case, Check
 from migxai.audit.maps import Window, make_window
 from migxai.audit.people import spread
 from migxai.explain.aggregate import difference
-from migxai.explain.closed_form import explain, pooled_cells
+from migxai.explain.closed_form import explain, pooled_receptive_fields
 from migxai.explain.methods import METHODS
 from migxai.explain.saliency_maps import Evidence
 from migxai.explain.targets import Target
@@ -135,7 +135,7 @@ def _basis(case: Case) -> NDArray[np.float32]:
     features = case.store.clean(case.people[:1], np.zeros(1, dtype=np.intp))
     count = explain(case.heads[0], features, case.store.split, METHODS[case.method], Target()).shape[-1]
     cells = np.eye(count * count, dtype=np.float32).reshape(-1, count, count)
-    return to_planes(cells, pooled_cells(case.store.split, count), case.space.geometry)
+    return to_planes(cells, pooled_receptive_fields(case.store.split, count), case.space.geometry)
 
 
 def _perturb(case: Case, fold: _Fold, place: int, basis: NDArray[np.float32]) -> _Person:

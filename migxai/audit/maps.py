@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
-from migxai.explain.closed_form import explain, pooled_cells
+from migxai.explain.closed_form import explain, pooled_receptive_fields
 from migxai.explain.methods import METHODS
 from migxai.explain.targets import Target
 from migxai.explain.volumes import to_planes
@@ -92,7 +92,7 @@ def explain_features(head: Head, case: Case, features: Features, window: Window)
 
     def at_voxels(target: Target) -> NDArray[np.float32]:
         maps = explain(head, features, split, found, target).numpy()
-        planes = to_planes(maps, pooled_cells(split, maps.shape[-1]), case.space.geometry)
+        planes = to_planes(maps, pooled_receptive_fields(split, maps.shape[-1]), case.space.geometry)
         shown: NDArray[np.float32] = planes[window.shown]
         return shown
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from migxai.explain.targets import Target
 from migxai.metrics.types import IntArray
 
 if TYPE_CHECKING:
+    from migxai.explain.methods import CamMethod
     from migxai.explain.volumes import SliceSpace
     from migxai.learning.heads import Head
     from migxai.learning.store import FeatureStore
@@ -107,18 +108,35 @@ def explain_people(
     UsageError
         If the method does not fit the network.
     """
-    from migxai.explain.closed_form import explain_rows, pooled_cells
+    from migxai.explain.closed_form import explain_rows, pooled_receptive_fields
 
     found = METHODS[method]
 
     def at_voxels(target: Target) -> NDArray[np.float32]:
         maps = explain_rows(head, store, rows, method, target)
-        return space.rows(maps, pooled_cells(store.split, maps.shape[-1]))
+        return space.rows(maps, pooled_receptive_fields(store.split, maps.shape[-1]))
 
-    if not found.by_class:
-        return at_voxels(Target())[:, None]
-    if found.signed and n_classes == 2:
+    return maps_of_classes(found, n_classes, at_voxels)
+
+
+def maps_of_classes(
+    method: CamMethod, n_classes: int, make: Callable[[Target], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Put maps (n, V) of each class's margin side by side, (n, C, V), or (n, 1, V) if they don't depend on the class.
+
+    Parameters
+    ----------
+    method
+        The way to make maps.
+    n_classes
+        Number of classes, C.
+    make
+        Makes the maps of a target.
+    """
+    if not method.by_class:
+        return make(Target())[:, None]
+    if method.signed and n_classes == 2:
         # What speaks for the one class speaks against the other.
-        first = at_voxels(Target(of=0, margin=True))
+        first = make(Target(of=0, margin=True))
         return np.stack([first, -first], axis=1)
-    return np.stack([at_voxels(Target(of=label, margin=True)) for label in range(n_classes)], axis=1)
+    return np.stack([make(Target(of=label, margin=True)) for label in range(n_classes)], axis=1)

@@ -168,13 +168,15 @@ def methods_of(config: Config, model: str, trial: int = 1) -> list[str]:
     return [
         name
         for name in dict.fromkeys(config.explaining.cam)
-        if METHODS[name].fits(split) and (METHODS[name].explain_network is None or trial == 1)
+        if METHODS[name].fits(split) and (trial == 1 or METHODS[name].network_explainer(split) is None)
     ]
 
 
 def first_method(config: Config, model: str) -> str:
     """Return the way to make maps that a model's checks look at; empty if none is made of its store."""
-    return next((name for name in methods_of(config, model) if METHODS[name].explain_network is None), "")
+    split = find_split(model, config.learning.unfreeze) if is_deep(model) else None
+    names = methods_of(config, model)
+    return next((name for name in names if split is not None and METHODS[name].network_explainer(split) is None), "")
 
 
 def make_drawer(unit: Unit, arrays: MapArrays, method: str, settings: Learning, seed: int) -> Drawer:
@@ -187,7 +189,7 @@ def make_drawer(unit: Unit, arrays: MapArrays, method: str, settings: Learning, 
     """
     space, _, _ = slice_space(arrays)
     classes = len(unit.classes)
-    by_network = METHODS[method].explain_network
+    by_network = METHODS[method].network_explainer(find_split(unit.model, settings.unfreeze))
     if by_network is not None:
         from migxai.learning.backbone import make_backbone
 
