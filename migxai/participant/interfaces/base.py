@@ -7,7 +7,9 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, traits
+from nipype.interfaces.base import BaseInterfaceInputSpec as BaseInterfaceInputSpec
+from nipype.interfaces.base import TraitedSpec as TraitedSpec
+from nipype.interfaces.base import traits as traits
 from numpy.typing import NDArray
 
 from migxai.data import template

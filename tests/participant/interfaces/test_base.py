@@ -22,14 +22,14 @@ class Square(Step):
     output_spec = outputs(seen="value", file="file")
 
     def make(self, folder):
-        with Path(self.inputs.log).open("a") as log:
+        with (Path(self.inputs.log) / "log.txt").open("a") as log:
             log.write("x")
         (folder / "file.txt").write_text("x")
         return {"seen": Seen(self.inputs.seen.number**2), "file": str(folder / "file.txt")}
 
 
 def run(folder, number):
-    node = pe.Node(Square(seen=Seen(number), log=str(folder / "log.txt")), name="square", base_dir=str(folder))
+    node = pe.Node(Square(seen=Seen(number), log=str(folder)), name="square", base_dir=str(folder))
     return node.run().outputs
 
 
