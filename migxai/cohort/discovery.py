@@ -20,9 +20,7 @@ from migxai.cohort.query import Condition, check_columns, is_missing
 from migxai.cohort.tables import dataset_name, find_maps
 from migxai.config import Learning
 from migxai.errors import InputError, UsageError
-
-#: Indicators of a cohort for which none were asked, where the data have them.
-DEFAULT_INDICATORS = ("alff", "reho", "rfcs")
+from migxai.indicators.registry import INDICATORS
 
 #: What participant level puts in front of the name of the dataset that it was given.
 _NAME_PREFIX = "migxai derivatives of "
@@ -103,7 +101,7 @@ def open_datasets(datasets: Sequence[tuple[str | None, Path]]) -> list[Source]:
 
 
 def choose_indicators(wanted: Sequence[str], sources: Sequence[Source]) -> tuple[tuple[str, ...], list[str]]:
-    """Settle the indicators: those wanted, else those of `DEFAULT_INDICATORS` that every dataset has.
+    """Settle the indicators: those wanted, else those learnt by default that every dataset has.
 
     Raises
     ------
@@ -118,14 +116,15 @@ def choose_indicators(wanted: Sequence[str], sources: Sequence[Source]) -> tuple
     if wanted:
         return tuple(dict.fromkeys(wanted)), []
     common = set.intersection(*present.values())
-    chosen = tuple(indicator for indicator in DEFAULT_INDICATORS if indicator in common)
+    default = [name for name, entry in INDICATORS.items() if entry.learnt_by_default]
+    chosen = tuple(indicator for indicator in default if indicator in common)
     if not chosen:
         held = "; ".join(f"{name}: {', '.join(sorted(stats))}" for name, stats in present.items())
         raise InputError(
-            f"There is no indicator of {', '.join(DEFAULT_INDICATORS)} that every dataset holds ({held}); choose with "
+            f"There is no indicator of {', '.join(default)} that every dataset holds ({held}); choose with "
             "--indicators."
         )
-    partly = sorted(set.union(*present.values()) & set(DEFAULT_INDICATORS) - common)
+    partly = sorted(set.union(*present.values()) & set(default) - common)
     messages = [f"Indicators: {', '.join(chosen)}."]
     if partly:
         messages.append(f"Not every dataset holds {', '.join(partly)}, so they are left aside.")

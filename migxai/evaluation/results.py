@@ -15,8 +15,9 @@ import pandas as pd
 from migxai.bids.tables import read_json, read_tsv
 from migxai.cohort.tables import dataset_name
 from migxai.evaluation.group_folder import GroupFolder, read_description
-from migxai.evaluation.paper import COMPARISON_NAMES, INDICATOR_NAMES, MODEL_NAMES
+from migxai.evaluation.paper import COMPARISON_NAMES, MODEL_NAMES
 from migxai.evaluation.predictions import Unit, read_units
+from migxai.indicators.registry import INDICATORS
 
 #: Models that look at no brain: what is reached without one.
 BASELINES = ("majority", "nuisance")
@@ -225,11 +226,11 @@ def model_name(model: str) -> str:
 
 
 def indicator_name(indicator: str) -> str:
-    """Name an indicator as the paper does."""
-    return INDICATOR_NAMES.get(indicator, indicator)
+    """Name an indicator as people read it."""
+    return INDICATORS.title(indicator)
 
 
-def place(name: str, known: Mapping[str, str]) -> tuple[int, str]:
+def place(name: str, known: Mapping[str, Any]) -> tuple[int, str]:
     """Return a key that sorts known names first, in their order."""
     return (list(known).index(name) if name in known else len(known), name)
 
@@ -266,7 +267,7 @@ def _cells(metrics: pd.DataFrame, permutations: pd.DataFrame) -> tuple[Cell, ...
         n, trials = int(first["n"]), int(first["n_trials"])
         cell = (str(comparison), str(indicator), str(model))
         cells.append(Cell(*cell, n, trials, scores, permuted.get(cell, {})))
-    names = (COMPARISON_NAMES, INDICATOR_NAMES, MODEL_NAMES)
+    names = (COMPARISON_NAMES, INDICATORS, MODEL_NAMES)
     return tuple(
         sorted(cells, key=lambda cell: [place(name, known) for name, known in zip(cell.key, names, strict=True)])
     )

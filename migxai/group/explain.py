@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from migxai.evaluation.paper import INDICATOR_NAMES, MODEL_NAMES
+from migxai.evaluation.paper import MODEL_NAMES
 from migxai.explain.aggregate import evened
 from migxai.explain.methods import FUSED, METHOD_NAMES, fits
 from migxai.explain.saliency_maps import Evidence, explain_people, joined
 from migxai.group.features import MapArrays, slice_space, with_store
 from migxai.group.fit import Unit, fitted_models, read_folds
+from migxai.indicators.registry import INDICATORS
 from migxai.io import atomic, write_json
 from migxai.learning.backbones import find_split, make_backbone
 from migxai.learning.devices import choose_device
@@ -138,7 +139,7 @@ def make_case(
         truth = Truth(content["planted"][space.inside], regions, names, tuple(content["planted_names"].tolist()))
     return Case(
         of=f"{METHOD_NAMES[method]} of {MODEL_NAMES.get(unit.model, unit.model)} on "
-        f"{INDICATOR_NAMES.get(unit.indicator, unit.indicator)}, {' versus '.join(unit.classes)}",
+        f"{INDICATORS.title(unit.indicator)}, {' versus '.join(unit.classes)}",
         labels=np.asarray(unit.labels),
         people=np.asarray(unit.people),
         folds=unit.folds or (),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from migxai.cli.options.base import CAM_METHODS, Option, choices_of
-from migxai.cli.values import comparison, count, number, path, weights, whole
+from migxai.cli.values import comparison, path, weights
 from migxai.config import Learning
+from migxai.options import Option, choices_of, count, number, whole
+
+CAM_METHODS = ("gradcam", "layercam", "hirescam", "gradcam++", "eigencam", "paper", "attention", "rollout", "fused")
 
 
 def cohort() -> Iterable[Option]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from migxai.bids.confounds import MOTION, read_confounds
 from migxai.config import Config, Denoising
 from migxai.errors import InputError
-from migxai.indicators.registry import find_indicator
+from migxai.indicators.registry import INDICATORS
 from migxai.participant.interfaces.base import BaseInterfaceInputSpec, Step, TraitedSpec, load_array, load_image, traits
 from migxai.participant.interfaces.tissues import signal_compartment
 from migxai.signal.censoring import kept_volumes, require_unbroken
@@ -121,8 +121,8 @@ def finish(
         tr = facts["repetition_time"]
         kept = kept_volumes(displacement, options.fd_threshold, repetition_time=tr, minimum_time=options.min_time)
         for stat in config.indicators.indicators:
-            if find_indicator(stat).spectral:
-                require_unbroken(kept, find_indicator(stat).name)
+            if INDICATORS[stat].spectral:
+                require_unbroken(kept, INDICATORS[stat].title)
     table["kept"] = kept.astype(int)
     facts |= {
         "excluded": verdict.reason,

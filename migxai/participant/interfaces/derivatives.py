@@ -252,9 +252,9 @@ def map_fields(stat: str, form: str, facts: Facts, config: Config) -> Facts:
     main = f"divided by its mean in the mask, {facts['means'][stat]:.6g}" if indicator.normalised else "none"
     scale = {"": main, "raw": "none", "zscore": "z-scored over the mask"}[form]
     content: Facts = {
-        "Description": f"{indicator.name} map" + (" painted on the atlas regions." if indicator.regional else "."),
+        "Description": f"{indicator.title} map" + (" painted on the atlas regions." if indicator.regional else "."),
         "Statistic": stat,
-        **indicator.definition(config.indicators),
+        **indicator.definition(config),
         "FrequencyBand": facts["band"],
         "Normalization": scale,
         "NormalizationVoxels": "all voxels of the mask with a value; the zero shell of the grid does not count"
@@ -267,6 +267,8 @@ def map_fields(stat: str, form: str, facts: Facts, config: Config) -> Facts:
     }
     if indicator.regional:
         content["Atlas"] = facts["atlas"]
+    if indicator.origin:
+        content["Extension"] = indicator.origin
     return content | processing_fields(facts)
 
 
@@ -301,6 +303,6 @@ def write_regional_values(files: DerivativeSet, regions: dict[str, NDArray[Any]]
             content = map_fields(stat, "", facts, config) | {"Atlas": facts["atlas"]}
             how = "" if INDICATORS[stat].regional else ", the mean of the map over its covered voxels"
             content["Description"] = (
-                f"{INDICATORS[stat].name} of each region{how}; n/a where the run does not cover it."
+                f"{INDICATORS[stat].title} of each region{how}; n/a where the run does not cover it."
             )
         files.table(table, "boldmap", content, atlas=facts["atlas"]["Name"], stat=stat)

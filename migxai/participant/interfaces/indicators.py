@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from migxai.config import Config
 from migxai.data import Atlas, check_space, load_atlas
 from migxai.errors import AtlasError
-from migxai.indicators.normalisation import mean_normalised, z_scored
-from migxai.indicators.registry import Denoised, Indicator, find_indicator
-from migxai.indicators.rfcs import correlation_matrix
+from migxai.indicators.registry import INDICATORS, Denoised, Indicator
 from migxai.participant.interfaces.base import BaseInterfaceInputSpec, Step, TraitedSpec, load_array, load_image, traits
 from migxai.registration.resample import labels_on_grid
 from migxai.registration.volume import voxel_sizes
+from migxai.signal.connectivity import correlation_matrix
+from migxai.signal.normalisation import mean_normalised, z_scored
 from migxai.signal.regions import region_coverage, region_means, region_values
 from migxai.signal.smoothing import smooth
 
@@ -72,7 +72,7 @@ class ComputeIndicators(Step):
         facts["means"] = {}
         sizes = tuple(voxel_sizes(affine))
         for stat in config.indicators.indicators:
-            indicator = find_indicator(stat)
+            indicator = INDICATORS[stat]
             values = compute_map(indicator, denoised, config, sizes)
             forms, facts["means"][stat] = forms_of(values, inside, config.indicators.forms, indicator)
             maps |= {f"{stat}-{form}" if form else stat: item for form, item in forms.items()}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import migxai
 from migxai.bids.names import run_entities
 from migxai.config import Config
-from migxai.indicators.registry import INDICATORS
+from migxai.indicators.registry import INDICATORS, Indicator
 from migxai.participant.interfaces.base import (
     BaseInterfaceInputSpec,
     Step,
@@ -171,7 +171,7 @@ class DrawRun(Step):
         with np.load(self.inputs.maps, allow_pickle=False) as stored:
             for key in stored.files:
                 stat, _, form = key.partition("-")
-                name = INDICATORS[stat].name + {"": "", "raw": ", not normalised", "zscore": ", z-scored"}[form]
+                name = INDICATORS[stat].title + {"": "", "raw": ", not normalised", "zscore": ", z-scored"}[form]
                 values = on_grid(stored[key], inside)
                 paths.append(
                     maps.plot_map(
@@ -181,14 +181,14 @@ class DrawRun(Step):
                         packaged_volume("mask"),
                         self._file(stat + form),
                         name=name,
-                        unit="of the brain's mean" if INDICATORS[stat].normalised and not form else "",
+                        unit=_unit(INDICATORS[stat], form),
                     )
                 )
         with np.load(self.inputs.regions, allow_pickle=False) as stored:
             labels = [str(name) for name in stored["names"]]
             for stat in (item for item in stored.files if item in INDICATORS):
                 file = self._file(f"{stat}regions")
-                paths.append(regions.plot_regions(labels, stored[stat], file, name=INDICATORS[stat].name))
+                paths.append(regions.plot_regions(labels, stored[stat], file, name=INDICATORS[stat].title))
             paths.append(regions.plot_coverage(labels, stored["coverage"], self._file("coverage")))
         return paths
 
@@ -221,7 +221,16 @@ def summarise(
     )
 
 
+def _unit(indicator: Indicator, form: str) -> str:
+    if form == "zscore":
+        return ""
+    return "of the brain's mean" if indicator.normalised and not form else indicator.unit
+
+
 def _parameters(config: Config, facts: Facts) -> dict[str, str]:
+    own: dict[str, str] = {}
+    for stat in config.indicators.indicators:
+        own |= INDICATORS[stat].table(config)
     return {
         "Space": facts["space"],
         "Resolution": f"{facts['resolution']:g} mm" if isinstance(facts["resolution"], float) else facts["resolution"],
@@ -230,8 +239,7 @@ def _parameters(config: Config, facts: Facts) -> dict[str, str]:
         "Order": facts["order"],
         "Nuisance": f"{len(facts['nuisance_regressors'])} regressors, rank {facts['design_rank']} in the band",
         "Atlas": facts["atlas"]["Name"],
-        "ALFF definition": config.indicators.alff_definition,
-        "ReHo neighbourhood": f"{config.indicators.reho_neighbours} voxels",
+        **own,
         "Preset": config.preset,
     }
 
@@ -287,7 +295,7 @@ def methods_facts(config: Config, mode: Literal["raw", "fmriprep"], runs: Sequen
     """Gather what the methods paragraph may claim: what all runs have in common; without runs, the plan alone."""
     if not runs:
         space = config.preprocessing.space or "MNI152NLin2009cAsym"
-        return MethodsFacts(migxai.__version__, mode, space=space, own_atlas=config.indicators.atlas is not None)
+        return MethodsFacts(migxai.__version__, mode, space=space)
     steps = [{step.name: step.status for step in run.steps} for run in runs]
 
     def common(name: str) -> bool | None:
@@ -303,7 +311,6 @@ def methods_facts(config: Config, mode: Literal["raw", "fmriprep"], runs: Sequen
         slice_timing=common("Slice timing") if raw else None,
         anatomical=common("T1w to template") if raw else None,
         brain_extraction=common("Brain extraction") if raw else None,
-        own_atlas=config.indicators.atlas is not None,
         n_dropped=dropped.pop() if len(dropped) == 1 else None,
         n_excluded=sum(not run.usable for run in runs),
     )
