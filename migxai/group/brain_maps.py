@@ -20,7 +20,7 @@ from migxai.explain.regions import region_table
 from migxai.explain.volumes import SliceSpace
 from migxai.group.plan import Plan
 from migxai.io import write_json, write_nifti
-from migxai.reports.group.explained import ExplainedMap
+from migxai.reports.group.explained_maps import ExplainedMap
 
 Row = NDArray[np.floating[Any]]
 

@@ -14,7 +14,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from migxai.audit.regions import region_p
-from migxai.bids.tables import read_json
 from migxai.cohort.maps import covered, read_mean_map
 from migxai.config import Config
 from migxai.evaluation.group_folder import GroupFolder, write_if_any
@@ -36,8 +35,8 @@ from migxai.group.explain import checks_path, first_method, methods_of, read_evi
 from migxai.group.fit import Unit, permuted_path
 from migxai.group.plan import Plan, Task
 from migxai.group.workflow import permutation_starts
-from migxai.io import write_json
-from migxai.reports.group.explained import ExplainedMap
+from migxai.io import read_json, write_json
+from migxai.reports.group.explained_maps import ExplainedMap
 
 #: Model of a map that no model made.
 NO_MODEL = "none"

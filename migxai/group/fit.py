@@ -11,12 +11,11 @@ import numpy as np
 from safetensors.numpy import load_file, save
 
 from migxai.audit.regions import RegionWatch
-from migxai.bids.tables import read_json
 from migxai.config import Learning
 from migxai.errors import InputError
 from migxai.evaluation.permutation import SCORES, permuted_scores
 from migxai.group.features import MapArrays, slice_space, with_store
-from migxai.io import atomic, write_bytes, write_json
+from migxai.io import atomic, read_json, write_bytes, write_json
 from migxai.learning.crossval import FoldResult, fold_path, only, read_fold, run_fold, unit_key, unit_seed, write_fold
 from migxai.learning.estimators.base import Estimator
 from migxai.learning.estimators.registry import make_estimator

@@ -11,7 +11,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from migxai.bids.outputs import Source
-from migxai.bids.tables import read_tsv
 from migxai.cohort.cohort import Roster, read_roster
 from migxai.cohort.comparisons import Comparison, choose_comparisons
 from migxai.cohort.grids import common_grid
@@ -20,6 +19,7 @@ from migxai.config import Config
 from migxai.data import SPACE
 from migxai.errors import InputError
 from migxai.group.maps import PreparedMaps, Template, common_template, prepare_maps
+from migxai.io import read_tsv
 from migxai.learning.crossval import unit_seed
 from migxai.learning.estimators.registry import check_models
 from migxai.learning.splits import Fold, folds_from_table, make_folds

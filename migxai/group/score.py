@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from migxai.bids.tables import read_json
 from migxai.config import Config
 from migxai.evaluation.permutation import SCORES, compare_with_null, pooled_scores
 from migxai.evaluation.scoring import Scores
@@ -20,6 +19,7 @@ from migxai.group.fit import Unit, fitted_models, permuted_path, read_folds
 from migxai.group.plan import Plan
 from migxai.group.prediction_tables import TestedFold
 from migxai.group.workflow import permutation_starts, permuted_units
+from migxai.io import read_json
 from migxai.learning.cards import ModelCard, cohort_summary, software_versions, trunk_facts
 from migxai.learning.estimators.registry import is_deep, make_estimator, options_of
 from migxai.learning.persistence import save_model

@@ -23,7 +23,7 @@ from migxai.group.explanations import NO_MODEL, explain_group
 from migxai.group.fit import permuted_path
 from migxai.group.maps import common_template
 from migxai.io import write_json
-from migxai.reports.group.explained import read_explained_maps
+from migxai.reports.group.explained_maps import read_explained_maps
 from tests.group.cohorts import LABELS, configure, make_task
 
 SHAPE, SPACING = (33, 39, 33), 6.0

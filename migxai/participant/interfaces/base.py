@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-import resource
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, TraitedSpec, traits
+from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, traits
 from numpy.typing import NDArray
 
 from migxai.data import template
 from migxai.data.images import TemplateName
+from migxai.execution.plugins.measured import MeasuredInterface
 from migxai.registration.transforms import Affine, Chain, Field
 from migxai.registration.volume import Volume
 
 __all__ = ["BaseInterfaceInputSpec", "Step", "TraitedSpec", "traits"]
 
 
-class Step(SimpleInterface):
+class Step(MeasuredInterface):
     """A step of a workflow: reads files, calls pure functions, writes files into the node's directory.
 
     ``facts`` are what later steps, sidecars and the report must know of what was really done: a flat dictionary of
     plain values that travels along the chain and grows at each step.
-
-    What a step used is kept with its result: ``peak_gb``, by the kernel's account of its whole process up to its end,
-    since a thread that samples gets no turn while an engine holds the interpreter; and ``cpu_seconds``.
     """
-
-    def _pre_run_hook(self, runtime: Any) -> Any:
-        runtime.cpu_seconds = -time.process_time()
-        return runtime
-
-    def _post_run_hook(self, runtime: Any) -> Any:
-        runtime.cpu_seconds += time.process_time()
-        unit = 1e9 if sys.platform == "darwin" else 1e6 / 1.024
-        runtime.peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-        return runtime
 
     def _path(self, runtime: Any, name: str) -> str:
         return str(Path(runtime.cwd) / name)

@@ -1,0 +1,202 @@
+"""The unit of work of the group level, and how nipype runs it; no other module of `migxai.group` knows nipype."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import BaseInterfaceInputSpec, DynamicTraitedSpec, TraitedSpec, traits
+from nipype.pipeline import engine as pe
+
+from migxai import errors
+from migxai.config import Config
+from migxai.errors import MigxaiError
+from migxai.execution.plugins.engine import Crash, execute
+from migxai.execution.plugins.measured import MeasuredInterface
+from migxai.execution.plugins.named import read_plugin
+from migxai.execution.plugins.pool import PoolPlugin
+from migxai.io import read_json, write_json
+
+#: Where a job that failed leaves its error, in its node's directory.
+_ERROR_FILE = "error.json"
+_WORKFLOW = "group_wf"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job(ABC):
+    """A piece of work that any process can do: it carries everything that it needs, and leaves files.
+
+    Attributes
+    ----------
+    name
+        What tells it from all other jobs.
+    waits_for
+        Names of the jobs that must have been done before.
+    memory_gb
+        Memory that it was measured to need (see docs/design-notes.md).
+    """
+
+    name: str
+    waits_for: tuple[str, ...] = ()
+    memory_gb: float = 1.0
+
+    @abstractmethod
+    def run(self) -> None:
+        """Do the work, apart from what is there already, which is known by its files.
+
+        Raises
+        ------
+        MigxaiError
+            If it cannot be done.
+        """
+
+
+@dataclass(frozen=True)
+class FailedJob:
+    """A job that could not be done, and why."""
+
+    name: str
+    error: MigxaiError
+
+    def __str__(self) -> str:
+        """Say so in a sentence."""
+        return f"{self.name}: {self.error}"
+
+
+class _RunJobInput(DynamicTraitedSpec, BaseInterfaceInputSpec):
+    job = traits.Instance(Job, mandatory=True, desc="the work to do")
+
+
+class _RunJobOutput(TraitedSpec):
+    done = traits.Str(desc="name of the job, once it is done")
+
+
+class RunJob(MeasuredInterface):
+    """Run a job, whatever its kind; it has an input for each job that it waits for, which nipype fills."""
+
+    input_spec = _RunJobInput
+    output_spec = _RunJobOutput
+    # What is there already is known by its files; nipype, which sees none of them, would take its own word for it.
+    _always_run = True
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job=job)
+        for place in range(len(job.waits_for)):
+            self.inputs.add_trait(_awaited(place), traits.Str())
+
+    def _run_interface(self, runtime: Any) -> Any:
+        try:
+            self.inputs.job.run()
+        except MigxaiError as error:
+            # nipype turns an exception into text on its way to the process that waits for it.
+            with contextlib.suppress(MigxaiError):
+                content = {"error": type(error).__name__, "message": " ".join(str(error).split())}
+                write_json(Path(runtime.cwd) / _ERROR_FILE, content)
+            raise
+        self._results["done"] = self.inputs.job.name
+        return runtime
+
+
+def _awaited(place: int) -> str:
+    return f"done_{place}"
+
+
+def init_group_wf(jobs: Sequence[Job], base_dir: Path) -> pe.Workflow:
+    """Make a node of each job, and an edge of each name that it waits for.
+
+    Parameters
+    ----------
+    jobs
+        In any order.
+    base_dir
+        Directory of nipype's own files.
+
+    Inputs
+    ------
+    None: jobs carry what they need.
+
+    Outputs
+    -------
+    The files that jobs leave.
+    """
+    workflow = pe.Workflow(name=_WORKFLOW, base_dir=str(base_dir))
+    nodes = {job.name: pe.Node(RunJob(job), name=node_name(job), mem_gb=job.memory_gb, n_procs=1) for job in jobs}
+    workflow.add_nodes(list(nodes.values()))
+    for job in jobs:
+        for place, name in enumerate(job.waits_for):
+            workflow.connect(nodes[name], "done", nodes[job.name], _awaited(place))
+    return workflow
+
+
+def node_name(job: Job) -> str:
+    """Replace what nipype does not allow in the name of a node."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", job.name)
+
+
+def run_jobs(
+    jobs: Sequence[Job], config: Config, work: Path, room: tuple[int, float], report: Callable[[str], None]
+) -> list[FailedJob]:
+    """Run all jobs by the plugin that was asked for, or by processes of this machine.
+
+    Parameters
+    ----------
+    jobs
+        In any order; those that wait for a failed one are left out.
+    config
+        The configuration of the run.
+    work
+        Directory of nipype's own files.
+    room
+        How many processes, and how much memory in GB, may be used at once.
+    report
+        Told of each job that is done, in a sentence.
+
+    Returns
+    -------
+    list of FailedJob
+        In the order in which they failed.
+
+    Raises
+    ------
+    MigxaiError
+        If jobs cannot be run at all.
+    """
+    workflow, done = init_group_wf(jobs, work), 0
+    # Errors of an earlier, resumed run are not those of this one.
+    for old in (work / _WORKFLOW).glob(f"*/{_ERROR_FILE}"):
+        old.unlink()
+
+    def tell(name: str, status: str) -> None:
+        nonlocal done
+        if status == "end":
+            done += 1
+            report(f"{name.rpartition('.')[2].replace('_', ' ')}: done ({done} of {len(jobs)})")
+
+    plugin: dict[str, Any]
+    if config.run.use_plugin is None:
+        plugin = {"plugin": PoolPlugin(*room, report=lambda node, status: tell(node.name, status))}
+    else:
+        plugin = read_plugin(config.run.use_plugin) | {"report": tell}
+    logs = (config.run.work_dir or Path(str(config.run.output_dir)) / ".work") / "logs"
+    outcome = execute(
+        workflow,
+        stop_on_first_crash=config.run.stop_on_first_crash,
+        used_file=logs / "group_steps.json" if config.run.resource_monitor else None,
+        **plugin,
+    )
+    return [_failed(crash, work / _WORKFLOW) for crash in outcome.crashes]
+
+
+def _failed(crash: Crash, folder: Path) -> FailedJob:
+    """Read the error that a job left; one whose process was killed left none but nipype's record of it."""
+    name = crash.node.rpartition(".")[2]
+    file = folder / name / _ERROR_FILE
+    if not file.is_file():
+        return FailedJob(name, crash.error)
+    content = read_json(file)
+    return FailedJob(name, getattr(errors, content["error"], MigxaiError)(content["message"]))
