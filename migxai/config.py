@@ -259,6 +259,9 @@ def to_toml(config: Config) -> str:
                 plain[section.name][item.name] = PLACEHOLDER
             elif item.name == "derivatives" and value:
                 plain[section.name][item.name] = [[name, PLACEHOLDER] for name, _ in value]
+    for key, value in config.extensions.items():
+        if isinstance(value, Path):
+            plain["extensions"][key] = PLACEHOLDER
     return tomli_w.dumps(plain)
 
 
@@ -295,7 +298,8 @@ def from_toml(text: str, base: Config | None = None, origin: str = "configuratio
             }
             config = config.replace(name, **changes)
         elif name == "extensions" and isinstance(value, dict):
-            config = dataclasses.replace(config, extensions={**config.extensions, **_dotted(value)})
+            given = {key: item for key, item in _dotted(value).items() if not _is_placeholder(item)}
+            config = dataclasses.replace(config, extensions={**config.extensions, **given})
         else:
             config = config.replace("config", **{name: _typed(Config, name, value, f"{origin}: {name}")})
     return config
