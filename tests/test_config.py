@@ -13,7 +13,9 @@ from migxai.config import PAPER_PRESET, PLACEHOLDER, Config, from_toml, placehol
 from migxai.errors import UsageError
 
 QUICK = settings(max_examples=40, deadline=None)
-SECTIONS = [item.name for item in dataclasses.fields(Config) if item.name not in ("extensions", "preset", "random_seed")]
+SECTIONS = [
+    item.name for item in dataclasses.fields(Config) if item.name not in ("extensions", "preset", "random_seed")
+]
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=8)
 FILTERS = st.dictionaries(
     WORDS, st.dictionaries(WORDS, WORDS | st.integers(0, 9) | st.booleans(), max_size=2), max_size=2

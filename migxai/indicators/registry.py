@@ -96,6 +96,12 @@ class Indicator(Entry):
         """Whether it is taken from the series before the band-pass, which must have no gaps."""
         return self.series == "unfiltered"
 
+    def unit_of(self, form: str) -> str:
+        """Return the unit of a map in words: of the main form (``""``), ``raw`` or ``zscore``; empty for none."""
+        if form == "zscore":
+            return ""
+        return "of the brain's mean" if self.normalised and not form else self.unit
+
     def definition_fields(self) -> tuple[str, ...]:
         """Name the sidecar fields of its own that decide whether maps may be pooled."""
         return tuple(self.definition(Config()))

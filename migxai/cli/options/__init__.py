@@ -13,14 +13,17 @@ from typing import Any
 from migxai.cli.options import group, participant, running
 from migxai.cli.options.participant import FORMS
 from migxai.config import Config
+from migxai.explain.methods import METHODS
 from migxai.indicators.registry import INDICATORS
+from migxai.learning.backbones import NETWORKS
+from migxai.learning.estimators import ESTIMATORS
 from migxai.options import Option
 from migxai.registry import Registry
 
 __all__ = ["FORMS", "GROUPS", "POSITIONALS", "REGISTRIES", "Option", "all_options", "problems", "settings"]
 
-#: All that can be added to from other packages; their entries' options are listed by the functions of `all_options`.
-REGISTRIES: tuple[Registry[Any], ...] = (INDICATORS,)
+#: All that can be added to from other packages; the options of their entries are those of the command line too.
+REGISTRIES: tuple[Registry[Any], ...] = (INDICATORS, NETWORKS, ESTIMATORS, METHODS)
 
 #: Groups of ``--help``, in order.
 GROUPS = {
@@ -55,29 +58,34 @@ def all_options() -> tuple[Option, ...]:
         *group.actions(),
         *running.resources(),
         *running.run(),
+        *(option for registry in REGISTRIES for entry in registry.values() for option in entry.options),
     )
-    # Two entries may share an option. One of another package never takes a name from migxai.
-    own = {flag for option in listed if option.section != "extensions" for flag in option.flags}
+    # Two entries may share an option. One of another package takes no name from migxai, or from one before it.
+    taken = {flag for option in listed if option.section != "extensions" for flag in option.flags}
     found: list[Option] = []
     for option in listed:
-        if option not in found and (option.section != "extensions" or not own & set(option.flags)):
-            found.append(option)
+        if option in found:
+            continue
+        if option.section == "extensions":
+            if taken & set(option.flags) or option.group not in GROUPS:
+                continue
+            taken |= set(option.flags)
+        found.append(option)
     return tuple(found)
 
 
 def problems() -> tuple[str, ...]:
     """Return a sentence for each thing of another package that could not be used; the rest works."""
+    found = [sentence for registry in REGISTRIES for sentence in registry.problems]
     usable = all_options()
-    return (
-        *(sentence for registry in REGISTRIES for sentence in registry.problems),
-        *(
-            f"The option {option.flags[0]} of {entry.origin} has a name that is taken; its default is used."
-            for registry in REGISTRIES
-            for entry in registry.values()
-            for option in entry.options
-            if option not in usable
-        ),
-    )
+    for entry in (entry for registry in REGISTRIES for entry in registry.values()):
+        for option in entry.options:
+            if option not in usable:
+                found.append(
+                    f"The option {option.flags[0]} of {entry.origin} is left out, so its default holds: its name is "
+                    "taken, or its group is none of migxai's."
+                )
+    return tuple(found)
 
 
 #: Set by the two positional arguments.
