@@ -67,9 +67,8 @@ def init_subject_wf(config: Config, subject: Subject) -> pe.Workflow:
             if run.t1w not in anatomies:
                 anatomies[run.t1w] = init_anatomical_wf(config, run.t1w, run.sources, name=f"anat_{len(anatomies)}_wf")
             names = ("t1w", "t1w_mask", "t1w_to_template", "anatomy")
-            workflow.connect(
-                anatomies[run.t1w], run_wf, [(f"outputnode.{name}", f"inputnode.{name}") for name in names]
-            )
+            pairs = [(f"outputnode.{name}", f"inputnode.{name}") for name in names]
+            workflow.connect([(anatomies[run.t1w], run_wf, pairs)])
         if "run" in run.entities:
             without = {key: value for key, value in run_entities(run.entities).items() if key != "run"}
             groups[tuple(without.items())].append(run_wf)
@@ -184,9 +183,13 @@ def init_run_wf(config: Config, run: RawRun | FmriprepRun, name: str) -> pe.Work
         )
         if uses_t1w(config, run):
             names = ("t1w", "t1w_mask", "t1w_to_template")
-            workflow.connect(inputs, source, [(item, f"inputnode.{item}") for item in names])
-            workflow.connect(inputs, "anatomy", draw, "anatomy")
-            workflow.connect(source, draw, _same("t1w_brain", "epi_in_t1w", source=place))
+            workflow.connect(
+                [
+                    (inputs, source, [(item, f"inputnode.{item}") for item in names]),
+                    (inputs, draw, _same("anatomy")),
+                    (source, draw, _same("t1w_brain", "epi_in_t1w", source=place)),
+                ]
+            )
     else:
         source, place = _node(ResampleFmriprep(run=run, config=numbers), "resample", size), ""
         confounds = _node(ReadConfounds(run=run, config=numbers), "confounds", size)
@@ -262,8 +265,12 @@ def init_raw_wf(config: Config, run: RawRun, name: str = "raw_wf") -> pe.Workflo
     realign = _node(Realign(), "realign", size, threads)
     if uses_t1w(config, run):
         register = _node(CoregisterToT1w(options=options), "coregister", size, threads)
-        workflow.connect(inputs, register, _same("t1w", "t1w_mask", "t1w_to_template"))
-        workflow.connect(register, outputs, _same("t1w_brain", "epi_in_t1w"))
+        workflow.connect(
+            [
+                (inputs, register, _same("t1w", "t1w_mask", "t1w_to_template")),
+                (register, outputs, _same("t1w_brain", "epi_in_t1w")),
+            ]
+        )
     else:
         register = _node(NormaliseEpi(options=options), "normalise_epi", size, threads)
     resample = _node(ResampleBold(options=options), "resample", size, threads)
