@@ -94,7 +94,7 @@ class DrawRun(Step):
                 tissues["GM"],
                 self._file("spectra"),
                 repetition_time=tr,
-                band=(config.denoising.low, config.denoising.high),
+                band=config.denoising.band,
             ),
         ]
 
