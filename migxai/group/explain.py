@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from migxai.evaluation.paper import INDICATOR_NAMES, MODEL_NAMES
-from migxai.explain.aggregate import evened
+from migxai.explain.aggregate import scale_folds
 from migxai.explain.methods import METHODS
-from migxai.explain.saliency_maps import Evidence, explain_people, joined
+from migxai.explain.saliency_maps import Evidence, explain_people, join_folds
 from migxai.group.features import MapArrays, slice_space, with_store
 from migxai.group.fit import Unit, fitted_models, read_folds
 from migxai.io import atomic, write_json
@@ -143,7 +143,7 @@ def make_case(
         people=np.asarray(unit.people),
         folds=unit.folds or (),
         heads=[estimator.head_module() for estimator in fold_estimators(folder, unit, settings)],
-        trials=[evened(evidence) for evidence in read_evidence(folder, units, method)],
+        trials=[scale_folds(evidence) for evidence in read_evidence(folder, units, method)],
         store=store,
         space=space,
         method=method,
@@ -214,7 +214,7 @@ def explain_unit(unit: Unit, folder: Path, settings: Learning, draw: Drawer) -> 
         predicted = aggregate_subjects(result.probabilities, settings.vote).argmax(axis=1)
         numbers = np.full(len(fold.test), fold.number)
         parts.append(Evidence(fold.test, labels[fold.test], predicted, maps, numbers, fold.trial))
-    return joined(parts)
+    return join_folds(parts)
 
 
 def fold_estimators(folder: Path, unit: Unit, settings: Learning) -> Iterator[DeepEstimator]:

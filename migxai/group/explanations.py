@@ -21,7 +21,7 @@ from migxai.explain.aggregate import (
     agreement,
     class_mean,
     difference,
-    evened,
+    scale_folds,
     fold_differences,
     person_means,
     regional_t,
@@ -56,7 +56,7 @@ class Cell:
     method
         A key of `migxai.explain.methods.METHODS`.
     trials
-        Maps of each trial, evened.
+        Maps of each trial, scale_folds.
     warning
         Why they must not be trusted.
     threshold
@@ -313,7 +313,7 @@ def _cells(
         trials = sorted(group, key=lambda unit: unit.folds[0].trial if unit.folds else 0)
         unit = trials[0]
         for method in methods_of(config, unit.model):
-            found = [evened(item) for item in read_evidence(folds, trials, method)]
+            found = [scale_folds(item) for item in read_evidence(folds, trials, method)]
             if found:
                 warning, checked = warnings.get(unit.cell, ""), first_method(config, unit.model)
                 if warning and method != checked:

@@ -16,9 +16,9 @@ from torch.nn import functional
 
 from migxai.audit import Case, Truth
 from migxai.config import Learning
-from migxai.explain.aggregate import evened
+from migxai.explain.aggregate import scale_folds
 from migxai.explain.methods import METHODS, CamMethod
-from migxai.explain.saliency_maps import Evidence, explain_people, joined
+from migxai.explain.saliency_maps import Evidence, explain_people, join_folds
 from migxai.explain.volumes import SliceSpace
 from migxai.learning.backbones import find_split, make_head
 from migxai.learning.backbones.base import HALF
@@ -178,7 +178,7 @@ def make_case(
                 predicted = predict_head(head, store, fold.test).mean(axis=1).argmax(axis=1)
                 numbers = np.full(len(fold.test), fold.number)
                 parts.append(Evidence(fold.test, labels[fold.test], predicted, maps, numbers, trial))
-        evidences.append(evened(joined(parts)))
+        evidences.append(scale_folds(join_folds(parts)))
     case = Case(
         of=f"HC against migraine: GoogLeNet, {method}",
         labels=labels,

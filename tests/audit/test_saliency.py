@@ -21,7 +21,7 @@ from migxai.audit import maps as making
 from migxai.audit import reproducibility as agreeing
 from migxai.audit import weight_randomization as randomised
 from migxai.audit.runner import run_battery, trusted
-from migxai.explain.aggregate import evened
+from migxai.explain.aggregate import scale_folds
 from migxai.explain.saliency_maps import Evidence, explain_people
 from migxai.explain.volumes import SliceSpace
 from migxai.learning.backbones import make_head
@@ -153,7 +153,7 @@ def test_leaving_one_out_has_evidence_but_no_agreement_of_folds():
     folds = make_folds(case.labels[:8], ["a"] * 8, cv="leave-one-out", folds=8, trials=1, seed=0)[0]
     places = np.arange(8)
     maps = explain_people(heads[0], store, places, "gradcam", space(), 2)
-    evidence = evened(Evidence(places, case.labels[:8], case.labels[:8], maps, np.array([f.number for f in folds])))
+    evidence = scale_folds(Evidence(places, case.labels[:8], case.labels[:8], maps, np.array([f.number for f in folds])))
     left = dataclasses.replace(
         case, labels=case.labels[:8], people=places, folds=folds, heads=[heads[0]] * 8, trials=[evidence], planes=None
     )
@@ -239,7 +239,7 @@ def test_transformers_are_checked_too(transformer, method):
     ]
     places = np.concatenate([fold.test for fold in folds])
     numbers = np.repeat([fold.number for fold in folds], [len(fold.test) for fold in folds])
-    evidence = evened(Evidence(places, labels[places], labels[places], np.concatenate(parts), numbers))
+    evidence = scale_folds(Evidence(places, labels[places], labels[places], np.concatenate(parts), numbers))
     case = dataclasses.replace(
         make_case(trials=1),
         labels=labels, people=np.arange(8), folds=folds, heads=heads, trials=[evidence], store=transformer, space=room,

@@ -14,8 +14,8 @@ from migxai.cohort.maps import common_grid
 from migxai.config import Learning
 from migxai.demo.map_model import effect_map, effect_names
 from migxai.demo.maps import make_map_cohort
-from migxai.explain.aggregate import evened
-from migxai.explain.saliency_maps import Evidence, explain_people, joined
+from migxai.explain.aggregate import scale_folds
+from migxai.explain.saliency_maps import Evidence, explain_people, join_folds
 from migxai.explain.volumes import SliceSpace
 from migxai.group.maps import common_template, prepare_maps
 from migxai.learning.backbones import make_backbone, make_head
@@ -86,7 +86,7 @@ def with_heads(case: Case, *, trained: bool, method: str = "gradcam") -> Case:
         numbers = np.full(len(fold.test), fold.number)
         parts.append(Evidence(fold.test, case.labels[fold.test], predicted, maps, numbers))
         heads.append(head)
-    return dataclasses.replace(case, heads=heads, trials=[evened(joined(parts))], method=method)
+    return dataclasses.replace(case, heads=heads, trials=[scale_folds(join_folds(parts))], method=method)
 
 
 def shown(checks):

@@ -40,7 +40,7 @@ from migxai.config import Learning
 from migxai.demo.map_model import effect_map, effect_names
 from migxai.demo.maps import make_map_cohort
 from migxai.demo.recipe import MapRecipe
-from migxai.explain.aggregate import difference, evened, regional_t
+from migxai.explain.aggregate import difference, scale_folds, regional_t
 from migxai.explain.fusion import fused_people
 from migxai.explain.saliency_maps import Evidence, explain_people
 from migxai.explain.volumes import SliceSpace
@@ -138,7 +138,7 @@ def explain(
 def judge(cohort: Cohort, evidence: Evidence, regions: tuple[str, ...] = PLANTED) -> tuple[int, float, list[str]]:
     """Return the best rank of a planted region, the map's area under the ROC curve, and its first regions."""
     template, inside = cohort.template, cohort.space.inside
-    labels, trials = template.labels[inside], [evened(evidence)]
+    labels, trials = template.labels[inside], [scale_folds(evidence)]
     t = pd.Series(regional_t(trials, (0, 1), labels, template.atlas.indices), index=template.atlas.names)
     ranks = t.rank(ascending=False).sort_values()
     truth = effect_map(regions, "reho")[inside] > 0.5

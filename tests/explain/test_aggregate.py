@@ -8,13 +8,13 @@ from migxai.explain.aggregate import (
     agreement,
     class_mean,
     difference,
-    evened,
+    scale_folds,
     fold_differences,
     mean_correlation,
     person_means,
     regional_t,
 )
-from migxai.explain.saliency_maps import Evidence, joined
+from migxai.explain.saliency_maps import Evidence, join_folds
 
 
 def make(scale=1.0, predicted=(0, 1, 0, 1, 1, 0), trial=1):
@@ -65,15 +65,15 @@ def test_folds_of_any_size_count_alike_once_evened():
     maps = np.array(loud.maps)
     maps[loud.fold == 2] *= 1000
     loud = Evidence(loud.places, loud.labels, loud.predicted, maps, loud.fold)
-    np.testing.assert_allclose(evened(loud).maps, evened(make()).maps, rtol=1e-6)
-    assert np.abs(evened(loud).maps).mean() == pytest.approx(1.0)
+    np.testing.assert_allclose(scale_folds(loud).maps, scale_folds(make()).maps, rtol=1e-6)
+    assert np.abs(scale_folds(loud).maps).mean() == pytest.approx(1.0)
 
 
 def test_zero_maps_are_not_divided_by():
     zero = Evidence(
         *[getattr(make(), name) for name in ("places", "labels", "predicted")], make().maps * 0, make().fold
     )
-    assert np.array_equal(evened(zero).maps, zero.maps)
+    assert np.array_equal(scale_folds(zero).maps, zero.maps)
     assert np.isnan(mean_correlation(fold_differences([zero], (0, 1))))
 
 
@@ -131,4 +131,4 @@ def test_joining_keeps_the_order_of_folds():
         )
         for fold in (1, 2)
     ]
-    np.testing.assert_array_equal(joined(parts).maps, whole.maps)
+    np.testing.assert_array_equal(join_folds(parts).maps, whole.maps)
