@@ -10,6 +10,7 @@ from migxai.errors import InputError
 
 if TYPE_CHECKING:
     from migxai.audit.audited_maps import AuditedMaps
+    from migxai.evaluation.group_folder import GroupFolder
     from migxai.evaluation.results import Results
 
 
@@ -42,17 +43,33 @@ def check_maps(audited: AuditedMaps) -> list[Check]:
     return found
 
 
-def check_results(results: Results, *, extensions: bool) -> list[Check]:
-    """Make the checks of a run's results: those of other packages, or all others.
+def check_results(results: Results) -> list[Check]:
+    """Make migxai's own checks of a run's results; they follow from its tables, so each report makes them anew."""
+    return [
+        check
+        for entry in CHECKS.values()
+        if entry.of_results and not entry.origin
+        for check in entry.of_results(results)
+    ]
 
-    What other packages check stands in ``audit.json``, as do the checks of maps; it is not made again for each report.
-    migxai's own follow from the tables alone, so that a report has them whatever version wrote the results.
+
+def check_results_by_extensions(folder: GroupFolder) -> list[Check]:
+    """Make the checks of a run's results that other packages brought, for ``audit.json``.
+
+    They are kept there, so that a report shows them also where the packages are not installed.
+
+    Raises
+    ------
+    InputError
+        If the group level has not been run, or a file is damaged.
     """
-    found: list[Check] = []
-    for entry in CHECKS.values():
-        if entry.of_results is not None and bool(entry.origin) == extensions:
-            found += _make(entry, entry.of_results, results)
-    return found
+    entries = [entry for entry in CHECKS.values() if entry.of_results and entry.origin]
+    if not entries:
+        return []
+    from migxai.evaluation.results import read_results
+
+    results = read_results(folder)
+    return [check for entry in entries if entry.of_results for check in _make(entry, entry.of_results, results)]
 
 
 def _make(entry: CheckEntry, check: Callable[[Any], list[Check]], what: object) -> list[Check]:
@@ -90,7 +107,7 @@ def trusted(checks: Sequence[Check]) -> tuple[bool | None, str]:
     return True, f"These maps passed all {made} sanity checks that could be made."
 
 
-def read_checks(audit: Mapping[str, Any]) -> list[Check]:
+def checks_of_audit(audit: Mapping[str, Any]) -> list[Check]:
     """Read the checks of an ``audit.json``.
 
     Parameters
@@ -113,7 +130,7 @@ def read_checks(audit: Mapping[str, Any]) -> list[Check]:
             raise InputError("group/audit.json holds a check without name or passed; run the audit again.")
         if item["passed"] not in (True, False, None):
             raise InputError(f"group/audit.json: passed of {item['name']!r} is neither true, false nor null.")
-        texts = {key: _text(item.get(key)) for key in ("name", "of", "value", "limit", "detail")}
+        texts: dict[str, Any] = {key: _text(item.get(key)) for key in ("name", "of", "value", "limit", "detail")}
         found.append(Check(**texts, passed=item["passed"]))
     return found
 

@@ -25,8 +25,9 @@ from migxai.errors import UsageError
 from migxai.explain.methods import METHODS
 from migxai.explain.receptive_fields import Cells, find_cells
 from migxai.explain.targets import Target
-from migxai.learning.backbones.vit import TokenHead
+from migxai.learning.backbones import NETWORKS
 from migxai.learning.devices import single_thread
+from migxai.learning.families.vision_transformer import TokenHead
 from migxai.metrics.types import IntArray
 
 if TYPE_CHECKING:
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from migxai.learning.backbones.base import Split
     from migxai.learning.heads import Features, Head
     from migxai.learning.store import FeatureStore
-
-#: The layer whose output feeds the pooling in front of the classifier.
-POOLED = {"resnet18": "layer4.1", "googlenet": "inception5b"}
 
 
 def explain(head: Head, features: Features, split: Split, method: CamMethod, target: Target) -> Tensor:
@@ -162,7 +160,8 @@ def explain_people(
     UsageError
         If the method does not fit the network.
     """
-        def at_voxels(target: Target) -> NDArray[np.float32]:
+
+    def at_voxels(target: Target) -> NDArray[np.float32]:
         maps = explain_rows(head, store, rows, method, target)
         return space.rows(maps, pooled_cells(store.split, maps.shape[-1]))
 
@@ -172,7 +171,7 @@ def explain_people(
 def class_maps(
     method: CamMethod, n_classes: int, explain_target: Callable[[Target], NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    """Put the maps (..., V) of each class's margin together, (..., C, V); (..., 1, V) if the method knows no classes."""
+    """Put maps (..., V) of each class's margin together, (..., C, V); (..., 1, V) if the method knows no classes."""
     if not method.by_class:
         return explain_target(Target())[..., None, :]
     if method.signed and n_classes == 2:
@@ -184,7 +183,7 @@ def class_maps(
 
 def pooled_cells(split: Split, count: int) -> Cells:
     """Say where the cells of the maps lie that `explain` makes, `count` along an edge."""
-    return find_cells(split.network, POOLED.get(split.network, ""), count)
+    return find_cells(split.network, NETWORKS[split.network].pooled_layer, count)
 
 
 def token_grid(split: Split) -> tuple[int, int]:

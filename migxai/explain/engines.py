@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from migxai.errors import UsageError
-from migxai.explain.closed_form import POOLED, as_grid
+from migxai.explain.closed_form import as_grid
 from migxai.explain.methods import METHODS
 from migxai.explain.targets import Target, find_layer, watch
+from migxai.learning.backbones import NETWORKS
 
 if TYPE_CHECKING:
     from migxai.learning.backbones.base import Split
@@ -102,8 +103,8 @@ def default_layer(split: Split) -> str:
     """
     if "block" in split.modules and "rows" in split.details:
         return f"{split.modules['block']}.norm1"
-    if split.network in POOLED:
-        return POOLED[split.network]
+    if layer := NETWORKS[split.network].pooled_layer:
+        return layer
     raise UsageError(f"Which layer of {split.network} feeds its classifier is not known here: name one.")
 
 

@@ -36,17 +36,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from migxai.errors import UsageError
-from migxai.explain.methods.fused import FUSED_LAYERS
 from migxai.explain.receptive_fields import find_cells
 from migxai.explain.targets import Target, find_layer
-from migxai.learning.backbones.backbone import fuse_batch_norms
+from migxai.learning.backbone import fuse_batch_norms
+from migxai.learning.backbones import NETWORKS
 from migxai.learning.devices import single_thread
 from migxai.learning.slices import to_pixels
 from migxai.metrics.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from migxai.explain.volumes import SliceSpace
-    from migxai.learning.backbones.backbone import Backbone
+    from migxai.learning.backbone import Backbone
     from migxai.learning.backbones.base import Split
     from migxai.learning.heads import Head
 
@@ -55,22 +55,26 @@ _BATCH = 10
 
 
 def fused_layers(split: Split) -> tuple[str, ...]:
-    """Name the layers of a network that are fused.
+    """Name the layers of a network that are fused, the finest first.
+
+    Those of the built-in networks have cells of 4 (56 x 56), 8, 16 and 32 pixels. A picture's pixel is 1 mm on the
+    usual grids; two places 10 mm apart are seen as two only by cells of 5 mm or less.
 
     Raises
     ------
     UsageError
         If it has none of several sizes, or they are not known here.
     """
-    if split.network in FUSED_LAYERS:
-        return FUSED_LAYERS[split.network]
+    if layers := NETWORKS[split.network].fused_layers:
+        return layers
     if "rows" in split.details:
         raise UsageError(
             f"--cam fused needs layers of several sizes, and all blocks of {split.network} have the same patches: use "
             "--cam gradcam."
         )
+    known = [name for name, entry in NETWORKS.items() if entry.fused_layers]
     raise UsageError(
-        f"--cam fused knows the layers of {', '.join(FUSED_LAYERS)}, not those of {split.network}: use --cam gradcam."
+        f"--cam fused knows the layers of {', '.join(known)}, not those of {split.network}: use --cam gradcam."
     )
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from migxai.explain.regions import region_means
-from migxai.explain.saliency_maps import SaliencyMaps, scale_folds, join_folds
+from migxai.explain.saliency_maps import SaliencyMaps, join_folds, scale_folds
 from migxai.metrics.types import IntArray
 
 if TYPE_CHECKING:
@@ -187,7 +187,9 @@ class RegionalNull:
         head = result.estimator.head_module()  # type: ignore[union-attr]
         maps = explain_people(head, self.store, result.rows, self.method, self.space, classes)
         labels = self.labels[fold.test]
-        self._parts.append(scale_folds(SaliencyMaps(fold.test, labels, labels, maps, np.full(len(labels), fold.number))))
+        self._parts.append(
+            scale_folds(SaliencyMaps(fold.test, labels, labels, maps, np.full(len(labels), fold.number)))
+        )
         if len(self._parts) == self.folds:
             whole = join_folds(self._parts)
             pairs = combinations(range(classes), 2)

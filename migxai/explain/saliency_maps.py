@@ -62,8 +62,8 @@ class SaliencyMaps:
 
     def select(self, rows: NDArray[Any]) -> SaliencyMaps:
         """Return the maps of some people, by their rows or by a mask of rows."""
-        arrays = (self.places, self.labels, self.predicted, self.maps, self.fold)
-        return SaliencyMaps(*(array[rows] for array in arrays), self.trial)
+        names = ("places", "labels", "predicted", "maps", "fold")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
 
 def favouring(maps: Maps, pair: tuple[int, int]) -> Maps:

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from migxai.evaluation.paper import INDICATOR_NAMES, MODEL_NAMES
-from migxai.explain.aggregate import scale_folds
+from migxai.evaluation.paper import INDICATOR_NAMES
 from migxai.explain.methods import METHODS
-from migxai.explain.saliency_maps import Evidence, explain_people, join_folds
+from migxai.explain.saliency_maps import SaliencyMaps, join_folds, scale_folds
 from migxai.group.features import MapArrays, slice_space, with_store
 from migxai.group.fit import Unit, fitted_models, read_folds
 from migxai.io import atomic, write_json
-from migxai.learning.backbones import find_split, make_backbone
+from migxai.learning.backbones import find_split
 from migxai.learning.devices import choose_device
-from migxai.learning.estimators.registry import is_deep, make_estimator
+from migxai.learning.estimators import is_deep, make_estimator, model_titles
 from migxai.metrics.scores import aggregate_subjects
 from migxai.participant.interfaces.base import BaseInterfaceInputSpec, Step, TraitedSpec, load_array, traits
 
@@ -26,9 +25,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from migxai.audit import Case
+    from migxai.audit.audited_maps import AuditedMaps
     from migxai.config import Config, Learning
-    from migxai.learning.estimators.deep import DeepEstimator
+    from migxai.learning.deep import DeepEstimator
     from migxai.learning.heads import Head
     from migxai.metrics.types import IntArray
 
@@ -94,7 +93,7 @@ class CheckMaps(Step):
     _always_run = True  # as ExtractFeatures
 
     def _run_interface(self, runtime):  # type: ignore[no-untyped-def]
-        from migxai.audit import run_battery, trusted
+        from migxai.audit.runner import check_maps, trusted
 
         folder, units = Path(self.inputs.folder), self.inputs.units
         path = checks_path(folder, units[0], self.inputs.method)
@@ -102,7 +101,7 @@ class CheckMaps(Step):
             case = make_case(
                 units, self.inputs.arrays, self.inputs.method, self.inputs.settings, self.inputs.seed, folder
             )
-            checks = run_battery(case)
+            checks = check_maps(case)
             passed, sentence = trusted(checks)
             write_json(path, {"checks": [check.to_dict() for check in checks], "passed": passed, "sentence": sentence})
         self._results["file"] = str(path)
@@ -116,7 +115,7 @@ def checks_path(folder: Path, unit: Unit, method: str) -> Path:
 
 def make_case(
     units: Sequence[Unit], arrays: MapArrays, method: str, settings: Learning, seed: int, folder: Path
-) -> Case:
+) -> AuditedMaps:
     """Put together what the checks of a cell's maps look at.
 
     Raises
@@ -124,7 +123,8 @@ def make_case(
     InputError
         If features or weights are missing.
     """
-    from migxai.audit import Case, Truth
+    from migxai.audit.audited_maps import AuditedMaps, GroundTruth
+    from migxai.learning.backbone import make_backbone
 
     unit = units[0]
     store = with_store(arrays.inputs(), arrays, unit.model, settings, seed).store
@@ -135,9 +135,9 @@ def make_case(
     truth = None
     if "planted" in content:
         names = dict(zip(content["indices"].tolist(), content["names"].tolist(), strict=True))
-        truth = Truth(content["planted"][space.inside], regions, names, tuple(content["planted_names"].tolist()))
-    return Case(
-        of=f"{METHODS[method].title} of {MODEL_NAMES.get(unit.model, unit.model)} on "
+        truth = GroundTruth(content["planted"][space.inside], regions, names, tuple(content["planted_names"].tolist()))
+    return AuditedMaps(
+        of=f"{METHODS[method].title} of {model_titles().get(unit.model, unit.model)} on "
         f"{INDICATOR_NAMES.get(unit.indicator, unit.indicator)}, {' versus '.join(unit.classes)}",
         labels=np.asarray(unit.labels),
         people=np.asarray(unit.people),
@@ -188,17 +188,21 @@ def make_drawer(unit: Unit, arrays: MapArrays, method: str, settings: Learning, 
     classes = len(unit.classes)
     by_network = METHODS[method].explain_network
     if by_network is not None:
+        from migxai.learning.backbone import make_backbone
+
         backbone = make_backbone(unit.model, settings, seed, device=choose_device(settings.device))
         planes = load_array(arrays.planes)
         return lambda head, rows, trained: by_network(
             backbone, head, planes, space, rows=rows, trained=trained, n_classes=classes
         )
+    from migxai.explain.closed_form import explain_people
+
     store = with_store(arrays.inputs(), arrays, unit.model, settings, seed).store
     assert store is not None
     return lambda head, rows, _: explain_people(head, store, rows, method, space, classes)
 
 
-def explain_unit(unit: Unit, folder: Path, settings: Learning, draw: Drawer) -> Evidence:
+def explain_unit(unit: Unit, folder: Path, settings: Learning, draw: Drawer) -> SaliencyMaps:
     """Make maps of the test subjects of all folds of a unit, each by its fold's model.
 
     Raises
@@ -213,7 +217,7 @@ def explain_unit(unit: Unit, folder: Path, settings: Learning, draw: Drawer) -> 
         maps = draw(estimator.head_module(), people[fold.test], people[fold.train])
         predicted = aggregate_subjects(result.probabilities, settings.vote).argmax(axis=1)
         numbers = np.full(len(fold.test), fold.number)
-        parts.append(Evidence(fold.test, labels[fold.test], predicted, maps, numbers, fold.trial))
+        parts.append(SaliencyMaps(fold.test, labels[fold.test], predicted, maps, numbers, fold.trial))
     return join_folds(parts)
 
 
@@ -229,18 +233,18 @@ def evidence_path(folder: Path, unit: Unit, method: str) -> Path:
     return folder / unit.cell / f"{unit.name}_{method.replace('+', 'p')}.npz"
 
 
-def write_evidence(path: Path, evidence: Evidence) -> None:
+def write_evidence(path: Path, evidence: SaliencyMaps) -> None:
     """Keep the maps of a trial, whole or not at all."""
     with atomic(path) as stream:
         np.savez(stream, trial=evidence.trial, **{name: getattr(evidence, name) for name in _KEPT})
 
 
-def read_evidence(folder: Path, units: Sequence[Unit], method: str) -> list[Evidence]:
+def read_evidence(folder: Path, units: Sequence[Unit], method: str) -> list[SaliencyMaps]:
     """Read the maps of the trials that are there."""
     found = []
     for path in (evidence_path(folder, unit, method) for unit in units):
         if path.is_file():
             with np.load(path, allow_pickle=False) as kept:
                 places, labels, predicted, maps, fold = (kept[name] for name in _KEPT)
-                found.append(Evidence(places, labels, predicted, maps, fold, int(kept["trial"])))
+                found.append(SaliencyMaps(places, labels, predicted, maps, fold, int(kept["trial"])))
     return found

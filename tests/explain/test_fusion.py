@@ -7,13 +7,12 @@ from migxai.config import Learning
 from migxai.errors import UsageError
 from migxai.explain.engines import explain_network
 from migxai.explain.fusion import explain_fused, fuse, fused_layers, fused_people, look_around
-from migxai.explain.hooks import watch
 from migxai.explain.methods import METHODS
-from migxai.explain.methods.fused import FUSED_LAYERS
 from migxai.explain.receptive_fields import find_cells, measure_cells
-from migxai.explain.targets import Target
+from migxai.explain.targets import Target, watch
 from migxai.explain.volumes import SliceSpace
-from migxai.learning.backbones import find_split, make_backbone, make_head
+from migxai.learning.backbone import make_backbone
+from migxai.learning.backbones import NETWORKS, find_split, make_head
 from migxai.learning.backbones.base import Split
 from migxai.learning.slices import cut, plan_slices, to_pixels
 from migxai.learning.weights import synthetic_images
@@ -118,7 +117,7 @@ def test_the_last_layers_map_is_the_librarys_change(built, space):
     backbone, head = built
     network, split = backbone.assemble(head), backbone.split
     person, average = (backbone.normalise(torch.from_numpy(each)) for each in np.split(synthetic_images(6), 2))
-    last = FUSED_LAYERS[split.network][-1]
+    last = NETWORKS[split.network].fused_layers[-1]
     made = explained(network, person, average, split, [MARGIN], space, (last,))[0]
     theirs = [explain_network(network, each, split, "hirescam", MARGIN).numpy() for each in (person, average)]
     wanted = space.rows(theirs[0] - theirs[1], find_cells(split.network, last, 7))
@@ -128,7 +127,7 @@ def test_the_last_layers_map_is_the_librarys_change(built, space):
 def test_gradients_are_averaged_over_a_cell_of_the_last_layer(built):
     backbone, head = built
     network, images = backbone.assemble(head), backbone.normalise(torch.from_numpy(synthetic_images(1)))
-    names = FUSED_LAYERS[backbone.split.network]
+    names = NETWORKS[backbone.split.network].fused_layers
     around = look_around(network, images, [MARGIN], names)
     assert [made.shape[-1] for made in around.outputs] == [56, 28, 14, 7]
     with torch.enable_grad(), watch(network, names[:1]) as seen:
@@ -143,7 +142,7 @@ def test_gradients_are_averaged_over_a_cell_of_the_last_layer(built):
 def test_cells_lie_where_they_are_said_to(built):
     backbone, head = built
     network, images = backbone.assemble(head), backbone.normalise(torch.from_numpy(synthetic_images(1)))
-    name = FUSED_LAYERS[backbone.split.network][0]
+    name = NETWORKS[backbone.split.network].fused_layers[0]
     known, found = find_cells(backbone.split.network, name, 56), measure_cells(network, name, images)
     assert known.step == found.step
     assert abs(known.start - found.start) < 1.5
@@ -209,8 +208,8 @@ def test_maps_of_zero_stay_zero():
 def test_what_cannot_be_fused_is_refused_in_a_sentence(space):
     with pytest.raises(UsageError, match=r"same patches.*--cam gradcam"):
         fused_layers(find_split("vit_b_16", "last-conv"))
-    with pytest.raises(UsageError, match=r"knows the layers of googlenet, resnet18"):
-        fused_layers(PHANTOM)
+    with pytest.raises(UsageError, match=r"knows the layers of resnet18, googlenet"):
+        fused_layers(Split("timm:resnet18", "linear", {}, {}, {}))
     images = pictures(np.ones(SHAPE), space)
     with pytest.raises(UsageError, match="runs 'fine' before 'last'"):
         look_around(Phantom(), images, [MARGIN], ("last", "fine"))

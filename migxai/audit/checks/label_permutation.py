@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from migxai.audit.audited_maps import AuditedMaps, rows_of
 from migxai.audit.checks import Check, CheckEntry
 from migxai.audit.randomized_maps import SAME, SliceChoice, choose_slices, explain_slices, map_similarity
+from migxai.explain.saliency_maps import favouring
 from migxai.learning.backbones import make_head
 from migxai.learning.devices import choose_device
-from migxai.explain.saliency_maps import favouring
 from migxai.metrics.types import FloatArray, IntArray
 
 if TYPE_CHECKING:

@@ -72,6 +72,4 @@ def _rank(audited: AuditedMaps, truth: GroundTruth, t: FloatArray) -> Check:
     )
 
 
-ENTRY = CheckEntry(
-    name="localization", title="Maps are higher where classes truly differ", order=100, of_maps=check
-)
+ENTRY = CheckEntry(name="localization", title="Maps are higher where classes truly differ", order=100, of_maps=check)

@@ -81,7 +81,7 @@ def _whole_network(audited: AuditedMaps, choice: SliceChoice) -> Check:
         return Check(name, audited.of, limit=_LIMIT, detail="Not made: the slices or the network are not at hand.")
     import torch
 
-    from migxai.learning.backbones.backbone import Backbone
+    from migxai.learning.backbone import Backbone
     from migxai.learning.weights import LoadedNetwork, draw_network
 
     rng, split = audited.generator(3), audited.store.split

@@ -9,6 +9,8 @@ from migxai.cli.options.base import Option, choices_of
 from migxai.cli.values import comparison, count, number, path, weights, whole
 from migxai.config import Learning
 from migxai.explain.methods import METHODS
+from migxai.learning.backbones import NETWORKS, TIMM
+from migxai.learning.estimators import ESTIMATORS, baselines
 
 
 def cohort() -> Iterable[Option]:
@@ -61,10 +63,11 @@ def cohort() -> Iterable[Option]:
 def models() -> Iterable[Option]:
     """Yield the models and how they are trained."""
     option = _options("models")
+    names = [*NETWORKS, f"{TIMM}NAME", *(name for name, entry in ESTIMATORS.items() if not entry.always)]
 
     yield option(
         "--models", field="models", kind="list", metavar="MODEL",
-        help="googlenet, resnet18, vit_b_16, timm:NAME, svm, rf; the baselines majority and nuisance always run too.",
+        help=f"{', '.join(names)}; the baselines {' and '.join(baselines())} always run too.",
     )  # fmt: skip
     yield option(
         "--weights", field="weights", parse=weights, metavar="imagenet|random|FILE",

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from migxai.explain.volumes import SliceSpace
-    from migxai.learning.backbones.backbone import Backbone
+    from migxai.learning.backbone import Backbone
     from migxai.learning.backbones.base import Split
-    from migxai.learning.backbones.vit import TokenHead
+    from migxai.learning.families.vision_transformer import TokenHead
     from migxai.learning.heads import Features, Head
     from migxai.metrics.types import FloatArray, IntArray
 

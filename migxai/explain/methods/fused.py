@@ -5,19 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from migxai.explain.methods import CamMethod
+from migxai.learning.backbones import NETWORKS
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from migxai.learning.backbones.base import Split
-
-#: Layers that are fused, the finest first: cells of 4 (56 x 56), 8, 16 and 32 pixels. A picture's pixel is 1 mm on the
-#: usual grids; two places 10 mm apart are seen as two only by cells of 5 mm or less.
-FUSED_LAYERS: dict[str, tuple[str, ...]] = {
-    "googlenet": ("conv3", "inception3b", "inception4e", "inception5b"),
-    "resnet18": ("layer1", "layer2", "layer3", "layer4"),
-}
 
 
 def explain_network(*args: Any, **options: Any) -> NDArray[np.float32]:
@@ -28,9 +22,11 @@ def explain_network(*args: Any, **options: Any) -> NDArray[np.float32]:
 
 
 def fits_network(split: Split) -> bool:
-    """Say whether a network has layers of several sizes that are known."""
-    return split.network in FUSED_LAYERS
+    """Say whether a network states layers of several sizes."""
+    return bool(NETWORKS[split.network].fused_layers)
 
+
+_networks = " and ".join(entry.title for entry in NETWORKS.values() if entry.fused_layers)
 
 ENTRY = CamMethod(
     name="fused",
@@ -39,5 +35,5 @@ ENTRY = CamMethod(
     explain_network=explain_network,
     fits_network=fits_network,
     signed=True,
-    note="GoogLeNet and ResNet18: finer, of several layers, in the first trial",
+    note=f"{_networks}: finer, of several layers, in the first trial",
 )

@@ -13,7 +13,7 @@ from migxai.explain.methods import CamMethod
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from migxai.learning.backbones.vit import TokenHead
+    from migxai.learning.families.vision_transformer import TokenHead
     from migxai.learning.heads import Features
 
 
