@@ -22,11 +22,11 @@ from migxai.participant.interfaces.base import (
     load_array,
     load_image,
     outputs,
-    packaged_volume,
     save_array,
 )
 from migxai.participant.resources import Memory
 from migxai.registration.masks import tissue_compartment
+from migxai.registration.template import template_volume
 from migxai.registration.volume import voxel_sizes
 from migxai.signal.censoring import kept_volumes, require_unbroken
 from migxai.signal.filtering import band_dimensions, bandpass
@@ -169,7 +169,7 @@ def signal_compartment(name: str, mask: NDArray[np.bool_], affine: NDArray[np.fl
         If too few are left.
     """
     prior, words, threshold, erosion = _COMPARTMENTS[name]
-    return tissue_compartment(packaged_volume(prior), mask, affine, name=words, threshold=threshold, erosion=erosion)
+    return tissue_compartment(template_volume(prior), mask, affine, name=words, threshold=threshold, erosion=erosion)
 
 
 class Denoise(Step):
