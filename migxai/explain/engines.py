@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from migxai.errors import UsageError
-from migxai.explain.hooks import find_layer, watch
+from migxai.explain.closed_form import class_maps
 from migxai.explain.methods import METHODS
 from migxai.explain.receptive_fields import find_receptive_fields
-from migxai.explain.saliency_maps import maps_of_classes
-from migxai.explain.targets import Target
+from migxai.explain.targets import Target, find_layer, watch
 from migxai.learning.backbones import pooled_layer
 from migxai.learning.devices import single_thread
 from migxai.learning.layers import as_maps, map_layout
@@ -115,7 +114,7 @@ def explain_people_by_network(
 ) -> NDArray[np.float32]:
     """Make a model's maps of some people by running the intact network, which every network and layer allows.
 
-    As `migxai.explain.saliency_maps.explain_people`, which needs a store of what the maps are made of.
+    As `migxai.explain.closed_form.explain_people`, which needs a store of what the maps are made of.
 
     Parameters
     ----------
@@ -158,7 +157,7 @@ def explain_people_by_network(
         return space.rows(np.stack(made), fields)
 
     with single_thread():
-        return maps_of_classes(METHODS[method], n_classes, at_voxels)
+        return class_maps(METHODS[method], n_classes, at_voxels)
 
 
 def default_layer(split: Split) -> str:
