@@ -17,7 +17,7 @@ from migxai.demo.maps import make_map_cohort
 from migxai.explain.aggregate import evened
 from migxai.explain.saliency_maps import Evidence, explain_people, joined
 from migxai.explain.volumes import SliceSpace
-from migxai.group.maps import common_template, prepare_maps
+from migxai.group.prepare import common_template, prepare_maps
 from migxai.learning.backbones import make_backbone, make_head
 from migxai.learning.slices import cut
 from migxai.learning.splits import make_folds

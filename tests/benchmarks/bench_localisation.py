@@ -44,7 +44,7 @@ from migxai.explain.aggregate import difference, evened, regional_t
 from migxai.explain.fusion import fused_people
 from migxai.explain.saliency_maps import Evidence, explain_people
 from migxai.explain.volumes import SliceSpace
-from migxai.group.maps import PreparedMaps, Template, common_template, prepare_maps
+from migxai.group.prepare import PreparedMaps, Template, common_template, prepare_maps
 from migxai.learning.backbones import make_backbone
 from migxai.learning.crossval import run_fold
 from migxai.learning.heads import Head

@@ -1,4 +1,4 @@
-"""From the maps on disk to the arrays that models learn from."""
+"""From the maps on disk to what models see of them: slices, regional means and nuisance variables."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from migxai.cohort.maps import content_hash, covered, read_mean_map
@@ -18,8 +19,6 @@ from migxai.learning.regional import regional_means
 from migxai.learning.slices import SliceGeometry, cut, plan_slices, scale_intensity
 from migxai.registration.resample import labels_on_grid
 from migxai.registration.template import template_brain
-
-Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,11 @@ class Template:
 
 
 def common_template(
-    shape: Shape, affine: NDArray[np.float64], space: str, settings: Learning, atlas: Atlas | None = None
+    shape: tuple[int, int, int],
+    affine: NDArray[np.float64],
+    space: str,
+    settings: Learning,
+    atlas: Atlas | None = None,
 ) -> Template:
     """Bring the packaged template and the atlas onto the maps' grid.
 
@@ -128,3 +131,26 @@ def prepare_maps(indicator: str, people: Sequence[Sequence[Path]], template: Tem
         fov.append(float((inside & expected).sum() / expected.sum()))
     hashes = tuple(content_hash(paths) for paths in people)
     return PreparedMaps(np.stack(planes), np.stack(regions), np.asarray(fov), hashes)
+
+
+def nuisance_table(people: pd.DataFrame) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Return what a classifier must not have learned from: motion, coverage, age, sex and site.
+
+    Returns
+    -------
+    tuple
+        Numbers (N, P), NaN where unknown, and the P names; sex and site as one column a value.
+    """
+    columns: dict[str, NDArray[np.float64]] = {}
+    for name in ("mean_fd", "coverage", "age"):
+        if name in people:
+            columns[name] = pd.to_numeric(people[name], errors="coerce").to_numpy(dtype=np.float64)
+    for name in ("sex", "site"):
+        if name in people:
+            column = people[name].astype("string")
+            for value in sorted(column.dropna().unique()):
+                known = np.where(column.isna(), np.nan, (column == value).to_numpy(dtype=np.float64, na_value=np.nan))
+                columns[f"{name}={value}"] = known
+    if not columns:
+        return np.empty((len(people), 0)), ()
+    return np.column_stack(list(columns.values())), tuple(columns)
