@@ -1,4 +1,8 @@
-"""Write one file at a time: whole or not at all, and the same bytes for the same content."""
+"""Read and write JSON, tables and images: one way for each.
+
+Files are written whole or not at all, and the same content gives the same bytes. What is read and can't be used is
+refused with a sentence.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from migxai.errors import MigxaiError, OutputError, ResourceError
+from migxai.errors import InputError, MigxaiError, OutputError, ResourceError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,20 +77,42 @@ def prepare_directory(path: Path) -> None:
 def atomic(path: Path) -> Iterator[BufferedIOBase]:
     """Open a file that takes its name only once it is whole.
 
-    The temporary name is fixed, so that what a killed run leaves behind is overwritten by the next; callers hold the
-    lock of the subject, or that of the shared files.
-
     Raises
     ------
     OutputError, ResourceError
         If the file cannot be written; nothing of it stays behind.
     """
-    check_name(path)
-    temporary = path.with_name(f".{path.name}.part")
+    with _renamed(path.with_name(f".{path.name}.part"), path) as temporary, temporary.open("wb") as stream:
+        yield stream
+
+
+def copy_with(path: Path, write: Callable[[Path], None]) -> None:
+    """Let a library write to a temporary path beside `path`, then give the file its name.
+
+    For formats that only the library can write (ITK transforms, figures). The temporary name keeps the extension,
+    since libraries choose the format by it.
+
+    Raises
+    ------
+    OutputError, ResourceError
+        If the file cannot be written.
+    """
+    with _renamed(path.with_name(f".part-{path.name}"), path) as temporary:
+        write(temporary)
+
+
+@contextlib.contextmanager
+def _renamed(temporary: Path, path: Path) -> Iterator[Path]:
+    """Give a file that is written meanwhile its name, or remove it.
+
+    The temporary name is fixed, so that what a killed run leaves behind is overwritten by the next; callers hold the
+    lock of the subject, or that of the shared files.
+    """
+    if "_regressors." in path.name:
+        raise ValueError(f"{path.name}: confounds are named _desc-confounds_timeseries")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as stream:
-            yield stream
+        yield temporary
         temporary.replace(path)
     except OSError as error:
         raise as_output_error(error, path) from error
@@ -95,16 +121,74 @@ def atomic(path: Path) -> Iterator[BufferedIOBase]:
             temporary.unlink(missing_ok=True)
 
 
-def check_name(path: Path) -> None:
-    """Refuse names that a migxai dataset never holds.
+def display_name(path: Path, root: Path | None) -> str:
+    """Name a file in a message: relative to its dataset where possible, else by its name alone."""
+    if root is not None and path.is_relative_to(root):
+        return path.relative_to(root).as_posix()
+    return path.name
+
+
+def read_json(path: Path, root: Path | None = None, *, remedy: str = "") -> dict[str, Any]:
+    """Read a JSON object.
+
+    Parameters
+    ----------
+    path
+        The file.
+    root
+        The dataset it lies in; messages name the file relative to it.
+    remedy
+        What to do if it can't be used, for messages; else the file is to be corrected.
 
     Raises
     ------
-    ValueError
-        For ``_regressors.tsv`` (today's name is ``_timeseries.tsv``).
+    InputError
+        If it cannot be read, is not JSON, or is not an object.
     """
-    if "_regressors." in path.name:
-        raise ValueError(f"{path.name}: confounds are named _desc-confounds_timeseries")
+    name = display_name(path, root)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{name} cannot be read: {reason}{'; ' if remedy else ''}{remedy}.") from error
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{name} is not valid JSON (line {error.lineno}: {error.msg}); {remedy or 'correct the file'}."
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(f"{name} holds no JSON object; {remedy or 'correct the file'}.")
+    return content
+
+
+def read_tsv(path: Path, root: Path | None = None, *, numbers: bool = False) -> pd.DataFrame:
+    """Read a table of tab-separated values.
+
+    Parameters
+    ----------
+    path
+        The file.
+    root
+        The dataset it lies in; messages name the file relative to it.
+    numbers
+        Read columns of numbers as numbers, and ``n/a`` as missing; else all is text, cell by cell as it stands.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read or is not a table.
+    """
+    import pandas as pd
+
+    name = display_name(path, root)
+    try:
+        if numbers:
+            return pd.read_csv(path, sep="\t", na_values="n/a", encoding="utf-8-sig")
+        return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "empty"
+        raise InputError(f"{name} is not a table of tab-separated values: {reason}.") from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -234,27 +318,3 @@ def write_nifti(
 def deterministic_gzip(stream: BufferedIOBase, level: int) -> gzip.GzipFile:
     """Open a gzip stream whose header holds neither a name nor a time."""
     return gzip.GzipFile(filename="", mode="wb", compresslevel=level, fileobj=stream, mtime=0)
-
-
-def copy_with(path: Path, write: Callable[[Path], None]) -> None:
-    """Let a library write to a temporary path beside `path`, then give the file its name.
-
-    For formats that only the library can write (ITK transforms, figures). The temporary name keeps the extension,
-    since libraries choose the format by it.
-
-    Raises
-    ------
-    OutputError, ResourceError
-        If the file cannot be written.
-    """
-    check_name(path)
-    temporary = path.with_name(f".part-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        raise as_output_error(error, path) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)

@@ -10,11 +10,13 @@ import pandas as pd
 import pytest
 
 from migxai import io as writing
-from migxai.errors import OutputError, ResourceError
+from migxai.errors import InputError, OutputError, ResourceError
 from migxai.io import (
     copy_with,
     free_gb,
     prepare_directory,
+    read_json,
+    read_tsv,
     write_bytes,
     write_json,
     write_nifti,
@@ -178,3 +180,40 @@ def test_bytes_are_written_as_they_are(tmp_path):
 
 def test_free_space_of_a_folder_that_is_not_there_yet(tmp_path):
     assert free_gb(tmp_path / "a" / "b") > 0
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "x.json cannot be read: No such file or directory"),
+        (b"\xff\xfe", "x.json cannot be read"),
+        (b'{"a": ', "x.json is not valid JSON .line 1: .*correct the file"),
+        (b"[1]", "x.json holds no JSON object; correct the file"),
+    ],
+)
+def test_what_is_no_json_object_is_a_sentence(tmp_path, content, sentence):
+    path = tmp_path / "deep" / "x.json"
+    path.parent.mkdir()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=f"^{sentence}"):
+        read_json(path)
+    with pytest.raises(InputError, match=r"^deep/x\.json .*; make it again\.$"):
+        read_json(path, tmp_path, remedy="make it again")
+
+
+def test_a_table_is_read_as_text_or_as_numbers(tmp_path):
+    path = tmp_path / "x.tsv"
+    path.write_text("\ufeffa\tb\n01\tn/a\n2\t0.5\n", encoding="utf-8")
+    assert read_tsv(path).to_dict("list") == {"a": ["01", "2"], "b": ["n/a", "0.5"]}
+    numbers = read_tsv(path, numbers=True)
+    assert numbers["a"].tolist() == [1, 2]
+    np.testing.assert_array_equal(numbers["b"], [np.nan, 0.5])
+
+
+@pytest.mark.parametrize("content", [None, b"", b"a\tb\n1\t2\t3\n4\t5\t6\t7\n", b"\xff\xfe\xff"])
+def test_what_is_no_table_is_a_sentence(tmp_path, content):
+    if content is not None:
+        (tmp_path / "x.tsv").write_bytes(content)
+    with pytest.raises(InputError, match=r"^x\.tsv (cannot be read|is not a table)"):
+        read_tsv(tmp_path / "x.tsv")

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migxai.bids.tables import read_tsv
 from migxai.errors import InputError
+from migxai.io import read_tsv
 
 if TYPE_CHECKING:
     import pandas as pd

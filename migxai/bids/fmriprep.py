@@ -10,9 +10,9 @@ from typing import Any
 
 from migxai.bids.layout import inherited_metadata, require_content
 from migxai.bids.names import BIDSName, bids_uri, derivative_name, parse_name, run_entities
-from migxai.bids.tables import display_name
 from migxai.config import Preprocessing
 from migxai.errors import InputError, UsageError
+from migxai.io import display_name
 
 #: The order in which spaces are taken when nobody chose one; any other MNI152 space comes after these.
 SPACES = ("MNI152NLin2009cAsym", "MNI152NLin6Asym", "MNI152NLin2009cSym", "MNI152NLin6Sym", "MNI152Lin")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from migxai.bids.names import parse_name, strip_prefix
-from migxai.bids.tables import display_name, read_json
 from migxai.errors import InputError, UsageError
+from migxai.io import display_name, read_json
 
 if TYPE_CHECKING:
     from bids.layout import BIDSLayout

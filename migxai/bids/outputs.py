@@ -10,42 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import migxai
-from migxai.bids.names import bids_uri, derivative_name, derivative_path
-from migxai.bids.tables import participant_columns, read_json, read_participants
+from migxai.bids.participants import participant_columns, read_participants
 from migxai.errors import OutputError
 from migxai.execution.locks import shared_lock
 from migxai.io import (
-    atomic,
-    copy_with,
     prepare_directory,
-    write_bytes,
+    read_json,
     write_json,
-    write_nifti,
     write_text,
     write_tsv,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = [
-    "Source",
-    "atomic",
-    "bids_uri",
-    "copy_with",
-    "derivative_name",
-    "derivative_path",
-    "initialise_output",
-    "prepare_directory",
-    "resolution_label",
-    "sidecar",
-    "update_participants",
-    "write_bytes",
-    "write_json",
-    "write_nifti",
-    "write_text",
-    "write_tsv",
-]
 
 BIDS_VERSION = "1.10.0"
 

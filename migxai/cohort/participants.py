@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from migxai.bids.layout import inherited_metadata
 from migxai.bids.names import parse_name
-from migxai.bids.tables import PARTICIPANT_COLUMNS, read_tsv
+from migxai.bids.participants import PARTICIPANT_COLUMNS
 from migxai.cohort.query import is_missing
 from migxai.errors import InputError
+from migxai.io import read_tsv
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from migxai.bids.layout import inherited_metadata
 from migxai.bids.names import BIDSName, parse_name
-from migxai.bids.tables import participant_columns, read_json, read_participants
+from migxai.bids.participants import participant_columns, read_participants
 from migxai.errors import InputError, UsageError
+from migxai.io import read_json
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.bids.tables import read_json
+from migxai.io import read_json
 
 #: ``GeneratedBy`` of cohorts that nobody was scanned for.
 SIMULATOR = "migxai-demo"

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migxai.data.images import packaged
-from migxai.errors import AtlasError
+from migxai.errors import AtlasError, InputError
+from migxai.io import read_tsv
 
 if TYPE_CHECKING:
     import numpy as np
@@ -167,21 +168,17 @@ def _load(name: str, image: Path, table: Path, *, spaces: frozenset[str] | None,
 
 
 def _read_table(path: Path) -> tuple[tuple[int, ...], tuple[str, ...], tuple[str, ...]]:
-    import csv
-
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, delimiter="\t")
-            columns = reader.fieldnames or []
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise AtlasError(f"The atlas table {path} cannot be read: {error}.") from error
+        table = read_tsv(path).fillna("")
+    except InputError as error:
+        raise AtlasError(f"The atlas table {error}") from error
+    columns = list(table)
     for column in ("index", "name"):
         if column not in columns:
             raise AtlasError(f"The atlas table {path.name} has no column {column!r} (tab-separated; has: {columns}).")
     code = next((column for column in ("code", "aal_code") if column in columns), None)
     regions: dict[int, tuple[str, str]] = {}
-    for number, row in enumerate(rows, start=2):
+    for number, row in enumerate(table.to_dict("records"), start=2):
         try:
             index = int(row["index"])
         except (TypeError, ValueError) as error:

@@ -9,12 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from migxai.bids.tables import read_json, read_tsv
 from migxai.errors import InputError
 from migxai.evaluation.cohort_statistics import describe_cohort
 from migxai.evaluation.paper import table_1, table_2, table_3
 from migxai.evaluation.scoring import Scores, score_predictions
-from migxai.io import write_json, write_tsv
+from migxai.io import read_json, read_tsv, write_json, write_tsv
 
 #: Digits of probabilities in tables: more than any score can depend on.
 PROBABILITY = "%.6f"

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from migxai.bids.tables import read_json, read_tsv
 from migxai.cohort.tables import dataset_name
 from migxai.evaluation.group_folder import GroupFolder, read_description
 from migxai.evaluation.paper import COMPARISON_NAMES, INDICATOR_NAMES, MODEL_NAMES
 from migxai.evaluation.predictions import Unit, read_units
+from migxai.io import read_json, read_tsv
 
 #: Models that look at no brain: what is reached without one.
 BASELINES = ("majority", "nuisance")

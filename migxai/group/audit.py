@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from migxai.bids.tables import read_json
 from migxai.config import Config
 from migxai.evaluation.group_folder import GroupFolder
 from migxai.evaluation.paper import INDICATOR_NAMES, MODEL_NAMES
@@ -21,7 +20,7 @@ from migxai.group.features import Workspace
 from migxai.group.fit import Experiment
 from migxai.group.job import Job
 from migxai.group.plan import checked_method
-from migxai.io import write_json
+from migxai.io import read_json, write_json
 
 if TYPE_CHECKING:
     from migxai.audit import Case

@@ -12,14 +12,13 @@ import numpy as np
 from safetensors.numpy import load_file, save
 
 from migxai.audit.regions import RegionWatch
-from migxai.bids.tables import read_json
 from migxai.config import Config
 from migxai.errors import InputError
 from migxai.evaluation.permutation import SCORES, permuted_scores
 from migxai.group.features import FeatureJob, Workspace
 from migxai.group.job import Job
 from migxai.group.plan import BASELINES, Plan, checked_method, saliency_methods
-from migxai.io import atomic, write_bytes, write_json
+from migxai.io import atomic, read_json, write_bytes, write_json
 from migxai.learning.crossval import FoldResult, fold_path, only, read_fold, run_fold, unit_key, unit_seed, write_fold
 from migxai.learning.estimators.base import Estimator
 from migxai.learning.estimators.registry import is_deep, make_estimator

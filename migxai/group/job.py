@@ -14,14 +14,13 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, DynamicTraitedSpec, T
 from nipype.pipeline import engine as pe
 
 from migxai import errors
-from migxai.bids.tables import read_json
 from migxai.config import Config
 from migxai.errors import MigxaiError
 from migxai.execution.plugins.engine import Crash, execute
 from migxai.execution.plugins.measured import MeasuredInterface
 from migxai.execution.plugins.named import read_plugin
 from migxai.execution.plugins.pool import PoolPlugin
-from migxai.io import write_json
+from migxai.io import read_json, write_json
 
 #: Where a job that failed leaves its error, in its node's directory.
 _ERROR_FILE = "error.json"

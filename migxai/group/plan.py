@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 import migxai
 from migxai.bids.outputs import Source
-from migxai.bids.tables import read_tsv
 from migxai.cohort.cohort import Roster, read_roster
 from migxai.cohort.comparisons import Comparison, choose_comparisons
 from migxai.cohort.grids import common_grid
@@ -26,7 +25,7 @@ from migxai.errors import InputError
 from migxai.evaluation.group_folder import GroupFolder, write_cohort_statistics
 from migxai.explain.methods import FUSED, fits
 from migxai.group.prepare import PreparedMaps, Template, common_template, nuisance_table, prepare_maps
-from migxai.io import write_json, write_tsv
+from migxai.io import read_tsv, write_json, write_tsv
 from migxai.learning.backbones import find_split
 from migxai.learning.cards import software_versions
 from migxai.learning.crossval import unit_seed

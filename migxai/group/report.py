@@ -39,7 +39,7 @@ from migxai.group.explain import read_saliency
 from migxai.group.fit import Experiment, permutation_files
 from migxai.group.plan import ComparisonPlan, Plan, checked_method, saliency_methods
 from migxai.io import write_json, write_nifti
-from migxai.reports.group.explained import ExplainedMap, Kind
+from migxai.reports.group.explained_maps import ExplainedMap, Kind
 
 #: Model of a map that no model made.
 NO_MODEL = "none"

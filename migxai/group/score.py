@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from migxai.bids.tables import read_json
 from migxai.config import Config
 from migxai.evaluation.learning_curve import Point, learning_curve
 from migxai.evaluation.permutation import SCORES, compare_with_null, pooled_scores
@@ -19,6 +18,7 @@ from migxai.evaluation.scoring import Scores
 from migxai.group.features import Workspace
 from migxai.group.fit import Experiment, fitted_models, permutation_files, permuted_experiments, read_folds
 from migxai.group.plan import Plan
+from migxai.io import read_json
 from migxai.learning.cards import ModelCard, cohort_summary, software_versions, trunk_facts
 from migxai.learning.estimators.registry import is_deep, make_estimator, options_of
 from migxai.learning.persistence import save_model

@@ -14,10 +14,10 @@ import numpy as np
 
 from migxai.config import Learning
 from migxai.errors import InputError
+from migxai.io import atomic
 from migxai.learning.cards import ModelCard
 from migxai.learning.estimators.base import Estimator
 from migxai.learning.estimators.registry import make_estimator
-from migxai.learning.files import atomic
 from migxai.metrics.types import FloatArray
 
 #: Version of the file's layout.

@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migxai.errors import InputError
+from migxai.io import atomic, read_json, write_json
 from migxai.learning.augmentation import Augmentation, apply, draw
 from migxai.learning.backbones.base import Shapes, Split
 from migxai.learning.devices import single_thread
-from migxai.learning.files import atomic, read_json, write_whole
 from migxai.learning.slices import SCALING, SliceGeometry, to_pixels
 from migxai.metrics.types import FloatArray, IntArray
 
@@ -213,7 +213,7 @@ def extract_subject(
         "seed": recipe.seed,
         "precision": recipe.precision,
     }
-    write_whole(path.with_suffix(".json"), json.dumps(content, indent=1).encode())
+    write_json(path.with_suffix(".json"), content)
     return path
 
 
@@ -369,7 +369,7 @@ def _path(folder: Path, key: str, subject: str, map_hash: str) -> Path:
 def _verified(path: Path, key: str, subject: str, map_hash: str) -> dict[str, Any]:
     """Check a file against what stands beside it, and that against what is asked for."""
     remedy = f"delete {path.name} and {path.stem}.json in {path.parent}; it is made again"
-    about = read_json(path.with_suffix(".json"), remedy)
+    about = read_json(path.with_suffix(".json"), remedy=remedy)
     expected = {"format": _FORMAT, "key": key, "subject": subject, "map": map_hash}
     if any(about.get(name) != value for name, value in expected.items()):
         raise InputError(f"The features in {path} are of another map or were made in another way: {remedy}.")

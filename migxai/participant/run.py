@@ -21,8 +21,8 @@ from migxai.io import write_text
 from migxai.participant.interfaces.reports import methods_facts
 from migxai.participant.workflows.subject import init_subject_wf
 from migxai.reports.participant.methods import methods_html, methods_markdown
-from migxai.reports.participant.page import write_participant_report
-from migxai.reports.participant.summary import find_summaries
+from migxai.reports.participant.report import write_participant_report
+from migxai.reports.participant.run_summary import find_summaries
 
 logger = logging.getLogger("migxai")
 

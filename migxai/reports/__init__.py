@@ -1,22 +1,5 @@
-"""What a person reads: the figures, the report of each participant, and the methods paragraph.
+"""What a person reads: the figures, the report of each participant, the group level's report, and the methods texts.
 
-Figures are deterministic SVG files, drawn from arrays; `write_participant_report` gathers those of one subject and
-the JSON summaries of its runs into one HTML file that needs nothing else to be read.
+Figures are deterministic SVG files, drawn from arrays. Pages are written by jinja from the templates beside this
+module: Python gathers typed data, and whatever is HTML, style or script is in `templates`.
 """
-
-from migxai.reports.participant.methods import Facts, methods_html, methods_markdown
-from migxai.reports.participant.page import write_participant_report
-from migxai.reports.participant.summary import Quality, Region, RunSummary, Step, read_summary, write_summary
-
-__all__ = [
-    "Facts",
-    "Quality",
-    "Region",
-    "RunSummary",
-    "Step",
-    "methods_html",
-    "methods_markdown",
-    "read_summary",
-    "write_participant_report",
-    "write_summary",
-]

@@ -14,22 +14,19 @@ import pandas as pd
 import pytest
 
 from migxai.bids.inputs import collect_inputs
+from migxai.bids.names import derivative_path
 from migxai.bids.outputs import (
     BIDSIGNORE,
     IMAGE_VARIABLE,
     Source,
-    derivative_path,
     initialise_output,
     resolution_label,
     sidecar,
     update_participants,
-    write_json,
-    write_nifti,
-    write_text,
-    write_tsv,
 )
 from migxai.config import Config
 from migxai.errors import InputError, OutputError
+from migxai.io import write_json, write_nifti, write_text, write_tsv
 
 
 def description(output: Path) -> dict:

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from migxai.bids.outputs import derivative_path, sidecar, write_json, write_nifti, write_tsv
+from migxai.bids.names import derivative_path
+from migxai.bids.outputs import sidecar
 from migxai.bids.records import Record, write_record
 from migxai.cohort.cohort import PEOPLE_COLUMNS, Roster, read_roster
 from migxai.cohort.comparisons import parse_comparison
 from migxai.config import Learning
 from migxai.errors import InputError, UsageError
+from migxai.io import write_json, write_nifti, write_tsv
 from migxai.learning.splits import make_folds
 
 SPACE = {"space": "MNI152NLin2009cAsym", "res": "3"}

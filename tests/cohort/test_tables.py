@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from migxai.bids.outputs import derivative_path, sidecar, write_json, write_nifti
+from migxai.bids.names import derivative_path
+from migxai.bids.outputs import sidecar
 from migxai.cohort import read_maps
 from migxai.cohort.tables import MAP_COLUMNS
 from migxai.errors import InputError, UsageError
+from migxai.io import write_json, write_nifti
 
 
 def site(root: Path, name: str, people: dict[str, list[dict[str, str]]], participants: str = "") -> Path:

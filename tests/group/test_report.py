@@ -22,7 +22,7 @@ from migxai.group.explain import saliency_path, write_saliency
 from migxai.group.fit import list_experiments, permutation_path
 from migxai.group.report import NO_MODEL, label_of, write_explanations
 from migxai.io import write_json
-from migxai.reports.group.explained import read_explained_maps
+from migxai.reports.group.explained_maps import read_explained_maps
 from tests.group.cohorts import LABELS, configure, plan_comparison
 
 SHAPE, SPACING = (33, 39, 33), 6.0

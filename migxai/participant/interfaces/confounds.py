@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from migxai.bids.confounds import MOTION, read_confounds
 from migxai.config import Config, Denoising
 from migxai.errors import InputError
 from migxai.indicators.registry import find_indicator
+from migxai.io import write_tsv
 from migxai.participant.interfaces.base import BaseInterfaceInputSpec, Step, TraitedSpec, load_array, load_image, traits
 from migxai.participant.interfaces.tissues import signal_compartment
 from migxai.signal.censoring import kept_volumes, require_unbroken
@@ -133,7 +135,7 @@ def finish(
         "nuisance_regressors": nuisance_columns(table, options),
     }
     path = step._path(runtime, "confounds.tsv")
-    table.to_csv(path, sep="\t", na_rep="n/a", index=False)
+    write_tsv(Path(path), table)
     step._results["confounds"] = path
     step._results["facts"] = facts
 

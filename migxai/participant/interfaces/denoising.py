@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from migxai.config import Config
+from migxai.io import read_tsv
 from migxai.participant.interfaces.base import BaseInterfaceInputSpec, Step, TraitedSpec, load_array, load_image, traits
 from migxai.registration.volume import voxel_sizes
 from migxai.signal.filtering import bandpass
@@ -45,7 +46,7 @@ class Denoise(Step):
         series = load_array(self.inputs.series)
         image, affine = load_image(self.inputs.mask)
         mask, sizes = image.astype(bool), tuple(voxel_sizes(affine))
-        table = pd.read_csv(self.inputs.confounds, sep="\t", na_values="n/a")
+        table = read_tsv(Path(self.inputs.confounds), numbers=True)
         design = table[facts["nuisance_regressors"]].to_numpy()
         kept = table["kept"].to_numpy().astype(bool)
         model = nuisance_model(design, facts["repetition_time"], options.low, options.high, kept=kept)

@@ -14,7 +14,7 @@ from migxai.bids.names import derivative_path, run_entities
 from migxai.bids.outputs import resolution_label, sidecar
 from migxai.config import Config
 from migxai.indicators.registry import INDICATORS
-from migxai.io import copy_with, write_json, write_nifti, write_tsv
+from migxai.io import copy_with, read_tsv, write_json, write_nifti, write_tsv
 from migxai.participant.interfaces.base import BaseInterfaceInputSpec, Step, TraitedSpec, load_array, load_image, traits
 
 Facts = dict[str, Any]
@@ -161,7 +161,7 @@ class WriteRun(Step):
         return runtime
 
     def _write_confounds(self, files: DerivativeSet, shared: Facts) -> None:
-        table = pd.read_csv(self.inputs.confounds, sep="\t", na_values="n/a")
+        table = read_tsv(Path(self.inputs.confounds), numbers=True)
         content = {
             "Description": "Motion, displacement, signal change and tissue signals of each kept volume.",
             **shared,

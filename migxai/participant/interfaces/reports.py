@@ -14,6 +14,7 @@ import migxai
 from migxai.bids.names import run_entities
 from migxai.config import Config
 from migxai.indicators.registry import INDICATORS
+from migxai.io import read_tsv
 from migxai.participant.interfaces.base import (
     BaseInterfaceInputSpec,
     Step,
@@ -27,10 +28,15 @@ from migxai.participant.interfaces.base import (
 from migxai.participant.interfaces.indicators import on_grid
 from migxai.participant.interfaces.tissues import signal_compartment, tissue_classes
 from migxai.registration.volume import Volume
-from migxai.reports.figures import carpet, maps, motion, overlays, regions, spectra
-from migxai.reports.participant.methods import Facts as MethodsFacts
-from migxai.reports.participant.summary import Quality, Region, RunSummary, write_summary
-from migxai.reports.participant.summary import Step as Done
+from migxai.reports.figures import overlays, region_values, series
+from migxai.reports.participant.methods import MethodsFacts
+from migxai.reports.participant.run_summary import (
+    ProcessingStep,
+    QualityMeasure,
+    RegionValues,
+    RunSummary,
+    write_summary,
+)
 from migxai.signal.nuisance import DOF_WARNING
 
 Facts = dict[str, Any]
@@ -74,7 +80,7 @@ class DrawRun(Step):
         self._stem = stem
         image, affine = load_image(inputs.mask)
         mask = Volume(image.astype(bool), affine)
-        table = pd.read_csv(inputs.confounds, sep="\t", na_values="n/a")
+        table = read_tsv(Path(inputs.confounds), numbers=True)
         paths = [
             *self._draw_series(mask, table, config),
             *self._draw_overlays(mask),
@@ -104,7 +110,7 @@ class DrawRun(Step):
         limits = config.preprocessing
         before = before if kept.all() else before[:, kept]
         return [
-            motion.plot_motion(
+            series.plot_motion(
                 degrees,
                 displacement,
                 self._file("motion"),
@@ -113,10 +119,10 @@ class DrawRun(Step):
                 max_rotation=limits.max_rotation,
                 threshold=config.denoising.fd_threshold,
             ),
-            carpet.plot_carpet(
+            series.plot_carpet(
                 before, after, flat, self._file("carpet"), repetition_time=tr, displacement=displacement[kept]
             ),
-            spectra.plot_spectra(
+            series.plot_spectra(
                 before,
                 after,
                 flat["GM"],
@@ -174,7 +180,7 @@ class DrawRun(Step):
                 name = INDICATORS[stat].name + {"": "", "raw": ", not normalised", "zscore": ", z-scored"}[form]
                 values = on_grid(stored[key], inside)
                 paths.append(
-                    maps.plot_map(
+                    overlays.plot_map(
                         mask.with_data(values),
                         mask,
                         packaged_volume("T1w"),
@@ -188,8 +194,8 @@ class DrawRun(Step):
             labels = [str(name) for name in stored["names"]]
             for stat in (item for item in stored.files if item in INDICATORS):
                 file = self._file(f"{stat}regions")
-                paths.append(regions.plot_regions(labels, stored[stat], file, name=INDICATORS[stat].name))
-            paths.append(regions.plot_coverage(labels, stored["coverage"], self._file("coverage")))
+                paths.append(region_values.plot_regions(labels, stored[stat], file, name=INDICATORS[stat].name))
+            paths.append(region_values.plot_coverage(labels, stored["coverage"], self._file("coverage")))
         return paths
 
 
@@ -212,9 +218,11 @@ def summarise(
         parameters=_parameters(config, facts),
         numbers=_numbers(facts),
         steps=_steps(facts, anat),
-        quality=tuple(Quality(*row) for row in [*anat.get("quality", ()), *facts.get("quality", ()), freedom]),
+        quality=tuple(QualityMeasure(*row) for row in [*anat.get("quality", ()), *facts.get("quality", ()), freedom]),
         regions=tuple(
-            Region(str(name), float(stored["coverage"][place]), {stat: float(stored[stat][place]) for stat in stats})
+            RegionValues(
+                str(name), float(stored["coverage"][place]), {stat: float(stored[stat][place]) for stat in stats}
+            )
             for place, name in enumerate(stored["names"])
         ),
         software=software_versions(),
@@ -252,20 +260,20 @@ def _numbers(facts: Facts) -> dict[str, float | int | None]:
     }
 
 
-def _steps(facts: Facts, anat: Facts) -> tuple[Done, ...]:
-    done: list[Done] = []
+def _steps(facts: Facts, anat: Facts) -> tuple[ProcessingStep, ...]:
+    done: list[ProcessingStep] = []
     if facts["mode"] == "raw":
         timing: Literal["done", "skipped"] = "done" if facts["slice_timing_corrected"] else "skipped"
         done += [
-            Done("Slice timing", timing, facts["slice_timing_note"]),
-            Done("Realignment", "done", "to the first volume kept"),
+            ProcessingStep("Slice timing", timing, facts["slice_timing_note"]),
+            ProcessingStep("Realignment", "done", "to the first volume kept"),
         ]
-        done += [Done(*item) for item in anat.get("steps", ())]
-        done += [Done(*item) for item in facts.get("steps", ())]
+        done += [ProcessingStep(*item) for item in anat.get("steps", ())]
+        done += [ProcessingStep(*item) for item in facts.get("steps", ())]
     else:
-        done.append(Done("Preprocessing", "done", "by fMRIPrep"))
-    done.append(Done("Resampling", "done", facts["interpolations"]))
-    done.append(Done("Denoising", "done", facts["order"]))
+        done.append(ProcessingStep("Preprocessing", "done", "by fMRIPrep"))
+    done.append(ProcessingStep("Resampling", "done", facts["interpolations"]))
+    done.append(ProcessingStep("Denoising", "done", facts["order"]))
     return tuple(done)
 
 

@@ -5,6 +5,6 @@
 `summary`, `outcome`, `showing`, `regions` and `methods` write HTML.
 """
 
-from migxai.reports.group.page import read_checks, write_report
+from migxai.reports.group.report import read_checks, write_report
 
 __all__ = ["read_checks", "write_report"]

@@ -11,7 +11,7 @@ from typing import Any
 from migxai.evaluation.results import BASELINES, Results, indicator_name, model_name
 from migxai.evaluation.wording import cell_text, listed, plural
 from migxai.learning.estimators.registry import is_deep
-from migxai.reports.group.explained import ExplainedMap
+from migxai.reports.group.explained_maps import ExplainedMap
 from migxai.reports.group.html import bullets, folded, pairs_table, paragraph
 
 LIMITS = (

@@ -12,9 +12,9 @@ from migxai.audit.verdict import Judged
 from migxai.evaluation.paper import NOTES, published_problems
 from migxai.evaluation.results import BASELINES, Cell, Results
 from migxai.evaluation.wording import interval, percent, plural, slug
+from migxai.reports.group.gallery import Drawn, Gallery
 from migxai.reports.group.html import bullets, folded, frame_table, linked_table, paragraph, table
 from migxai.reports.group.overview import learning_figure, precision_figure, scores_figure
-from migxai.reports.group.pictures import Drawn, Gallery
 from migxai.reports.group.plots import calibration_figure, confusion_figure, roc_figure
 
 _READ = (

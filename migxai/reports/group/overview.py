@@ -12,7 +12,7 @@ import numpy as np
 from migxai.audit.verdict import Judged, chance_of
 from migxai.evaluation.results import BASELINES, Cell, Results, indicator_name
 from migxai.evaluation.wording import percent, plural
-from migxai.reports.figures.canvas import BLUE, GREEN, GREY, ORANGE, RED, new_figure
+from migxai.reports.figures.drawing import BLUE, GREEN, GREY, ORANGE, RED, new_figure
 from migxai.reports.group.curves import half_width, people_needed
 
 if TYPE_CHECKING:

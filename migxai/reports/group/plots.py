@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from migxai.evaluation.results import Cell, Results, indicator_name, model_name
-from migxai.reports.figures.canvas import BLUE, GREEN, GREY, ORANGE, RED, WIDTH, new_figure
+from migxai.reports.figures.drawing import BLUE, GREEN, GREY, ORANGE, RED, WIDTH, new_figure
 from migxai.reports.group.curves import calibration_band, roc_band
 
 if TYPE_CHECKING:

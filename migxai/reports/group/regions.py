@@ -10,7 +10,7 @@ import pandas as pd
 
 from migxai.errors import InputError
 from migxai.evaluation.wording import cell_text, listed
-from migxai.reports.group.explained import ExplainedMap
+from migxai.reports.group.explained_maps import ExplainedMap
 from migxai.reports.group.html import table_in_box
 
 #: A cell of the results: comparison, indicator and model.

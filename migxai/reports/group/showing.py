@@ -11,10 +11,10 @@ from typing import Any
 from migxai.evaluation.paper import INDICATOR_NAMES, MODEL_NAMES
 from migxai.evaluation.results import Results, indicator_name, model_name, place
 from migxai.evaluation.wording import plural, slug
-from migxai.reports.group.brains import Shown, map_figure, prepare, strips_figure
-from migxai.reports.group.explained import NO_MODEL, ExplainedMap, in_order
+from migxai.reports.group.explained_maps import NO_MODEL, ExplainedMap, in_order
+from migxai.reports.group.gallery import Gallery
 from migxai.reports.group.html import bullets, folded, paragraph
-from migxai.reports.group.pictures import Gallery
+from migxai.reports.group.map_figures import Shown, map_figure, prepare, strips_figure
 from migxai.reports.group.regions import CellKey, RegionTable, check_regions, region_tables
 from migxai.reports.group.summary import NO_MAPS
 from migxai.reports.group.viewer import pack_map, pack_scene, script_data

@@ -10,10 +10,10 @@ from migxai.audit.verdict import WORDS, Judged, verdict
 from migxai.evaluation.paper import GROUPS, TABLE_2
 from migxai.evaluation.results import Results, indicator_name, model_name
 from migxai.evaluation.wording import Tone, cell_text, plural
-from migxai.reports.group.explained import ExplainedMap
+from migxai.reports.group.explained_maps import ExplainedMap
+from migxai.reports.group.gallery import Gallery
 from migxai.reports.group.html import box, bullets, folded, frame_table, linked_table, paragraph, table
 from migxai.reports.group.overview import flow_figure
-from migxai.reports.group.pictures import Gallery
 
 #: Said at the top of every report.
 PURPOSE = (

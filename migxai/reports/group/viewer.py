@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from migxai.data import load_atlas
 from migxai.registration.volume import Volume
 from migxai.reports.figures.slices import box, grey
-from migxai.reports.group.brains import COLOUR_MAPS, Shown, is_upright, load_template, resample
-from migxai.reports.group.explained import ExplainedMap
+from migxai.reports.group.explained_maps import ExplainedMap
+from migxai.reports.group.map_figures import COLOUR_MAPS, Shown, is_upright, load_template, resample
 
 #: Steps of a map's values on either side of zero; 0 is kept for "no value".
 _STEPS = 63

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from migxai.reports.figures.regions import HARDLY, PARTLY
-from migxai.reports.participant.summary import Number, Quality, Region, RunSummary, Step
+from migxai.reports.figures.region_values import HARDLY, PARTLY
+from migxai.reports.participant.run_summary import Number, ProcessingStep, QualityMeasure, RegionValues, RunSummary
 
 
 def verdict(runs: Sequence[RunSummary]) -> str:
@@ -98,7 +98,7 @@ def _table(title: str, rows: Mapping[str, str]) -> str:
     return f"<table><caption>{escape(title)}</caption><tbody>{body}</tbody></table>" if body else ""
 
 
-def _quality(items: Sequence[Quality]) -> str:
+def _quality(items: Sequence[QualityMeasure]) -> str:
     if not items:
         return ""
     words = {True: '<td class="good">passed</td>', False: '<td class="bad">failed</td>', None: "<td>–</td>"}
@@ -112,7 +112,7 @@ def _quality(items: Sequence[Quality]) -> str:
     return f"<table><caption>Quality control</caption>{head}<tbody>{body}</tbody></table>"
 
 
-def _steps(steps: Sequence[Step]) -> str:
+def _steps(steps: Sequence[ProcessingStep]) -> str:
     if not steps:
         return ""
     body = "".join(
@@ -123,7 +123,7 @@ def _steps(steps: Sequence[Step]) -> str:
     return f"<table><caption>Steps</caption><tbody>{body}</tbody></table>"
 
 
-def _uncovered(regions: Sequence[Region]) -> str:
+def _uncovered(regions: Sequence[RegionValues]) -> str:
     worst = sorted((region for region in regions if region.coverage < PARTLY), key=lambda region: region.coverage)
     if not worst:
         return f"<p>Every region is covered by at least {PARTLY:.0%}.</p>"
@@ -135,7 +135,7 @@ def _uncovered(regions: Sequence[Region]) -> str:
     )
 
 
-def _all_regions(regions: Sequence[Region]) -> str:
+def _all_regions(regions: Sequence[RegionValues]) -> str:
     names = list(dict.fromkeys(name for region in regions for name in region.values))
     columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
     body = "".join(

@@ -1,6 +1,6 @@
 """The methods paragraph: what was done, in words that can go into a paper, with its references.
 
-The text follows from the configuration and from `Facts`, so a step that was skipped is never claimed.
+The text follows from the configuration and from `MethodsFacts`, so a step that was skipped is never claimed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _DEFINITIONS = {
 
 
 @dataclass(frozen=True)
-class Facts:
+class MethodsFacts:
     """What the configuration leaves open until the data are read. None: not known (yet), or not the same in all runs.
 
     Attributes
@@ -66,7 +66,7 @@ class Facts:
     n_excluded: int | None = None
 
 
-def methods_markdown(config: Config, facts: Facts) -> str:
+def methods_markdown(config: Config, facts: MethodsFacts) -> str:
     """Return the methods paragraph as Markdown, with a list of references.
 
     Parameters
@@ -92,7 +92,7 @@ def methods_markdown(config: Config, facts: Facts) -> str:
     return "\n".join(lines) + "\n"
 
 
-def methods_html(config: Config, facts: Facts) -> str:
+def methods_html(config: Config, facts: MethodsFacts) -> str:
     """Return the methods paragraph as HTML for the report; parameters as for `methods_markdown`.
 
     Returns
@@ -114,8 +114,8 @@ def methods_html(config: Config, facts: Facts) -> str:
     return "\n".join(lines)
 
 
-def _paragraphs(config: Config, facts: Facts) -> list[Paragraph]:
-    steps: Sequence[tuple[str, Callable[[Config, Facts], list[str]]]] = (
+def _paragraphs(config: Config, facts: MethodsFacts) -> list[Paragraph]:
+    steps: Sequence[tuple[str, Callable[[Config, MethodsFacts], list[str]]]] = (
         ("Software", _software),
         ("Preprocessing", _raw if facts.source == "raw" else _fmriprep),
         ("Denoising", _denoising),
@@ -124,7 +124,7 @@ def _paragraphs(config: Config, facts: Facts) -> list[Paragraph]:
     return [(heading, write(config, facts)) for heading, write in steps]
 
 
-def _software(config: Config, facts: Facts) -> list[str]:
+def _software(config: Config, facts: MethodsFacts) -> list[str]:
     sentences = [
         f"Data organised as BIDS [@gorgolewski2016] were processed with migxai {facts.version}, which builds on "
         "Nipype [@gorgolewski2011], PyBIDS [@yarkoni2019] and Nilearn [@abraham2014]."
@@ -134,7 +134,7 @@ def _software(config: Config, facts: Facts) -> list[str]:
     return sentences
 
 
-def _raw(config: Config, facts: Facts) -> list[str]:
+def _raw(config: Config, facts: MethodsFacts) -> list[str]:
     settings = config.preprocessing
     timing = {
         True: f"Slices were interpolated in time to {settings.slice_time_ref:g} of the repetition time.",
@@ -155,20 +155,20 @@ def _raw(config: Config, facts: Facts) -> list[str]:
     return sentences + _normalisation(config, facts)
 
 
-def _dropped(config: Config, facts: Facts) -> str:
+def _dropped(config: Config, facts: MethodsFacts) -> str:
     number = facts.n_dropped if facts.n_dropped is not None else config.preprocessing.dummy_scans
     if number == "auto":
         return "Volumes acquired before the steady state were detected and dropped."
     return f"The first {number} volumes of each run were dropped." if number else "No volumes were dropped."
 
 
-def _excluded(facts: Facts) -> str:
+def _excluded(facts: MethodsFacts) -> str:
     if facts.n_excluded is None:
         return "."
     return f" ({facts.n_excluded} {'run' if facts.n_excluded == 1 else 'runs'})."
 
 
-def _normalisation(config: Config, facts: Facts) -> list[str]:
+def _normalisation(config: Config, facts: MethodsFacts) -> list[str]:
     settings = config.preprocessing
     engine = "Greedy [@yushkevich2016]" if settings.registration == "greedy" else "ANTs [@avants2008]"
     sentences = []
@@ -193,7 +193,7 @@ def _normalisation(config: Config, facts: Facts) -> list[str]:
     return sentences
 
 
-def _fmriprep(config: Config, facts: Facts) -> list[str]:
+def _fmriprep(config: Config, facts: MethodsFacts) -> list[str]:
     settings = config.preprocessing
     version = f" {facts.source_version}" if facts.source_version else ""
     sentences = [
@@ -211,7 +211,7 @@ def _fmriprep(config: Config, facts: Facts) -> list[str]:
     return sentences
 
 
-def _denoising(config: Config, facts: Facts) -> list[str]:  # noqa: ARG001 - one signature for all paragraphs
+def _denoising(config: Config, facts: MethodsFacts) -> list[str]:  # noqa: ARG001 - one signature for all paragraphs
     settings = config.denoising
     motion = {
         6: "six motion parameters",
@@ -244,7 +244,7 @@ def _denoising(config: Config, facts: Facts) -> list[str]:  # noqa: ARG001 - one
     return sentences
 
 
-def _indicators(config: Config, facts: Facts) -> list[str]:
+def _indicators(config: Config, facts: MethodsFacts) -> list[str]:
     settings = config.indicators
     ordered = config.denoising.order != "paper"
     band = f"{config.denoising.low:g} to {config.denoising.high:g} Hz"

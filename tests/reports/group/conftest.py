@@ -7,7 +7,7 @@ import pytest
 
 from migxai.evaluation.group_folder import GroupFolder
 from migxai.evaluation.results import Results, read_results
-from migxai.reports.group import pictures, write_report
+from migxai.reports.group import gallery, write_report
 from tests.reports.group.building import make_group, write_audit, write_maps
 
 FAILED = {"name": "Cascading randomisation", "of": "Grad-CAM", "value": 0.912345, "limit": "under 0.5", "passed": False}
@@ -15,9 +15,9 @@ FAILED = {"name": "Cascading randomisation", "of": "Grad-CAM", "value": 0.912345
 
 @pytest.fixture(scope="session", autouse=True)
 def coarse():
-    """Draw coarser than for print, which takes most of the time; `test_pictures` looks at what is printed."""
+    """Draw coarser than for print, which takes most of the time; `test_gallery` looks at what is printed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pictures, "PRINT_DPI", pictures.PAGE_DPI)
+        patch.setattr(gallery, "PRINT_DPI", gallery.PAGE_DPI)
         yield
 
 

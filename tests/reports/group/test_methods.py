@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from migxai.reports.group.explained import ExplainedMap
+from migxai.reports.group.explained_maps import ExplainedMap
 from migxai.reports.group.methods import LIMITS, methods_section
 
 

@@ -9,9 +9,9 @@ import pytest
 from migxai.audit.verdict import judge
 from migxai.evaluation.paper import published_problems
 from migxai.evaluation.results import BASELINES
-from migxai.reports.figures.canvas import drawing_style
+from migxai.reports.figures.drawing import drawing_style
+from migxai.reports.group.gallery import Gallery
 from migxai.reports.group.outcome import outcome_section
-from migxai.reports.group.pictures import Gallery
 from tests.reports.group.building import COMPARISON
 
 

@@ -11,7 +11,7 @@ import pytest
 from migxai.audit.verdict import judge
 from migxai.evaluation.results import read_results
 from migxai.io import write_tsv
-from migxai.reports.figures.canvas import drawing_style
+from migxai.reports.figures.drawing import drawing_style
 from migxai.reports.group.overview import flow_figure, learning_figure, precision_figure, reasons, scores_figure
 from migxai.reports.group.plots import calibration_figure, confusion_figure, roc_figure
 from tests.reports.group.building import COMPARISON

@@ -5,10 +5,9 @@ import re
 import pandas as pd
 import pytest
 
-from migxai.bids.tables import read_tsv
 from migxai.errors import InputError
-from migxai.io import write_tsv
-from migxai.reports.group.explained import in_order, read_explained_maps
+from migxai.io import read_tsv, write_tsv
+from migxai.reports.group.explained_maps import in_order, read_explained_maps
 from migxai.reports.group.regions import check_regions, region_tables
 from tests.reports.group.building import write_maps
 

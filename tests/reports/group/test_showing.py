@@ -7,10 +7,10 @@ import pytest
 
 from migxai.errors import ImageError
 from migxai.evaluation.results import read_results
-from migxai.reports.figures.canvas import drawing_style
+from migxai.reports.figures.drawing import drawing_style
 from migxai.reports.group import showing
-from migxai.reports.group.explained import read_explained_maps
-from migxai.reports.group.pictures import Gallery
+from migxai.reports.group.explained_maps import read_explained_maps
+from migxai.reports.group.gallery import Gallery
 from migxai.reports.group.summary import NO_MAPS
 from tests.reports.group.building import PRECUNEUS, blob, write_map, write_maps
 

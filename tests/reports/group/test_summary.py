@@ -5,9 +5,9 @@ import dataclasses
 from migxai.audit.result_checks import Check
 from migxai.audit.verdict import judge
 from migxai.evaluation.results import read_results
-from migxai.reports.figures.canvas import drawing_style
-from migxai.reports.group.explained import ExplainedMap
-from migxai.reports.group.pictures import Gallery
+from migxai.reports.figures.drawing import drawing_style
+from migxai.reports.group.explained_maps import ExplainedMap
+from migxai.reports.group.gallery import Gallery
 from migxai.reports.group.summary import NO_MAPS, checks_section, people_section, summary_section
 from tests.reports.group.building import COMPARISON
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from migxai.data import load_atlas
-from migxai.reports.group.brains import prepare
+from migxai.reports.group.map_figures import prepare
 from migxai.reports.group.viewer import pack_map, pack_scene, script_data
 from tests.reports.group.building import PRECUNEUS, blob, write_map
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from migxai.config import PAPER_PRESET, Config
-from migxai.reports import Facts, methods_html, methods_markdown
+from migxai.reports.participant.methods import MethodsFacts, methods_html, methods_markdown
 
 
 def paper() -> Config:
@@ -18,11 +18,11 @@ def paper() -> Config:
 
 
 CASES = {
-    "default": (Config(), Facts("0.1.0")),
-    "done": (Config(), Facts("0.1.0", slice_timing=True, anatomical=True, brain_extraction=True, n_excluded=1)),
-    "no anatomy": (Config(), Facts("0.1.0", slice_timing=False, anatomical=False)),
-    "paper": (paper(), Facts("0.1.0")),
-    "fmriprep": (Config(), Facts("0.1.0", source="fmriprep", source_version="24.1.0", space="MNI152NLin6Asym")),
+    "default": (Config(), MethodsFacts("0.1.0")),
+    "done": (Config(), MethodsFacts("0.1.0", slice_timing=True, anatomical=True, brain_extraction=True, n_excluded=1)),
+    "no anatomy": (Config(), MethodsFacts("0.1.0", slice_timing=False, anatomical=False)),
+    "paper": (paper(), MethodsFacts("0.1.0")),
+    "fmriprep": (Config(), MethodsFacts("0.1.0", source="fmriprep", source_version="24.1.0", space="MNI152NLin6Asym")),
 }
 
 
@@ -47,9 +47,11 @@ def test_skipped_steps_are_not_claimed() -> None:
     assert "Without a T1-weighted image" in text
     assert "Slices were interpolated in time" in methods_markdown(*CASES["done"])
     assert "(1 run)." in methods_markdown(*CASES["done"])
-    assert "The first 4 volumes" in methods_markdown(Config(), Facts("0.1.0", n_dropped=4))
-    assert "No volumes were dropped" in methods_markdown(Config(), Facts("0.1.0", n_dropped=0))
-    assert "detected and dropped" in methods_markdown(Config().replace("preprocessing", dummy_scans="auto"), Facts("0"))
+    assert "The first 4 volumes" in methods_markdown(Config(), MethodsFacts("0.1.0", n_dropped=4))
+    assert "No volumes were dropped" in methods_markdown(Config(), MethodsFacts("0.1.0", n_dropped=0))
+    assert "detected and dropped" in methods_markdown(
+        Config().replace("preprocessing", dummy_scans="auto"), MethodsFacts("0")
+    )
 
 
 def test_fmriprep_mode_does_not_claim_its_work() -> None:
@@ -61,12 +63,12 @@ def test_fmriprep_mode_does_not_claim_its_work() -> None:
 
 def test_options_change_the_text() -> None:
     config = Config().replace("denoising", gsr=True, motion_terms=6, fwhm=0.0, fd_threshold=0.5, min_time=120.0)
-    text = methods_markdown(config, Facts("0.1.0"))
+    text = methods_markdown(config, MethodsFacts("0.1.0"))
     assert "six motion parameters and the mean signals of white matter, cerebrospinal fluid and whole brain" in text
     assert "Smoothing" not in text
     assert "Friston" not in text
     assert "above 0.5 mm were censored, and runs left with less than 120 s excluded" in text
-    only = methods_markdown(Config().replace("indicators", indicators=("reho",)), Facts("0.1.0"))
+    only = methods_markdown(Config().replace("indicators", indicators=("reho",)), MethodsFacts("0.1.0"))
     assert "ALFF" not in only
     assert "Kendall" in only
 

@@ -1,14 +1,14 @@
-"""Read the tables and JSON files of a dataset: participants.tsv, sidecars, dataset_description.json."""
+"""A dataset's participants.tsv: how it is read, and which of its columns may be handed on."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from migxai.errors import InputError
+from migxai.io import read_tsv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,60 +44,6 @@ PARTICIPANT_COLUMNS: tuple[str, ...] = (
 )
 
 _FOLDED = {re.sub(r"[^0-9a-z]", "", name.lower()): name for name in PARTICIPANT_COLUMNS}
-
-
-def read_json(path: Path, root: Path | None = None) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Parameters
-    ----------
-    path
-        The file.
-    root
-        The dataset it lies in; messages name the file relative to it.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, is not JSON, or is not an object.
-    """
-    name = display_name(path, root)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-    except json.JSONDecodeError as error:
-        raise InputError(f"{name} is not valid JSON (line {error.lineno}: {error.msg}); correct the file.") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{name} holds no JSON object; correct the file.")
-    return content
-
-
-def display_name(path: Path, root: Path | None) -> str:
-    """Name a file in a message: relative to its dataset where possible, else by its name alone."""
-    if root is not None and path.is_relative_to(root):
-        return path.relative_to(root).as_posix()
-    return path.name
-
-
-def read_tsv(path: Path, root: Path | None = None) -> pd.DataFrame:
-    """Read a table as text, cell by cell as it stands.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read or is not a table.
-    """
-    import pandas as pd
-
-    name = display_name(path, root)
-    try:
-        return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{name} cannot be read: {error.strerror or error}.") from error
-    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "empty"
-        raise InputError(f"{name} is not a table of tab-separated values: {reason}.") from error
 
 
 def read_participants(root: Path) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from migxai.reports.figures.canvas import BLUE, GREY, ORANGE, RED, drawing_style, new_figure, save_svg
+from migxai.reports.figures.drawing import BLUE, GREY, ORANGE, RED, drawing_style, new_figure, save_svg
 
 Array = npt.NDArray[np.float64]
 

@@ -8,18 +8,17 @@ from pathlib import Path
 
 from migxai.audit.result_checks import Check, checks_of_audit, checks_of_results
 from migxai.audit.verdict import Judged, judge
-from migxai.bids.tables import read_json
 from migxai.evaluation.group_folder import GroupFolder
 from migxai.evaluation.results import Results, read_results
-from migxai.io import write_text
-from migxai.reports.figures.canvas import drawing_style
-from migxai.reports.group.explained import read_explained_maps
+from migxai.io import read_json, write_text
+from migxai.reports.figures.drawing import drawing_style
+from migxai.reports.group.explained_maps import read_explained_maps
+from migxai.reports.group.gallery import SIMULATED, Gallery
 from migxai.reports.group.methods import methods_section
 from migxai.reports.group.outcome import outcome_section
-from migxai.reports.group.pictures import SIMULATED, Gallery
 from migxai.reports.group.showing import maps_section
 from migxai.reports.group.summary import checks_section, people_section, summary_section
-from migxai.reports.participant.page import link_to_group
+from migxai.reports.participant.report import link_to_group
 
 
 def write_report(folder: GroupFolder) -> Path:

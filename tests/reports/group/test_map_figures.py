@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from migxai.registration.volume import Volume
-from migxai.reports.figures.canvas import drawing_style
-from migxai.reports.group.brains import describe, is_upright, map_figure, prepare, resample, strips_figure
+from migxai.reports.figures.drawing import drawing_style
+from migxai.reports.group.map_figures import describe, is_upright, map_figure, prepare, resample, strips_figure
 from tests.reports.group.building import AFFINE, PRECUNEUS, SHAPE, blob, write_map
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from migxai.errors import ImageError, InputError
-from migxai.reports.group.explained import KINDS, ExplainedMap, in_order, read_explained_maps
+from migxai.reports.group.explained_maps import KINDS, ExplainedMap, in_order, read_explained_maps
 from tests.reports.group.building import AFFINE, PRECUNEUS, blob, write_map, write_maps
 
 

@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from migxai.bids.tables import read_json
 from migxai.errors import ImageError, InputError
 from migxai.evaluation.group_folder import GroupFolder
+from migxai.io import read_json
 from migxai.registration.volume import Volume
 
 #: What a map is of. The report shows them in this order, and leaves out the last ones first where there is no room.

@@ -7,9 +7,9 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from migxai.reports.figures.canvas import drawing_style, new_figure
-from migxai.reports.group import pictures
-from migxai.reports.group.pictures import SIMULATED, Gallery
+from migxai.reports.figures.drawing import drawing_style, new_figure
+from migxai.reports.group import gallery
+from migxai.reports.group.gallery import SIMULATED, Gallery
 
 
 def draw(width=None):
@@ -27,7 +27,7 @@ def embedded(html):
 
 @pytest.fixture(autouse=True)
 def as_for_print(monkeypatch):
-    monkeypatch.setattr(pictures, "PRINT_DPI", 300)
+    monkeypatch.setattr(gallery, "PRINT_DPI", 300)
     with drawing_style():
         yield
 

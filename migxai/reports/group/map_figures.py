@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from migxai.data import template
 from migxai.data.images import TemplateName
 from migxai.registration.volume import Volume
-from migxai.reports.figures.canvas import WIDTH, bare, new_figure
+from migxai.reports.figures.drawing import WIDTH, bare, new_figure
 from migxai.reports.figures.slices import Layout, axial_layout, box, grey, label_tiles, outlines, picture
-from migxai.reports.group.explained import ExplainedMap
+from migxai.reports.group.explained_maps import ExplainedMap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -23,7 +23,7 @@ from migxai.bids.names import RUN_ENTITIES
 from migxai.errors import InputError
 from migxai.io import write_text
 from migxai.reports.participant import fragments
-from migxai.reports.participant.summary import RunSummary, find_summaries
+from migxai.reports.participant.run_summary import RunSummary, find_summaries
 
 _LINK = re.compile(r'<div class="reportlet">\s*<(img|object)[^>]*?(?:src|data)="\./([^"]+)".*?</small>', re.DOTALL)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from migxai.io import write_bytes
-from migxai.reports.figures.canvas import WIDTH, save_svg
+from migxai.reports.figures.drawing import WIDTH, save_svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,7 +58,7 @@ class Gallery:
         Parameters
         ----------
         figure
-            What `migxai.reports.figures.canvas.new_figure` made; inside `migxai.reports.figures.canvas.drawing_style`.
+            From `migxai.reports.figures.drawing.new_figure`, inside its `drawing_style`.
         name
             Of the files, without extension.
         title, words

@@ -36,7 +36,7 @@ Number = float | int | None
 
 
 @dataclass(frozen=True)
-class Step:
+class ProcessingStep:
     """One step of the processing: done or skipped, and how or why."""
 
     name: str
@@ -45,7 +45,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Quality:
+class QualityMeasure:
     """One figure of quality control; `passed` is None where there is no limit to pass."""
 
     name: str
@@ -56,7 +56,7 @@ class Quality:
 
 
 @dataclass(frozen=True)
-class Region:
+class RegionValues:
     """One region of the atlas: its coverage (0 to 1) and the mean of each indicator in it (None without data)."""
 
     name: str
@@ -99,9 +99,9 @@ class RunSummary:
     inputs: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
     numbers: dict[str, Number] = field(default_factory=dict)
-    steps: tuple[Step, ...] = ()
-    quality: tuple[Quality, ...] = ()
-    regions: tuple[Region, ...] = ()
+    steps: tuple[ProcessingStep, ...] = ()
+    quality: tuple[QualityMeasure, ...] = ()
+    regions: tuple[RegionValues, ...] = ()
     software: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -171,9 +171,9 @@ def read_summary(path: Path) -> RunSummary:
                 **content,
                 "exclusion": tuple(content["exclusion"]),
                 "warnings": tuple(content["warnings"]),
-                "steps": tuple(Step(**item) for item in content["steps"]),
-                "quality": tuple(Quality(**item) for item in content["quality"]),
-                "regions": tuple(Region(**item) for item in content["regions"]),
+                "steps": tuple(ProcessingStep(**item) for item in content["steps"]),
+                "quality": tuple(QualityMeasure(**item) for item in content["quality"]),
+                "regions": tuple(RegionValues(**item) for item in content["regions"]),
             }
         )
     except OSError as error:

@@ -15,21 +15,19 @@ import pytest
 from migxai.config import Config
 from migxai.errors import InputError
 from migxai.registration.volume import Volume
-from migxai.reports import (
-    Facts,
-    Quality,
-    Region,
+from migxai.reports.figures.overlays import plot_registration
+from migxai.reports.figures.series import plot_carpet, plot_motion
+from migxai.reports.participant.methods import MethodsFacts, methods_html
+from migxai.reports.participant.report import link_to_group, write_participant_report
+from migxai.reports.participant.run_summary import (
+    ProcessingStep,
+    QualityMeasure,
+    RegionValues,
     RunSummary,
-    Step,
-    methods_html,
-    write_participant_report,
+    find_summaries,
+    read_summary,
     write_summary,
 )
-from migxai.reports.figures.carpet import plot_carpet
-from migxai.reports.figures.motion import plot_motion
-from migxai.reports.figures.overlays import plot_registration
-from migxai.reports.participant.page import link_to_group
-from migxai.reports.participant.summary import find_summaries, read_summary
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -42,12 +40,12 @@ def summary(**changes: object) -> RunSummary:
         inputs={"BOLD": "bids:raw:sub-01/func/sub-01_task-rest_bold.nii.gz"},
         parameters={"Band": "0.01 to 0.08 Hz"},
         numbers={"Volumes": 170, "Mean FD [mm]": 0.1234567, "Largest rotation [degrees]": float("nan")},
-        steps=(Step("Slice timing", "skipped", "no SliceTiming"), Step("Realignment", "done")),
+        steps=(ProcessingStep("Slice timing", "skipped", "no SliceTiming"), ProcessingStep("Realignment", "done")),
         quality=(
-            Quality("Overlap", 0.95, "", "at least 0.8", True),
-            Quality("Translation", 3.0, "mm", "at most 2", False),
+            QualityMeasure("Overlap", 0.95, "", "at least 0.8", True),
+            QualityMeasure("Translation", 3.0, "mm", "at most 2", False),
         ),
-        regions=(Region("Cuneus_L", 1.0, {"ALFF": 1.25}), Region("Vermis_10", 0.2, {"ALFF": None})),
+        regions=(RegionValues("Cuneus_L", 1.0, {"ALFF": 1.25}), RegionValues("Vermis_10", 0.2, {"ALFF": None})),
         software={"migxai": "0.1.0"},
     )
     return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
@@ -122,7 +120,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def report(output: Path) -> Path:
-    return write_participant_report(output, "sub-01", boilerplate=methods_html(Config(), Facts("0.1.0")))
+    return write_participant_report(output, "sub-01", boilerplate=methods_html(Config(), MethodsFacts("0.1.0")))
 
 
 def test_nothing_is_fetched(report: Path) -> None:
@@ -188,7 +186,7 @@ def test_rebuilt_from_the_derivatives_with_the_same_bytes(report: Path, output: 
     before = report.read_bytes()
     figures = {path: path.read_bytes() for path in output.glob("sub-01/figures/*")}
     report.unlink()
-    write_participant_report(output, "01", boilerplate=methods_html(Config(), Facts("0.1.0")))
+    write_participant_report(output, "01", boilerplate=methods_html(Config(), MethodsFacts("0.1.0")))
     assert report.read_bytes() == before
     assert {path: path.read_bytes() for path in output.glob("sub-01/figures/*")} == figures
     assert sorted(path.name for path in output.iterdir()) == ["sub-01", "sub-01.html"]
@@ -198,7 +196,7 @@ def test_the_same_bytes_elsewhere(report: Path, tmp_path: Path) -> None:
     # Entities in the path of the output itself must not be taken for the figures'.
     elsewhere = tmp_path / "sub-99" / "ses-7" / "task-x"
     make_run(elsewhere, summary())
-    other = write_participant_report(elsewhere, "01", boilerplate=methods_html(Config(), Facts("0.1.0")))
+    other = write_participant_report(elsewhere, "01", boilerplate=methods_html(Config(), MethodsFacts("0.1.0")))
     assert other.read_bytes() == report.read_bytes()
 
 
@@ -234,7 +232,7 @@ def test_no_socket_is_opened(report: Path, output: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     assert write_participant_report(output, "01", runs=(summary(),), boilerplate="<p>x</p>").exists()
-    write_participant_report(output, "01", boilerplate=methods_html(Config(), Facts("0.1.0")))
+    write_participant_report(output, "01", boilerplate=methods_html(Config(), MethodsFacts("0.1.0")))
 
 
 def test_size_of_a_run(report: Path) -> None:

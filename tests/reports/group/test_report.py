@@ -11,7 +11,7 @@ import pytest
 
 from migxai.errors import InputError
 from migxai.reports.group import write_report
-from migxai.reports.group.pictures import SIMULATED
+from migxai.reports.group.gallery import SIMULATED
 from tests.reports.group.browser import Browser
 from tests.reports.group.building import write_audit
 

@@ -2,7 +2,7 @@
 
 nireports' own plots were tried first. They draw through pyplot's global state, put a random UUID into every file
 and call an external compressor when it is installed, so the same run would give other bytes each time; what is
-taken from nireports is its assembler (see `migxai.reports.participant.page`).
+taken from nireports is its assembler (see `migxai.reports.participant.report`).
 """
 
 from __future__ import annotations

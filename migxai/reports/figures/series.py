@@ -1,0 +1,286 @@
+"""Figures of a run's series: how much the head moved, every voxel's series as a row of grey, and power spectra."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from migxai.reports.figures.drawing import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    RED,
+    TISSUE_COLOURS,
+    bare,
+    drawing_style,
+    new_figure,
+    save_svg,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Array = npt.NDArray[np.float64]
+Series = npt.NDArray[np.generic]
+
+
+def plot_motion(
+    parameters: Array,
+    displacement: Array,
+    out_file: Path,
+    *,
+    repetition_time: float,
+    max_translation: float = 2.0,
+    max_rotation: float = 2.0,
+    threshold: float | None = None,
+) -> Path:
+    """Draw translations, rotations and framewise displacement over time.
+
+    Parameters
+    ----------
+    parameters
+        Shape (T, 6): translations x, y, z in mm, then rotations about x, y, z in degrees.
+    displacement
+        Framewise displacement (Power 2012) in mm, shape (T,); its first value is 0 or NaN.
+    out_file
+        SVG file to write.
+    repetition_time
+        In seconds.
+    max_translation, max_rotation
+        Limits of exclusion in mm and degrees, drawn as dashed lines when the motion comes near them.
+    threshold
+        Framewise displacement above which volumes are censored (or, if None, 0.5 mm is drawn for orientation only).
+
+    Returns
+    -------
+    Path
+        `out_file`.
+    """
+    time = np.arange(len(parameters), dtype=np.float64) * repetition_time
+    shown = 0.5 if threshold is None else threshold
+    above = int(np.sum(np.nan_to_num(displacement) > shown))
+    mean = float(np.nanmean(displacement[1:])) if len(displacement) > 1 else 0.0
+    largest = np.abs(parameters).max(axis=0)
+    with drawing_style():
+        figure = new_figure(5.6)
+        top, middle, bottom = figure.subplots(3, 1, sharex=True)
+        _traces(top, time, parameters[:, :3], max_translation, "Translation [mm]")
+        _traces(middle, time, parameters[:, 3:], max_rotation, "Rotation [degrees]")
+        bottom.plot(time, displacement, color=GREY)
+        bottom.axhline(shown, color=RED, linestyle="--", linewidth=1)
+        bottom.fill_between(time, shown, np.fmax(displacement, shown), color=RED, alpha=0.35, linewidth=0)
+        role = "for orientation" if threshold is None else "censored above"
+        bottom.set_title(f"Framewise displacement [mm]: mean {mean:.2f}, {above} volumes above {shown:g} ({role})")
+        bottom.set_ylim(0, max(1.15 * shown, 1.05 * float(np.nanmax(displacement, initial=0.0))))
+        bottom.set_xlabel("Time [s]")
+        bottom.set_xlim(0, float(time[-1]) if len(time) > 1 else 1.0)
+        words = (
+            f"Head motion over {len(parameters)} volumes. Largest translation {largest[:3].max():.2f} mm "
+            f"(limit {max_translation:g}), largest rotation {largest[3:].max():.2f} degrees (limit {max_rotation:g}). "
+            f"Mean framewise displacement {mean:.2f} mm; {above} volumes above {shown:g} mm."
+        )
+        return save_svg(figure, out_file, title="Head motion", description=words)
+
+
+def _traces(axes: Axes, time: Array, values: Array, limit: float, title: str) -> None:
+    for column, (name, colour) in enumerate(zip("xyz", (BLUE, ORANGE, GREEN), strict=True)):
+        axes.plot(time, values[:, column], color=colour, label=name)
+    largest = float(np.abs(values).max(initial=0.0))
+    axes.set_title(f"{title}: largest {largest:.2f}, limit {limit:g}")
+    # A limit ten times the motion would flatten the traces into one line: then it is named in the title alone.
+    reach = 1.1 * limit if largest > 0.4 * limit else max(1.25 * largest, 0.05 * limit)
+    for sign in (-1, 1):
+        axes.axhline(sign * limit, color=RED, linestyle="--", linewidth=1)
+    reach = max(reach, 1.1 * largest)
+    axes.set_ylim(-reach, reach)
+    axes.legend(loc="upper left", ncols=3, handlelength=1.2)
+
+
+#: Rows drawn for each tissue. A screen shows no more, and the file stays small.
+_ROWS = {"GM": 260, "WM": 130, "CSF": 60}
+
+
+def plot_carpet(
+    before: Series,
+    after: Series,
+    tissues: Mapping[str, npt.NDArray[np.bool_]],
+    out_file: Path,
+    *,
+    repetition_time: float,
+    displacement: Array | None = None,
+) -> Path:
+    """Draw the carpet before and after denoising, in the same order of voxels.
+
+    Each row is one voxel's series in units of its own standard deviation (Power 2017). Rows are sampled evenly from
+    each tissue and sorted by how closely they follow the tissue's mean before denoising, so what is common to many
+    voxels shows as vertical bands.
+
+    Parameters
+    ----------
+    before, after
+        Series of the same voxels, shape (..., T); both whole 4-D images and (V, T) tables will do.
+    tissues
+        Masks of shape (...) named GM, WM and CSF; an empty one is left out.
+    out_file
+        SVG file to write.
+    repetition_time
+        In seconds.
+    displacement
+        Framewise displacement in mm, shape (T,), drawn on top.
+
+    Returns
+    -------
+    Path
+        `out_file`.
+    """
+    rows = {name: _choose(mask, _ROWS[name]) for name, mask in tissues.items() if np.any(mask)}
+    first = {name: _standardise(before, chosen) for name, chosen in rows.items()}
+    order = {name: _by_mean(block) for name, block in first.items()}
+    blocks = [np.vstack([first[name][order[name]] for name in rows])]
+    blocks.append(np.vstack([_standardise(after, chosen)[order[name]] for name, chosen in rows.items()]))
+    edges = np.cumsum([0, *(len(order[name]) for name in rows)])
+    duration = before.shape[-1] * repetition_time
+    with drawing_style():
+        figure = new_figure(6.6)
+        ratios = ([0.5] if displacement is not None else []) + [3, 3]
+        axes = figure.subplots(
+            len(ratios), 2, squeeze=False, sharex="col", width_ratios=[0.012, 1], height_ratios=ratios
+        )
+        if displacement is not None:
+            bare(axes[0, 0])
+            time = (np.arange(len(displacement)) + 0.5) * repetition_time
+            axes[0, 1].plot(time, displacement, color=GREY)
+            axes[0, 1].set_title("Framewise displacement [mm]")
+            axes[0, 1].set_ylim(bottom=0)
+        for (side, main), block, title in zip(
+            axes[-2:], blocks, ("Before denoising", "After denoising (regressed and filtered)"), strict=True
+        ):
+            main.imshow(
+                block,
+                cmap="gray",
+                vmin=-2,
+                vmax=2,
+                aspect="auto",
+                interpolation="none",
+                extent=(0, duration, edges[-1], 0),
+            )
+            main.set_title(title)
+            main.grid(visible=False)
+            main.set_yticks([])
+            bare(side)
+            side.set_ylim(edges[-1], 0)
+            side.set_xlim(0, 1)
+            for name, low, high in zip(rows, edges[:-1], edges[1:], strict=True):
+                side.fill_between([0, 1], low, high, color=TISSUE_COLOURS[name], linewidth=0)
+                side.text(-0.6, (low + high) / 2, name, ha="right", va="center")
+                main.axhline(low, color="white", linewidth=0.8)
+        axes[-1, 1].set_xlabel("Time [s]")
+        axes[-1, 1].set_xlim(0, duration)
+        words = (
+            "Series of voxels as rows of grey, dark below and bright above each voxel's mean (scale plus or minus 2 "
+            f"standard deviations), before and after denoising, ordered by tissue: {', '.join(rows)}."
+        )
+        return save_svg(figure, out_file, title="Carpet plot before and after denoising", description=words)
+
+
+def _choose(mask: npt.NDArray[np.bool_], count: int) -> npt.NDArray[np.intp]:
+    inside = np.flatnonzero(mask)
+    return inside[np.unique(np.linspace(0, len(inside) - 1, min(count, len(inside))).round().astype(np.intp))]
+
+
+def _standardise(series: Series, rows: npt.NDArray[np.intp]) -> Array:
+    from scipy.signal import detrend
+
+    index = np.unravel_index(rows, series.shape[:-1])
+    block = detrend(np.asarray(series[index], dtype=np.float64), axis=-1)
+    deviation = block.std(axis=-1, keepdims=True)
+    return np.asarray(block / np.where(deviation > 0, deviation, 1.0))
+
+
+def _by_mean(block: Array) -> npt.NDArray[np.intp]:
+    return np.argsort(-(block @ block.mean(axis=0)), kind="stable")
+
+
+#: Voxels whose spectra are averaged; more change the mean by less than the width of its line.
+_VOXELS = 4000
+
+
+def plot_spectra(
+    before: Series,
+    after: Series,
+    mask: npt.NDArray[np.bool_],
+    out_file: Path,
+    *,
+    repetition_time: float,
+    band: tuple[float, float] = (0.01, 0.08),
+) -> Path:
+    """Draw the mean power spectrum over a mask before and after denoising, with the pass band marked.
+
+    Parameters
+    ----------
+    before, after
+        Series of the same voxels, shape (..., T).
+    mask
+        Grey matter, shape (...).
+    out_file
+        SVG file to write.
+    repetition_time
+        In seconds.
+    band
+        Pass band in Hz.
+
+    Returns
+    -------
+    Path
+        `out_file`.
+    """
+    frequency, first = mean_spectrum(before, mask, repetition_time)
+    _, second = mean_spectrum(after, mask, repetition_time)
+    scale = first[1:].mean() or 1.0
+    inside = (frequency >= band[0]) & (frequency <= band[1])
+    share = [float(power[inside].sum() / max(power[1:].sum(), 1e-300)) for power in (first, second)]
+    with drawing_style():
+        figure = new_figure(3.2)
+        axes = figure.subplots()
+        axes.axvspan(*band, color=GREEN, alpha=0.15, linewidth=0, label=f"band {band[0]:g} to {band[1]:g} Hz")
+        axes.semilogy(frequency[1:], first[1:] / scale, color=GREY, label=f"before ({share[0]:.0%} of power in band)")
+        axes.semilogy(frequency[1:], second[1:] / scale, color=BLUE, label=f"after ({share[1]:.0%} in band)")
+        top = max(float((first[1:] / scale).max()), float((second[1:] / scale).max()))
+        axes.set_ylim(top * 1e-5, top * 2)
+        axes.set_xlim(0, float(frequency[-1]))
+        axes.set_xlabel("Frequency [Hz]")
+        axes.set_ylabel("Power [mean before = 1]")
+        axes.set_title("Mean power spectrum of grey matter")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
+        words = (
+            f"Mean power spectrum of grey matter. Of the power, {share[0]:.0%} lies within {band[0]:g} to {band[1]:g} "
+            f"Hz before denoising and {share[1]:.0%} after."
+        )
+        return save_svg(figure, out_file, title="Power spectra", description=words)
+
+
+def mean_spectrum(series: Series, mask: npt.NDArray[np.bool_], repetition_time: float) -> tuple[Array, Array]:
+    """Return frequencies (Hz) and the mean periodogram over a mask, after removal of linear trends.
+
+    Parameters
+    ----------
+    series
+        Shape (..., T).
+    mask
+        Shape (...).
+    repetition_time
+        In seconds.
+    """
+    from scipy.signal import detrend, periodogram
+
+    rows = np.flatnonzero(mask)
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(_VOXELS, len(rows))).round().astype(np.intp))]
+    block = np.asarray(series[np.unravel_index(rows, series.shape[:-1])], dtype=np.float64)
+    straight = np.asarray(detrend(block, axis=-1), dtype=np.float64)
+    frequency, power = periodogram(straight, fs=1.0 / repetition_time, detrend=False, axis=-1)
+    return np.asarray(frequency), np.asarray(power.mean(axis=0))
