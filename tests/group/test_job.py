@@ -12,6 +12,7 @@ import pytest
 
 from migxai.config import Config, Run
 from migxai.errors import AtlasError, ResourceError
+from migxai.group.fit import list_experiments
 from migxai.group.job import Job, init_group_wf, run_jobs
 from migxai.group.run import list_jobs
 from tests.group.cohorts import configure, make_arrays, make_workspace, plan_comparison, sketch_plan
@@ -96,8 +97,6 @@ def test_names_of_nodes_are_what_nipype_allows_and_none_takes_its_own_word(tmp_p
 
 
 def the_jobs(tmp_path, config, **plan):
-    from migxai.group.fit import list_experiments
-
     arrays = make_arrays(tmp_path / "arrays", people=40)
     sketch = sketch_plan(arrays, comparisons=(plan_comparison(),), **plan)
     experiments = list_experiments(sketch, config)
