@@ -12,15 +12,16 @@ import numpy as np
 
 from migxai.config import Config
 from migxai.evaluation.group_folder import GroupFolder
-from migxai.evaluation.paper import INDICATOR_NAMES, MODEL_NAMES
+from migxai.evaluation.paper import INDICATOR_NAMES
 from migxai.explain.aggregate import evened
-from migxai.explain.methods import METHOD_NAMES
+from migxai.explain.methods import METHODS
 from migxai.group.explain import ExplainJob, network_of, read_saliency, trained_networks
 from migxai.group.features import Workspace
 from migxai.group.fit import Experiment
 from migxai.group.job import Job
 from migxai.group.plan import checked_method
 from migxai.io import read_json, write_json
+from migxai.learning.estimators import model_titles
 
 if TYPE_CHECKING:
     from migxai.audit import Case
@@ -105,7 +106,7 @@ def make_case(experiments: Sequence[Experiment], method: str, workspace: Workspa
         names = dict(zip(content["indices"].tolist(), content["names"].tolist(), strict=True))
         truth = Truth(content["planted"][space.inside], regions, names, tuple(content["planted_names"].tolist()))
     return Case(
-        of=f"{METHOD_NAMES[method]} of {MODEL_NAMES.get(first.model, first.model)} on "
+        of=f"{METHODS[method].title} of {model_titles().get(first.model, first.model)} on "
         f"{INDICATOR_NAMES.get(first.indicator, first.indicator)}, {' versus '.join(first.classes)}",
         labels=np.asarray(first.labels),
         people=np.asarray(first.people),

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from migxai.explain.methods import FUSED
+from migxai.explain.methods import METHODS
 from migxai.explain.saliency_maps import Evidence, explain_people, joined
 from migxai.group.features import Workspace
 from migxai.group.fit import Experiment, fitted_models, read_folds
 from migxai.group.job import Job
 from migxai.group.plan import saliency_methods
 from migxai.io import atomic
-from migxai.learning.backbones import make_backbone
 from migxai.learning.devices import choose_device
-from migxai.learning.estimators.registry import make_estimator
+from migxai.learning.estimators import make_estimator
 from migxai.metrics.scores import aggregate_subjects
 
 if TYPE_CHECKING:
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from migxai.config import Config
-    from migxai.learning.backbones.backbone import Backbone
-    from migxai.learning.estimators.deep import DeepEstimator
+    from migxai.learning.backbone import Backbone
+    from migxai.learning.deep import DeepEstimator
     from migxai.learning.heads import Head
     from migxai.metrics.types import IntArray
 
@@ -100,11 +99,12 @@ def make_explainer(experiment: Experiment, method: str, workspace: Workspace) ->
     """
     arrays, classes = workspace.arrays[experiment.indicator], len(experiment.classes)
     space, _, _ = arrays.slice_space()
-    if method == FUSED:
-        from migxai.explain.fusion import fused_people
-
+    by_network = METHODS[method].explain_network
+    if by_network is not None:
         backbone, planes = network_of(experiment, workspace), arrays.read_planes()
-        return lambda head, rows, trained: fused_people(backbone, head, planes, rows, trained, space, classes)
+        return lambda head, rows, trained: by_network(
+            backbone, head, planes, space, rows=rows, trained=trained, n_classes=classes
+        )
     store = workspace.store(experiment.model, experiment.indicator)
     return lambda head, rows, _: explain_people(head, store, rows, method, space, classes)
 
@@ -117,6 +117,8 @@ def network_of(experiment: Experiment, workspace: Workspace) -> Backbone:
     InputError
         If weights are missing.
     """
+    from migxai.learning.backbone import make_backbone
+
     settings = workspace.settings
     return make_backbone(experiment.model, settings, workspace.seed, device=choose_device(settings.device))
 

@@ -19,9 +19,8 @@ from migxai.group.job import Job
 from migxai.group.plan import Plan, saliency_methods
 from migxai.group.prepare import nuisance_table
 from migxai.io import atomic, free_gb
-from migxai.learning.backbones import make_backbone
 from migxai.learning.devices import choose_device
-from migxai.learning.estimators.registry import is_deep
+from migxai.learning.estimators import is_deep
 from migxai.learning.slices import SliceGeometry
 from migxai.learning.store import FeatureStore, estimate_bytes, extract_subject, is_extracted, make_recipe
 from migxai.learning.types import Inputs
@@ -217,6 +216,8 @@ class FeatureJob(Job):
             if not is_extracted(recipe, folder=folder, subject=subject, map_hash=map_hash)
         ]
         if missing:
+            from migxai.learning.backbone import make_backbone
+
             backbone = make_backbone(self.model, settings, seed, device=choose_device(settings.device))
             planes = arrays.read_planes()
             for row, subject, map_hash in missing:

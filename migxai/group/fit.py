@@ -17,11 +17,10 @@ from migxai.errors import InputError
 from migxai.evaluation.permutation import SCORES, permuted_scores
 from migxai.group.features import FeatureJob, Workspace
 from migxai.group.job import Job
-from migxai.group.plan import BASELINES, Plan, checked_method, saliency_methods
+from migxai.group.plan import Plan, checked_method, saliency_methods
 from migxai.io import atomic, read_json, write_bytes, write_json
 from migxai.learning.crossval import FoldResult, fold_path, only, read_fold, run_fold, unit_key, unit_seed, write_fold
-from migxai.learning.estimators.base import Estimator
-from migxai.learning.estimators.registry import is_deep, make_estimator
+from migxai.learning.estimators import Estimator, baselines, is_deep, make_estimator
 from migxai.learning.splits import Fold
 from migxai.metrics.types import FloatArray, IntArray
 
@@ -89,7 +88,7 @@ def list_experiments(plan: Plan, config: Config) -> list[Experiment]:
     for indicator, model, part in itertools.product(plan.maps, plan.models, plan.comparisons):
         trials = sorted({fold.trial for fold in part.folds})
         of_trials = [tuple(fold for fold in part.folds if fold.trial == trial) for trial in trials]
-        saved = "none" if model in BASELINES else config.learning.save_models
+        saved = "none" if model in baselines() else config.learning.save_models
         experiments += [
             Experiment(
                 model=model,
@@ -276,7 +275,7 @@ def permuted_experiments(experiments: Sequence[Experiment], config: Config) -> l
     """Choose the experiments that are repeated with permuted labels: the first trial of each model asked for."""
     if not config.learning.permutations:
         return []
-    return [experiment for experiment in experiments if experiment.trial == 1 and experiment.model not in BASELINES]
+    return [experiment for experiment in experiments if experiment.trial == 1 and experiment.model not in baselines()]
 
 
 def permutation_path(folder: Path, experiment: Experiment, first: int, method: str) -> Path:

@@ -15,26 +15,23 @@ from numpy.typing import NDArray
 
 import migxai
 from migxai.bids.outputs import Source
-from migxai.cohort.cohort import Roster, read_roster
+from migxai.cohort.cohort import Cohort, read_cohort
 from migxai.cohort.comparisons import Comparison, choose_comparisons
-from migxai.cohort.grids import common_grid
-from migxai.cohort.truth import Planted, read_planted
+from migxai.cohort.maps import common_grid
+from migxai.cohort.truth import PlantedEffect, read_planted_effect
 from migxai.config import Config, Learning
 from migxai.data import SPACE
 from migxai.errors import InputError
 from migxai.evaluation.group_folder import GroupFolder, write_cohort_statistics
-from migxai.explain.methods import FUSED, fits
+from migxai.explain.methods import METHODS
 from migxai.group.prepare import PreparedMaps, Template, common_template, nuisance_table, prepare_maps
 from migxai.io import read_tsv, write_json, write_tsv
 from migxai.learning.backbones import find_split
 from migxai.learning.cards import software_versions
 from migxai.learning.crossval import unit_seed
-from migxai.learning.estimators.registry import check_models, is_deep
+from migxai.learning.estimators import baselines, check_models, is_deep
 from migxai.learning.splits import Fold, folds_from_table, folds_to_table, make_folds
 from migxai.learning.store import make_recipe
-
-#: Models that every table holds, whatever was asked for: what is reached without looking at the brain.
-BASELINES = ("majority", "nuisance")
 
 
 @dataclass(frozen=True)
@@ -81,13 +78,13 @@ class Plan:
         Where the effect of a simulated cohort was planted.
     """
 
-    cohort: Roster
+    cohort: Cohort
     template: Template
     maps: dict[str, PreparedMaps]
     models: tuple[str, ...]
     comparisons: tuple[ComparisonPlan, ...]
     messages: tuple[str, ...]
-    planted: Planted | None = None
+    planted: PlantedEffect | None = None
 
 
 def make_plan(config: Config) -> Plan:
@@ -99,7 +96,7 @@ def make_plan(config: Config) -> Plan:
         If there is nothing to compare, or something about the cohort, the maps or the options does not fit.
     """
     settings = config.learning
-    models = check_models((*settings.models, *BASELINES))
+    models = check_models((*settings.models, *baselines()))
     cohort = _read(config)
     comparisons, messages = choose_comparisons(
         settings.comparisons,
@@ -125,7 +122,7 @@ def make_plan(config: Config) -> Plan:
         planned.append(part)
         more += [f"{comparison.name}: {text}" for text in said]
     own = _own_dataset(config)
-    planted = read_planted(own) if own is not None else None
+    planted = read_planted_effect(own) if own is not None else None
     return Plan(cohort, template, maps, models, tuple(planned), (*cohort.messages, *more), planted)
 
 
@@ -148,11 +145,11 @@ def datasets(config: Config) -> list[tuple[str | None, Path]]:
     return found
 
 
-def _read(config: Config) -> Roster:
+def _read(config: Config) -> Cohort:
     own = _own_dataset(config)
     # Only the maps made from bids_dir may take labels from its participants.tsv: sub-01 of another site is another.
     raw = config.run.bids_dir if own is not None and own != config.run.bids_dir else None
-    return read_roster(datasets(config), config.learning, participants_from=raw, task=config.selection.task_id)
+    return read_cohort(datasets(config), config.learning, participants_from=raw, task=config.selection.task_id)
 
 
 def _own_dataset(config: Config) -> Path | None:
@@ -170,8 +167,8 @@ def sources(config: Config) -> list[Source]:
 
 
 def _covering_enough(
-    cohort: Roster, maps: dict[str, PreparedMaps], least: float
-) -> tuple[Roster, dict[str, PreparedMaps]]:
+    cohort: Cohort, maps: dict[str, PreparedMaps], least: float
+) -> tuple[Cohort, dict[str, PreparedMaps]]:
     """Leave out people whose maps miss too much of the brain, rather than shrink everybody's to what all share."""
     fov = np.min([item.fov for item in maps.values()], axis=0)
     reasons = {
@@ -190,7 +187,7 @@ def _covering_enough(
     return kept, {name: item.keep(rows) for name, item in maps.items()}
 
 
-def _plan_comparison(comparison: Comparison, cohort: Roster, config: Config) -> tuple[ComparisonPlan, list[str]]:
+def _plan_comparison(comparison: Comparison, cohort: Cohort, config: Config) -> tuple[ComparisonPlan, list[str]]:
     settings = config.learning
     people, labels = (np.asarray(item, dtype=np.intp) for item in comparison.members(cohort.people["group"]))
     keys = [str(key) for key in cohort.people["key"].iloc[people]]
@@ -217,19 +214,21 @@ def _plan_comparison(comparison: Comparison, cohort: Roster, config: Config) -> 
 def saliency_methods(config: Config, model: str, trial: int = 1) -> list[str]:
     """Return the ways to make maps that were asked for and that fit a model, in the order they were asked for.
 
-    Fused layers are made of the first trial alone: they need the whole network, minutes for each trial.
+    What needs the whole network, minutes for each trial, is made of the first trial alone.
     """
     if not config.explaining.explain or not is_deep(model):
         return []
     split = find_split(model, config.learning.unfreeze)
     return [
-        name for name in dict.fromkeys(config.explaining.cam) if fits(name, split) and (name != FUSED or trial == 1)
+        name
+        for name in dict.fromkeys(config.explaining.cam)
+        if METHODS[name].fits(split) and (METHODS[name].explain_network is None or trial == 1)
     ]
 
 
 def checked_method(config: Config, model: str) -> str:
     """Return the way to make maps that a model's checks look at; empty if none is made of its store."""
-    return next((name for name in saliency_methods(config, model) if name != FUSED), "")
+    return next((name for name in saliency_methods(config, model) if METHODS[name].explain_network is None), "")
 
 
 def write_plan(folder: GroupFolder, plan: Plan, config: Config) -> None:

@@ -30,7 +30,7 @@ from migxai.explain.aggregate import (
     person_means,
     regional_t,
 )
-from migxai.explain.methods import METHOD_NAMES, is_by_class
+from migxai.explain.methods import METHODS
 from migxai.explain.regions import region_means, region_table
 from migxai.explain.saliency_maps import Evidence
 from migxai.explain.univariate import GroupTest, compare_groups
@@ -163,7 +163,7 @@ class ExplainedModel:
     def title(self) -> str:
         """What the maps are of, for messages."""
         of = self.experiment
-        return f"{METHOD_NAMES[self.method]} of {of.model} on {of.indicator} ({of.comparison})"
+        return f"{METHODS[self.method].title} of {of.model} on {of.indicator} ({of.comparison})"
 
     def explained(self, kind: Kind, label: str, row: Row, *, people: int = 0, predicted: str = "") -> ExplainedMap:
         """Say what a map is."""
@@ -172,7 +172,7 @@ class ExplainedModel:
             comparison=self.experiment.comparison,
             indicator=self.experiment.indicator,
             model=self.experiment.model,
-            method=METHOD_NAMES[self.method],
+            method=METHODS[self.method].title,
             kind=kind,
             label=label,
             people=people,
@@ -295,7 +295,7 @@ def write_difference(
     people = int(np.isin(model.experiment.labels, pair).sum())
     differences = fold_differences(model.trials, pair)
     facts: dict[str, Any] = {}
-    two_sided = not is_by_class(model.method)
+    two_sided = not METHODS[model.method].by_class
     names = tuple(writer.names)
     table = writer.table(row, regional_t(model.trials, pair, writer.regions, names), two_sided=two_sided)
     table["fold_agreement"] = np.nan
@@ -318,7 +318,7 @@ def write_difference(
             "comparison": model.experiment.comparison,
             "indicator": model.experiment.indicator,
             "model": model.experiment.model,
-            "method": METHOD_NAMES[model.method],
+            "method": METHODS[model.method].title,
             "contrast": label,
         }.items()
     ):
@@ -380,7 +380,7 @@ def _explained_models(
                 warning, checked = warnings.get(series, ""), checked_method(config, model)
                 if warning and method != checked:
                     # What the network has not learned, no way to make maps can show.
-                    warning = f"{METHOD_NAMES[checked]} of this network: {warning}"
+                    warning = f"{METHODS[checked].title} of this network: {warning}"
                 yield ExplainedModel(trials[0], method, found, warning, config.explaining.cam_threshold)
 
 

@@ -12,7 +12,7 @@ from migxai.evaluation.permutation import SCORES, permuted_scores
 from migxai.group import fit as learning
 from migxai.group.fit import FitJob, PermutationJob, list_experiments, permuted_experiments
 from migxai.learning.crossval import run_fold
-from migxai.learning.estimators.registry import make_estimator
+from migxai.learning.estimators import make_estimator
 from tests.group.cohorts import configure, make_arrays, make_experiment, make_workspace, plan_comparison, sketch_plan
 
 SETTINGS = Learning(models=("svm",), folds=2, trials=2, weights="random")

@@ -11,7 +11,8 @@ import pytest
 
 from migxai.errors import InputError, UsageError
 from migxai.evaluation.group_folder import GroupFolder
-from migxai.group.plan import BASELINES, datasets, make_plan, sources, work_folder, write_plan
+from migxai.group.plan import datasets, make_plan, sources, work_folder, write_plan
+from migxai.learning.estimators import baselines
 from tests.e2e.group_runs import change_map, change_people, copy_maps, map_of, read_table
 from tests.group.cohorts import configure
 from tests.map_fixtures import map_cohort
@@ -35,7 +36,7 @@ def dataset(cohort, tmp_path) -> Path:
 
 
 def test_a_plan_is_aligned_from_people_to_folds(plan):
-    assert plan.models == ("rf", "svm", *BASELINES)
+    assert plan.models == ("rf", "svm", *baselines())
     assert len(plan.cohort.people) == 16
     assert plan.maps["reho"].planes.shape[:2] == (16, 4)
     assert plan.maps["reho"].regions.shape == (16, 116)

@@ -12,8 +12,7 @@ import pytest
 from migxai.config import Config, Run
 from migxai.errors import InputError, OutputError
 from migxai.evaluation.group_folder import GroupFolder
-from migxai.execution.lock_holders import this_process
-from migxai.execution.locks import LOCK_DIR, group_lock
+from migxai.execution.locks import LOCK_DIR, group_lock, this_process
 from migxai.group import fit as learning
 from migxai.group.run import UNFINISHED, describe_group, group_status, run_group, score_group
 from tests.e2e.group_runs import copy_maps, everything, read_table
