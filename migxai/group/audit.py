@@ -16,9 +16,8 @@ from migxai.evaluation.paper import INDICATOR_NAMES
 from migxai.explain.aggregate import evened
 from migxai.explain.methods import METHODS
 from migxai.group.explain import ExplainJob, network_of, read_saliency, trained_networks
-from migxai.group.features import Workspace
 from migxai.group.fit import Experiment
-from migxai.group.job import Job
+from migxai.group.job import Job, Workspace
 from migxai.group.plan import checked_method
 from migxai.io import read_json, write_json
 from migxai.learning.estimators import model_titles
@@ -35,15 +34,12 @@ class CheckJob(Job):
 
     Attributes
     ----------
-    workspace
-        What all jobs share.
     experiments
         All trials of the network, the first one first.
     method
         The way to make maps that is checked.
     """
 
-    workspace: Workspace
     experiments: tuple[Experiment, ...]
     method: str
 

@@ -11,9 +11,8 @@ import numpy as np
 
 from migxai.explain.methods import METHODS
 from migxai.explain.saliency_maps import Evidence, explain_people, joined
-from migxai.group.features import Workspace
 from migxai.group.fit import Experiment, fitted_models, read_folds
-from migxai.group.job import Job
+from migxai.group.job import Job, Workspace
 from migxai.group.plan import saliency_methods
 from migxai.io import atomic
 from migxai.learning.devices import choose_device
@@ -45,15 +44,12 @@ class ExplainJob(Job):
 
     Attributes
     ----------
-    workspace
-        What all jobs share.
     experiment
         A trial of a network.
     methods
         The ways to make maps, which fit the network.
     """
 
-    workspace: Workspace
     experiment: Experiment
     methods: tuple[str, ...]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,76 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.config import Config, Learning
+from migxai.config import Config
 from migxai.errors import ResourceError, UsageError
 from migxai.evaluation.group_folder import GroupFolder
-from migxai.explain.volumes import SliceSpace
-from migxai.group.job import Job
+from migxai.group.job import Job, Workspace
 from migxai.group.plan import Plan, saliency_methods
-from migxai.group.prepare import nuisance_table
+from migxai.group.prepare import MapArrays, nuisance_table
 from migxai.io import atomic, free_gb
 from migxai.learning.devices import choose_device
 from migxai.learning.estimators import is_deep
-from migxai.learning.slices import SliceGeometry
-from migxai.learning.store import FeatureStore, estimate_bytes, extract_subject, is_extracted, make_recipe
-from migxai.learning.types import Inputs
-from migxai.metrics.types import IntArray
+from migxai.learning.store import estimate_bytes, extract_subject, is_extracted, make_recipe
 
 #: People whose features one job makes: minutes of work, so that starting it costs little beside it.
 SHARD = 32
 FEATURES_GB = 2.0
 GB = 1e9
-
-
-@dataclass(frozen=True)
-class MapArrays:
-    """Where the prepared maps of one indicator lie; row i of everything is person i.
-
-    Attributes
-    ----------
-    indicator
-        Its name.
-    planes
-        Slices (N, S, H0, W0), a ``.npy`` file.
-    tables
-        ``regions`` (N, R), ``nuisance`` (N, P) and ``nuisance_names`` (P,), an ``.npz`` file.
-    subjects, sites, hashes
-        Key and site of each person, and digest of their maps.
-    geometry
-        Where the slices were cut.
-    template
-        The template's ``brain`` and the atlas's ``labels`` on the geometry's grid (X, Y, Z), the ``indices`` and
-        ``names`` of its regions (R,), and of a simulated cohort where its effect was ``planted``, an ``.npz`` file.
-    features
-        Folder of the stores of frozen features.
-    """
-
-    indicator: str
-    planes: Path
-    tables: Path
-    subjects: tuple[str, ...]
-    sites: tuple[str, ...]
-    hashes: tuple[str, ...]
-    geometry: SliceGeometry
-    template: Path
-    features: Path
-
-    def inputs(self) -> Inputs:
-        """Read what estimators of whole subjects need."""
-        with np.load(self.tables, allow_pickle=False) as tables:
-            names = tuple(str(name) for name in tables["nuisance_names"])
-            return Inputs(self.subjects, tables["regions"], tables["nuisance"], names)
-
-    def read_planes(self) -> NDArray[np.float32]:
-        """Map the slices into memory, read-only."""
-        planes: NDArray[np.float32] = np.load(self.planes, mmap_mode="r", allow_pickle=False)
-        return planes
-
-    def slice_space(self) -> tuple[SliceSpace, IntArray, tuple[int, ...]]:
-        """Return the voxels that slices show, the region of each (V,), and the regions' labels."""
-        with np.load(self.template, allow_pickle=False) as kept:
-            space = SliceSpace(self.geometry, kept["brain"])
-            return space, kept["labels"][space.inside], tuple(kept["indices"].tolist())
 
 
 def keep_arrays(plan: Plan, work: Path, folder: GroupFolder) -> dict[str, MapArrays]:
@@ -131,70 +74,18 @@ def _write_array(path: Path, array: NDArray[np.float32]) -> None:
         stream.write(whole.data)
 
 
-@dataclass(frozen=True)
-class Workspace:
-    """What all jobs of a run share.
-
-    Attributes
-    ----------
-    settings
-        The options that concern learning.
-    seed
-        The seed of the run.
-    arrays
-        Where the prepared maps of each indicator lie.
-    folds
-        Folder in which the results of folds are kept.
-    """
-
-    settings: Learning
-    seed: int
-    arrays: Mapping[str, MapArrays]
-    folds: Path
-
-    def inputs(self, model: str, indicator: str) -> Inputs:
-        """Read what a model learns from; for a network with the store of its features.
-
-        Raises
-        ------
-        InputError
-            If features are missing or damaged.
-        """
-        arrays = self.arrays[indicator]
-        if not is_deep(model):
-            return arrays.inputs()
-        recipe = make_recipe(model, self.settings, arrays.geometry, self.seed)
-        store = FeatureStore.open(arrays.features, recipe.key, arrays.hashes, arrays.subjects)
-        return dataclasses.replace(arrays.inputs(), store=store)
-
-    def store(self, model: str, indicator: str) -> FeatureStore:
-        """Open the store of a network's features.
-
-        Raises
-        ------
-        InputError
-            If features are missing or damaged.
-        """
-        store = self.inputs(model, indicator).store
-        assert store is not None
-        return store
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FeatureJob(Job):
     """Run the frozen part of a network over the slices of some people.
 
     Attributes
     ----------
-    workspace
-        What all jobs share.
     model, indicator
         The network, and whose maps it sees.
     rows
         The people.
     """
 
-    workspace: Workspace
     model: str
     indicator: str
     rows: tuple[int, ...]

@@ -15,8 +15,8 @@ from migxai.audit.regions import RegionWatch
 from migxai.config import Config
 from migxai.errors import InputError
 from migxai.evaluation.permutation import SCORES, permuted_scores
-from migxai.group.features import FeatureJob, Workspace
-from migxai.group.job import Job
+from migxai.group.features import FeatureJob
+from migxai.group.job import Job, Workspace
 from migxai.group.plan import Plan, checked_method, saliency_methods
 from migxai.io import atomic, read_json, write_bytes, write_json
 from migxai.learning.crossval import FoldResult, fold_path, only, read_fold, run_fold, unit_key, unit_seed, write_fold
@@ -111,13 +111,10 @@ class FitJob(Job):
 
     Attributes
     ----------
-    workspace
-        What all jobs share.
     experiments
         They are worked through one after the other.
     """
 
-    workspace: Workspace
     experiments: tuple[Experiment, ...]
 
     def run(self) -> None:
@@ -199,8 +196,6 @@ class PermutationJob(Job):
 
     Attributes
     ----------
-    workspace
-        What all jobs share.
     experiment
         Whose cross-validation is repeated.
     numbers
@@ -209,7 +204,6 @@ class PermutationJob(Job):
         The way to make maps whose regions are kept; empty for none.
     """
 
-    workspace: Workspace
     experiment: Experiment
     numbers: range
     method: str = ""

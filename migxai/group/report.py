@@ -11,9 +11,9 @@ from itertools import combinations, groupby
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
+from nibabel.affines import apply_affine, voxel_sizes
 from numpy.typing import NDArray
 
 from migxai.audit.regions import region_p
@@ -72,20 +72,10 @@ class MapWriter:
         atlas = self.plan.template.atlas
         return dict(zip(atlas.indices, atlas.names, strict=True))
 
-    @cached_property
-    def positions(self) -> NDArray[np.float64]:
-        """MNI coordinates of the voxels, mm, (V, 3)."""
-        voxels = np.argwhere(self.space.inside)
-        return np.asarray(nib.affines.apply_affine(self.plan.template.affine, voxels))
-
-    @cached_property
-    def simulated(self) -> bool:
-        """Whether the maps' definitions say that nobody was scanned."""
-        return "simulated" in str(dict(self.plan.cohort.definitions)).lower()
-
     def table(self, row: Row, t: NDArray[np.float64], *, two_sided: bool) -> pd.DataFrame:
         """Describe a difference of classes by region; regions are ranked by their t."""
-        table = region_table(row, self.regions, self.names, self.positions, by=t, two_sided=two_sided)
+        mm = np.asarray(apply_affine(self.plan.template.affine, np.argwhere(self.space.inside)))
+        table = region_table(row, self.regions, self.names, mm, by=t, two_sided=two_sided)
         return table.assign(map_t=t)
 
     def write(self, row: Row, explained: ExplainedMap, stem: str, **facts: Any) -> None:
@@ -96,12 +86,14 @@ class MapWriter:
         OutputError, ResourceError
             If a file cannot be written.
         """
-        explained = replace(explained, simulated=self.simulated)
+        # The maps' definitions say whether nobody was scanned.
+        simulated = "simulated" in str(dict(self.plan.cohort.definitions)).lower()
+        explained = replace(explained, simulated=simulated)
         volume = self.space.shown(np.asarray(row, dtype=np.float32))
         path = self.folder.file(f"explain/{self._name(stem, explained)}.nii.gz")
         content = sidecar(
             explained.title[:1].upper() + explained.title[1:] + ".",
-            resolution=self._resolution,
+            resolution=" x ".join(f"{size:g}" for size in voxel_sizes(self.plan.template.affine)) + " mm",
             SpatialReference=self.plan.cohort.space,
             Voxels="Slices as they were classified; planes between two slices are interpolated, others are 0.",
             **explained.sidecar(),
@@ -123,11 +115,6 @@ class MapWriter:
         cohort = self.plan.cohort
         where = f"_space-{cohort.space}" * bool(cohort.space) + f"_res-{cohort.res}" * bool(cohort.res)
         return f"{stem}{where}_stat-{explained.indicator}_desc-{label_of(explained.path.stem)}{form}_boldmap"
-
-    @cached_property
-    def _resolution(self) -> str:
-        sizes = nib.affines.voxel_sizes(self.plan.template.affine)
-        return " x ".join(f"{size:g}" for size in sizes) + " mm"
 
 
 @dataclass(frozen=True, eq=False)
@@ -313,16 +300,11 @@ def write_difference(
         first_trial = regional_t(model.trials[:1], pair, writer.regions, names)
         table["p_permuted"], table["p_permuted_fwe"] = region_p(first_trial, null, two_sided=two_sided)
     table["t"], table["p"], table["p_fdr"] = test.t, test.p, test.p_fdr
-    for place, (column, value) in enumerate(
-        {
-            "comparison": model.experiment.comparison,
-            "indicator": model.experiment.indicator,
-            "model": model.experiment.model,
-            "method": METHODS[model.method].title,
-            "contrast": label,
-        }.items()
-    ):
-        table.insert(place, column, value)
+    of = model.experiment
+    for place, column in enumerate(("comparison", "indicator", "model")):
+        table.insert(place, column, getattr(of, column))
+    table.insert(3, "method", METHODS[model.method].title)
+    table.insert(4, "contrast", label)
     return table
 
 

@@ -15,9 +15,9 @@ from migxai.execution.locks import group_lock, group_lock_state
 from migxai.execution.scheduler import explain
 from migxai.group.audit import check_jobs, write_audit
 from migxai.group.explain import explain_jobs
-from migxai.group.features import Workspace, check_networks, feature_jobs, keep_arrays
+from migxai.group.features import check_networks, feature_jobs, keep_arrays
 from migxai.group.fit import Experiment, fit_jobs, list_experiments, permutation_jobs
-from migxai.group.job import FailedJob, Job, run_jobs
+from migxai.group.job import FailedJob, Job, Workspace, run_jobs
 from migxai.group.plan import Plan, make_plan, sources, work_folder, write_plan
 from migxai.group.report import write_explanations
 from migxai.group.score import learning_curve_table, permutation_table, prediction_tables, save_models, tested_folds

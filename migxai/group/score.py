@@ -15,8 +15,8 @@ from migxai.config import Config
 from migxai.evaluation.learning_curve import Point, learning_curve
 from migxai.evaluation.permutation import SCORES, compare_with_null, pooled_scores
 from migxai.evaluation.scoring import Scores
-from migxai.group.features import Workspace
 from migxai.group.fit import Experiment, fitted_models, permutation_files, permuted_experiments, read_folds
+from migxai.group.job import Workspace
 from migxai.group.plan import Plan
 from migxai.io import read_json
 from migxai.learning.cards import ModelCard, cohort_summary, software_versions, trunk_facts

@@ -10,18 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from migxai.config import Config, Run
+from migxai.config import Config, Learning, Run
 from migxai.errors import AtlasError, ResourceError
 from migxai.group.fit import list_experiments
-from migxai.group.job import Job, init_group_wf, run_jobs
+from migxai.group.job import Job, Workspace, init_group_wf, run_jobs
 from migxai.group.run import list_jobs
 from tests.group.cohorts import configure, make_arrays, make_workspace, plan_comparison, sketch_plan
+
+#: What jobs share that read nothing.
+NOTHING = Workspace(Learning(), 0, {}, Path())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Note(Job):
     """Append its name to a file, or fail."""
 
+    workspace: Workspace = NOTHING
     file: Path
     failure: str = ""
 
