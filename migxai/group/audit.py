@@ -12,13 +12,13 @@ import numpy as np
 
 from migxai.config import Config
 from migxai.evaluation.group_folder import GroupFolder
-from migxai.evaluation.paper import INDICATOR_NAMES
 from migxai.explain.aggregate import evened
 from migxai.explain.methods import METHODS
 from migxai.group.explain import ExplainJob, network_of, read_saliency, trained_networks
 from migxai.group.fit import Experiment
 from migxai.group.job import Job, Workspace
 from migxai.group.plan import checked_method
+from migxai.indicators.registry import INDICATORS
 from migxai.io import read_json, write_json
 from migxai.learning.estimators import model_titles
 
@@ -103,7 +103,7 @@ def make_case(experiments: Sequence[Experiment], method: str, workspace: Workspa
         truth = Truth(content["planted"][space.inside], regions, names, tuple(content["planted_names"].tolist()))
     return Case(
         of=f"{METHODS[method].title} of {model_titles().get(first.model, first.model)} on "
-        f"{INDICATOR_NAMES.get(first.indicator, first.indicator)}, {' versus '.join(first.classes)}",
+        f"{INDICATORS.title(first.indicator)}, {' versus '.join(first.classes)}",
         labels=np.asarray(first.labels),
         people=np.asarray(first.people),
         folds=first.folds or (),
