@@ -25,8 +25,6 @@ from migxai.learning.estimators import model_titles
 if TYPE_CHECKING:
     from migxai.audit import Case
 
-CHECKS_GB = 2.0
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CheckJob(Job):
@@ -42,15 +40,10 @@ class CheckJob(Job):
 
     experiments: tuple[Experiment, ...]
     method: str
+    memory_gb: float = 2.0
 
     def run(self) -> None:
-        """Keep what the checks find.
-
-        Raises
-        ------
-        InputError
-            If features, maps or trained networks are missing or damaged.
-        """
+        """Keep what the checks find."""
         from migxai.audit import run_battery, trusted
 
         path = checks_path(self.workspace.folds, self.experiments[0], self.method)
@@ -73,7 +66,6 @@ def check_jobs(explained: Sequence[ExplainJob], config: Config, workspace: Works
                 CheckJob(
                     name=f"{series}_checks",
                     waits_for=tuple(job.name for job in maps),
-                    memory_gb=CHECKS_GB,
                     workspace=workspace,
                     experiments=tuple(job.experiment for job in maps),
                     method=method,

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 #: Makes maps (n, C, V) by a head of the people in rows, given the rows that it was trained on.
 Explainer: TypeAlias = "Callable[[Head, IntArray, IntArray], NDArray[np.float32]]"
 
-MAPS_GB = 1.5
 #: What a file of maps holds beside the trial.
 _KEPT = ("places", "labels", "predicted", "maps", "fold")
 
@@ -52,15 +51,10 @@ class ExplainJob(Job):
 
     experiment: Experiment
     methods: tuple[str, ...]
+    memory_gb: float = 1.5
 
     def run(self) -> None:
-        """Make the maps that are not there yet, a file for each method.
-
-        Raises
-        ------
-        InputError
-            If features or trained networks are missing or damaged.
-        """
+        """Make the maps that are not there yet, a file for each method."""
         for method in self.methods:
             path = saliency_path(self.workspace.folds, self.experiment, method)
             if not path.is_file():
@@ -75,7 +69,6 @@ def explain_jobs(experiments: Sequence[Experiment], config: Config, workspace: W
         ExplainJob(
             name=f"{experiment.name}_maps",
             waits_for=(experiment.name,),
-            memory_gb=MAPS_GB,
             workspace=workspace,
             experiment=experiment,
             methods=methods[experiment.name],

@@ -22,7 +22,6 @@ from migxai.learning.store import estimate_bytes, extract_subject, is_extracted,
 
 #: People whose features one job makes: minutes of work, so that starting it costs little beside it.
 SHARD = 32
-FEATURES_GB = 2.0
 GB = 1e9
 
 
@@ -89,15 +88,10 @@ class FeatureJob(Job):
     model: str
     indicator: str
     rows: tuple[int, ...]
+    memory_gb: float = 2.0
 
     def run(self) -> None:
-        """Add what is missing to the store.
-
-        Raises
-        ------
-        InputError
-            If a file of the store is damaged.
-        """
+        """Add what is missing to the store."""
         arrays, settings, seed = self.workspace.arrays[self.indicator], self.workspace.settings, self.workspace.seed
         recipe, folder = make_recipe(self.model, settings, arrays.geometry, seed), arrays.features
         people = [(row, arrays.subjects[row], arrays.hashes[row]) for row in self.rows]
@@ -122,7 +116,6 @@ def feature_jobs(plan: Plan, workspace: Workspace) -> list[FeatureJob]:
     return [
         FeatureJob(
             name=f"features_{model}_{indicator}_{number}",
-            memory_gb=FEATURES_GB,
             workspace=workspace,
             model=model,
             indicator=indicator,

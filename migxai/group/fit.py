@@ -26,7 +26,6 @@ from migxai.metrics.types import FloatArray, IntArray
 
 #: Permutations of one job: minutes of work, so that starting it costs little beside it.
 PERMUTATIONS = 20
-NETWORK_GB, BASELINES_GB = 1.5, 1.0
 
 
 @dataclass(frozen=True)
@@ -116,15 +115,10 @@ class FitJob(Job):
     """
 
     experiments: tuple[Experiment, ...]
+    memory_gb: float = 1.5
 
     def run(self) -> None:
-        """Compute the folds of which there is no result yet.
-
-        Raises
-        ------
-        InputError
-            If a model cannot be fitted, or a result is damaged or of another run.
-        """
+        """Compute the folds of which there is no result yet."""
         for experiment in self.experiments:
             if experiment.folds is None:
                 fit_everybody(experiment, self.workspace)
@@ -138,7 +132,6 @@ def fit_jobs(experiments: Sequence[Experiment], workspace: Workspace, features: 
         FitJob(
             name=experiment.name,
             waits_for=_features_of(experiment, features),
-            memory_gb=NETWORK_GB,
             workspace=workspace,
             experiments=(experiment,),
         )
@@ -147,7 +140,7 @@ def fit_jobs(experiments: Sequence[Experiment], workspace: Workspace, features: 
     ]
     cheap = tuple(experiment for experiment in experiments if not is_deep(experiment.model))
     if cheap:
-        jobs.append(FitJob(name="baselines", memory_gb=BASELINES_GB, workspace=workspace, experiments=cheap))
+        jobs.append(FitJob(name="baselines", memory_gb=1.0, workspace=workspace, experiments=cheap))
     return jobs
 
 
@@ -207,15 +200,10 @@ class PermutationJob(Job):
     experiment: Experiment
     numbers: range
     method: str = ""
+    memory_gb: float = 1.5
 
     def run(self) -> None:
-        """Keep the scores of the permutations, and regions of their maps beside them.
-
-        Raises
-        ------
-        InputError
-            If a model cannot be fitted.
-        """
+        """Keep the scores of the permutations, and regions of their maps beside them."""
         experiment, workspace = self.experiment, self.workspace
         path = permutation_path(workspace.folds, experiment, self.numbers.start, self.method)
         if path.is_file():
@@ -254,7 +242,6 @@ def permutation_jobs(
         PermutationJob(
             name=f"{experiment.series}_permutations_{first}",
             waits_for=_features_of(experiment, features),
-            memory_gb=NETWORK_GB,
             workspace=workspace,
             experiment=experiment,
             numbers=range(first, min(first + PERMUTATIONS, most)),
