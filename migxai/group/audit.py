@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from migxai.audit.runner import check_results_by_extensions
 from migxai.config import Config
 from migxai.evaluation.group_folder import GroupFolder
-from migxai.explain.aggregate import evened
 from migxai.explain.methods import METHODS
+from migxai.explain.saliency_maps import scale_folds
 from migxai.group.explain import ExplainJob, network_of, read_saliency, trained_networks
 from migxai.group.fit import Experiment
 from migxai.group.job import Job, Workspace
@@ -23,7 +24,7 @@ from migxai.io import read_json, write_json
 from migxai.learning.estimators import model_titles
 
 if TYPE_CHECKING:
-    from migxai.audit import Case
+    from migxai.audit.audited_maps import AuditedMaps
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,11 +45,11 @@ class CheckJob(Job):
 
     def run(self) -> None:
         """Keep what the checks find."""
-        from migxai.audit import run_battery, trusted
+        from migxai.audit.runner import check_maps, trusted
 
         path = checks_path(self.workspace.folds, self.experiments[0], self.method)
         if not path.is_file():
-            checks = run_battery(make_case(self.experiments, self.method, self.workspace))
+            checks = check_maps(gather_maps(self.experiments, self.method, self.workspace))
             passed, sentence = trusted(checks)
             write_json(path, {"checks": [check.to_dict() for check in checks], "passed": passed, "sentence": sentence})
 
@@ -74,7 +75,7 @@ def check_jobs(explained: Sequence[ExplainJob], config: Config, workspace: Works
     return jobs
 
 
-def make_case(experiments: Sequence[Experiment], method: str, workspace: Workspace) -> Case:
+def gather_maps(experiments: Sequence[Experiment], method: str, workspace: Workspace) -> AuditedMaps:
     """Put together what the checks look at.
 
     Raises
@@ -82,7 +83,7 @@ def make_case(experiments: Sequence[Experiment], method: str, workspace: Workspa
     InputError
         If features or weights are missing.
     """
-    from migxai.audit import Case, Truth
+    from migxai.audit.audited_maps import AuditedMaps, GroundTruth
 
     first = experiments[0]
     arrays = workspace.arrays[first.indicator]
@@ -92,15 +93,15 @@ def make_case(experiments: Sequence[Experiment], method: str, workspace: Workspa
     truth = None
     if "planted" in content:
         names = dict(zip(content["indices"].tolist(), content["names"].tolist(), strict=True))
-        truth = Truth(content["planted"][space.inside], regions, names, tuple(content["planted_names"].tolist()))
-    return Case(
+        truth = GroundTruth(content["planted"][space.inside], regions, names, tuple(content["planted_names"].tolist()))
+    return AuditedMaps(
         of=f"{METHODS[method].title} of {model_titles().get(first.model, first.model)} on "
         f"{INDICATORS.title(first.indicator)}, {' versus '.join(first.classes)}",
         labels=np.asarray(first.labels),
         people=np.asarray(first.people),
         folds=first.folds or (),
         heads=[network.head_module() for network in trained_networks(first, workspace)],
-        trials=[evened(maps) for maps in read_saliency(workspace.folds, experiments, method)],
+        trials=[scale_folds(maps) for maps in read_saliency(workspace.folds, experiments, method)],
         store=workspace.store(first.model, first.indicator),
         space=space,
         method=method,
@@ -139,6 +140,7 @@ def write_audit(folder: GroupFolder, config: Config, experiments: Sequence[Exper
             found = read_json(path)
             checks += found["checks"]
             warnings[experiment.series] = "" if found["passed"] else found["sentence"]
+    checks += [check.to_dict() for check in check_results_by_extensions(folder)]
     folder.file("audit.json").unlink(missing_ok=True)
     if checks:
         content = {"Description": "Whether maps depend on what was learned.", "checks": checks}

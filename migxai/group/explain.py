@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from migxai.explain.methods import METHODS
-from migxai.explain.saliency_maps import Evidence, explain_people, joined
+from migxai.explain.saliency_maps import SaliencyMaps, join_folds
 from migxai.group.fit import Experiment, fitted_models, read_folds
 from migxai.group.job import Job, Workspace
 from migxai.group.plan import saliency_methods
@@ -94,6 +94,8 @@ def make_explainer(experiment: Experiment, method: str, workspace: Workspace) ->
         return lambda head, rows, trained: by_network(
             backbone, head, planes, space, rows=rows, trained=trained, n_classes=classes
         )
+    from migxai.explain.closed_form import explain_people
+
     store = workspace.store(experiment.model, experiment.indicator)
     return lambda head, rows, _: explain_people(head, store, rows, method, space, classes)
 
@@ -112,7 +114,7 @@ def network_of(experiment: Experiment, workspace: Workspace) -> Backbone:
     return make_backbone(experiment.model, settings, workspace.seed, device=choose_device(settings.device))
 
 
-def explain_experiment(experiment: Experiment, explainer: Explainer, workspace: Workspace) -> Evidence:
+def explain_experiment(experiment: Experiment, explainer: Explainer, workspace: Workspace) -> SaliencyMaps:
     """Make maps of the test subjects of all folds, each by its fold's model.
 
     Raises
@@ -127,8 +129,8 @@ def explain_experiment(experiment: Experiment, explainer: Explainer, workspace: 
         maps = explainer(network.head_module(), people[fold.test], people[fold.train])
         predicted = aggregate_subjects(result.probabilities, workspace.settings.vote).argmax(axis=1)
         numbers = np.full(len(fold.test), fold.number)
-        parts.append(Evidence(fold.test, labels[fold.test], predicted, maps, numbers, fold.trial))
-    return joined(parts)
+        parts.append(SaliencyMaps(fold.test, labels[fold.test], predicted, maps, numbers, fold.trial))
+    return join_folds(parts)
 
 
 def trained_networks(experiment: Experiment, workspace: Workspace) -> Iterator[DeepEstimator]:
@@ -144,18 +146,18 @@ def saliency_path(folder: Path, experiment: Experiment, method: str) -> Path:
     return folder / experiment.series / f"{experiment.name}_{method.replace('+', 'p')}.npz"
 
 
-def write_saliency(path: Path, evidence: Evidence) -> None:
+def write_saliency(path: Path, maps: SaliencyMaps) -> None:
     """Keep the maps of a trial, whole or not at all."""
     with atomic(path) as stream:
-        np.savez(stream, trial=evidence.trial, **{name: getattr(evidence, name) for name in _KEPT})
+        np.savez(stream, trial=maps.trial, **{name: getattr(maps, name) for name in _KEPT})
 
 
-def read_saliency(folder: Path, experiments: Sequence[Experiment], method: str) -> list[Evidence]:
+def read_saliency(folder: Path, experiments: Sequence[Experiment], method: str) -> list[SaliencyMaps]:
     """Read the maps of the trials that are there."""
     found = []
     for path in (saliency_path(folder, experiment, method) for experiment in experiments):
         if path.is_file():
             with np.load(path, allow_pickle=False) as kept:
                 places, labels, predicted, maps, fold = (kept[name] for name in _KEPT)
-                found.append(Evidence(places, labels, predicted, maps, fold, int(kept["trial"])))
+                found.append(SaliencyMaps(places, labels, predicted, maps, fold, int(kept["trial"])))
     return found

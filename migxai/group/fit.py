@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save
 
-from migxai.audit.regions import RegionWatch
 from migxai.config import Config
 from migxai.errors import InputError
 from migxai.evaluation.permutation import SCORES, permuted_scores
+from migxai.explain.group_tests import RegionalNull
 from migxai.group.features import FeatureJob
 from migxai.group.job import Job, Workspace
 from migxai.group.plan import Plan, checked_method, saliency_methods
@@ -213,7 +213,7 @@ class PermutationJob(Job):
         if self.method:
             assert inputs.store is not None
             count = len(experiment.folds or ())
-            watch = RegionWatch(labels, count, self.method, inputs.store, *arrays.slice_space())
+            watch = RegionalNull(labels, count, self.method, inputs.store, *arrays.slice_space())
         scores = permuted_scores(
             experiment.model,
             inputs,

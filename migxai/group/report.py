@@ -16,24 +16,22 @@ import pandas as pd
 from nibabel.affines import apply_affine, voxel_sizes
 from numpy.typing import NDArray
 
-from migxai.audit.regions import region_p
 from migxai.bids.outputs import sidecar
 from migxai.cohort.maps import covered, read_mean_map
 from migxai.config import Config
 from migxai.evaluation.group_folder import GroupFolder, write_if_any
-from migxai.explain.aggregate import (
+from migxai.explain.group_tests import GroupTest, compare_groups, region_p, regional_t
+from migxai.explain.methods import METHODS
+from migxai.explain.regions import region_means, region_table
+from migxai.explain.saliency_maps import (
+    SaliencyMaps,
     agreement,
     class_mean,
     difference,
-    evened,
     fold_differences,
     person_means,
-    regional_t,
+    scale_folds,
 )
-from migxai.explain.methods import METHODS
-from migxai.explain.regions import region_means, region_table
-from migxai.explain.saliency_maps import Evidence
-from migxai.explain.univariate import GroupTest, compare_groups
 from migxai.explain.volumes import SliceSpace
 from migxai.group.explain import read_saliency
 from migxai.group.fit import Experiment, permutation_files
@@ -128,7 +126,7 @@ class ExplainedModel:
     method
         A key of `migxai.explain.methods.METHODS`.
     trials
-        Maps of each trial, evened.
+        Maps of each trial, on one scale.
     warning
         Why they must not be trusted.
     threshold
@@ -137,7 +135,7 @@ class ExplainedModel:
 
     experiment: Experiment
     method: str
-    trials: list[Evidence]
+    trials: list[SaliencyMaps]
     warning: str
     threshold: float
 
@@ -357,7 +355,7 @@ def _explained_models(
         trials = list(group)
         model = trials[0].model
         for method in saliency_methods(config, model):
-            found = [evened(item) for item in read_saliency(folds, trials, method)]
+            found = [scale_folds(item) for item in read_saliency(folds, trials, method)]
             if found:
                 warning, checked = warnings.get(series, ""), checked_method(config, model)
                 if warning and method != checked:

@@ -14,7 +14,7 @@ import pytest
 from migxai.cohort.truth import read_planted_effect
 from migxai.config import Config
 from migxai.evaluation.group_folder import GroupFolder
-from migxai.explain.saliency_maps import Evidence
+from migxai.explain.saliency_maps import SaliencyMaps
 from migxai.explain.volumes import SliceSpace
 from migxai.group.audit import checks_path, write_audit
 from migxai.group.explain import saliency_path, write_saliency
@@ -78,7 +78,7 @@ def run(plan, tmp_path):
         second = np.where(labels[:, None] == 1, hot, -hot)
         maps = np.stack([-second, second], axis=1)
         numbers = np.repeat([fold.number for fold in experiment.folds], [len(fold.test) for fold in experiment.folds])
-        evidence = Evidence(places, labels, np.ones_like(labels), maps, numbers, experiment.folds[0].trial)
+        evidence = SaliencyMaps(places, labels, np.ones_like(labels), maps, numbers, experiment.folds[0].trial)
         for method in ("gradcam",):
             write_saliency(saliency_path(folds, experiment, method), evidence)
     null = permutation_path(folds, experiments[0], 0, "gradcam")
