@@ -158,7 +158,7 @@ def test_features_that_are_missing_are_counted(networks, tmp_path, monkeypatch):
     (line,) = check_networks(networks, config, folder)
     assert line.startswith("resnet18: features of 12 of 12 maps are to be made")
     recipe = make_recipe("resnet18", config.learning, networks.template.geometry, config.random_seed)
-    path = recipe.path(folder, networks.roster.people["key"][0], networks.maps["reho"].hashes[0])
+    path = recipe.path(folder, networks.cohort.people["key"][0], networks.maps["reho"].hashes[0])
     path.parent.mkdir(parents=True)
     path.write_bytes(b"")
     (line,) = check_networks(networks, config, folder)

@@ -53,10 +53,10 @@ def test_a_plan_is_aligned_from_people_to_folds(plan):
 
 def test_a_comparison_takes_its_people_only_and_folds_are_its_own(cohort, tmp_path):
     config = configure(cohort, tmp_path, comparisons=("mwoa_vs_mwa", "hc_vs_migraine"))
-    small, whole = make_plan(config).tasks
+    small, whole = make_plan(config).comparisons
     assert small.people.tolist() != list(range(16))
     assert max(place for fold in small.folds for place in fold.test) == len(small.people) - 1
-    alone = make_plan(configure(cohort, tmp_path)).tasks[0]
+    alone = make_plan(configure(cohort, tmp_path)).comparisons[0]
     for fold, other in zip(whole.folds, alone.folds, strict=True):
         np.testing.assert_array_equal(fold.test, other.test)
     assert not (tmp_path / "group").exists(), "planning writes nothing"
@@ -72,7 +72,7 @@ def test_folds_of_a_file_take_the_place_of_drawn_ones(cohort, tmp_path, plan):
     file = tmp_path / "folds.tsv"
     pd.DataFrame(rows).to_csv(file, sep="\t", index=False)
     again = make_plan(configure(cohort, tmp_path, folds_file=file))
-    assert [fold.test.tolist() for fold in again.tasks[0].folds] == [list(range(0, 16, 2)), list(range(1, 16, 2))]
+    assert [fold.test.tolist() for fold in again.comparisons[0].folds] == [list(range(0, 16, 2)), list(range(1, 16, 2))]
     assert any("folds.tsv" in message for message in again.messages)
 
 
@@ -88,8 +88,8 @@ def test_a_map_with_too_little_of_the_brain_leaves_its_owner_out(dataset, tmp_pa
     assert "of the template's brain, less than --min-fov 80%" in left["reason"]
     assert all(fold.train.max() < 15 for fold in plan.comparisons[0].folds)
     everybody = make_plan(configure(dataset, tmp_path, min_fov=0.1))
-    assert len(everybody.roster.people) == 16
-    assert everybody.roster.people["coverage"].iloc[1] == pytest.approx(everybody.maps["reho"].fov[1])
+    assert len(everybody.cohort.people) == 16
+    assert everybody.cohort.people["coverage"].iloc[1] == pytest.approx(everybody.maps["reho"].fov[1])
     with pytest.raises(InputError, match=r"the best covers \d+%\); lower --min-fov"):
         make_plan(configure(dataset, tmp_path, min_fov=1.0000001))
 
@@ -133,7 +133,7 @@ def test_another_sites_people_get_no_labels_of_the_raw_dataset(dataset, tmp_path
     raw.mkdir()
     shutil.copyfile(dataset / "participants.tsv", raw / "participants.tsv")
     change_people(dataset, lambda table: table.drop(columns="group"))
-    assert len(make_plan(configure(raw, dataset)).roster.people) == 16
+    assert len(make_plan(configure(raw, dataset)).cohort.people) == 16
     config = configure(raw, tmp_path / "out", run={"derivatives": (("siteB", dataset),)})
     with pytest.raises(InputError, match="siteB has no column 'group'"):
         make_plan(config)
