@@ -32,13 +32,14 @@ from migxai.participant.interfaces.base import (
     load_arrays,
     load_chain,
     load_image,
+    on_grid,
     outputs,
-    packaged_volume,
 )
 from migxai.participant.resources import Memory
 from migxai.registration.engines import Registration
 from migxai.registration.normalise import compact
 from migxai.registration.resample import resample_to_grid
+from migxai.registration.template import template_volume
 from migxai.registration.transforms import save_transform
 from migxai.registration.volume import Volume
 from migxai.reports.figures import overlays
@@ -134,7 +135,7 @@ class RunFiles:
         source, target = (part.split("-")[1] for part in name.split("_"))
         entities = {"from": source, "to": target, "mode": "image"}
         path = self._path("xfm", f".{extension}", spatial=False, **entities)
-        copy_with(path, functools.partial(_copy, transform))
+        copy_with(path, functools.partial(shutil.copyfile, transform))
         self._add(path)
         text = f"ITK transform: carries images from {source} to {target}, and points (LPS mm) the other way."
         self._sidecar("xfm", {"Description": text, **self.shared}, spatial=False, **entities)
@@ -143,12 +144,8 @@ class RunFiles:
         """Write every map: keys are ``<stat>`` and ``<stat>-<form>``, values (V,) or (X, Y, Z)."""
         for key, values in maps.items():
             stat, _, form = key.partition("-")
-            grid = values
-            if values.ndim == 1:
-                grid = np.zeros(mask.shape, dtype=np.float32)
-                grid[mask] = values
             content = map_fields(stat, form, self.facts, self.config)
-            self._image(grid, affine, "boldmap", content, stat=stat, desc=form or None)
+            self._image(on_grid(values, mask), affine, "boldmap", content, stat=stat, desc=form or None)
 
     def write_regions(self, regions: dict[str, NDArray[Any]]) -> None:
         """Write the regional series, their correlations, and a table for each indicator and for coverage."""
@@ -219,10 +216,6 @@ class RunFiles:
         self.written.append(path.relative_to(self.output_dir).as_posix())
 
 
-def _copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
-
-
 class WriteAnatomy(Step):
     """Write brain mask, transforms and their picture."""
 
@@ -244,7 +237,7 @@ class WriteAnatomy(Step):
         write_nifti(path, mask, affine, dtype="uint8")
         written = [path, self._describe(path, "Brain in the T1w image.", Type="Brain", Method=anatomy.extraction)]
         forward, inverse = load_chain(given.to_template), load_chain(given.from_template)
-        template = packaged_volume("T1w")
+        template = template_volume("T1w")
         kept = compact(Registration(forward, inverse), template, Volume(mask, affine))
         for source, target, chain in (("T1w", SPACE, kept.forward), (SPACE, "T1w", kept.inverse)):
             path = self._place("xfm", **{"from": source, "to": target, "mode": "image"})
@@ -258,10 +251,10 @@ class WriteAnatomy(Step):
         figure = overlays.plot_registration(
             template,
             template.with_data(moved),
-            packaged_volume("mask"),
+            template_volume("mask"),
             figure_path(root, given.entities, "normalization", "T1w"),
             names=("template", "T1w"),
-            contour=packaged_volume("WM"),
+            contour=template_volume("WM"),
         )
         return {"written": [path.relative_to(root).as_posix() for path in (*written, figure)]}
 
