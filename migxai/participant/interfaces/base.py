@@ -7,10 +7,7 @@ from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import BaseInterfaceInputSpec as BaseInterfaceInputSpec
-from nipype.interfaces.base import TraitedSpec as TraitedSpec
-from nipype.interfaces.base import Undefined
-from nipype.interfaces.base import traits as traits
+from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, Undefined, traits
 from numpy.typing import NDArray
 
 from migxai.execution.plugins.measured import MeasuredInterface
@@ -59,9 +56,8 @@ class Step(MeasuredInterface):
     def __init_subclass__(cls) -> None:
         # nipype pickles results, and pickle finds a class by its module and qualified name.
         for name in ("input_spec", "output_spec"):
-            if name in cls.__dict__:
-                spec = cls.__dict__[name]
-                spec.__module__, spec.__qualname__ = cls.__module__, f"{cls.__qualname__}.{name}"
+            spec = getattr(cls, name)
+            spec.__module__, spec.__qualname__ = cls.__module__, f"{cls.__qualname__}.{name}"
 
     def make(self, folder: Path) -> dict[str, Any]:
         """Make the outputs from ``self.inputs``, files of them in the node's folder, and return them by name."""
