@@ -131,7 +131,9 @@ def checks_of_audit(audit: Mapping[str, Any]) -> list[Check]:
             raise InputError("group/audit.json holds a check without name or passed; run the audit again.")
         if item["passed"] not in (True, False, None):
             raise InputError(f"group/audit.json: passed of {item['name']!r} is neither true, false nor null.")
-        texts: dict[str, Any] = {key: _text(item.get(key)) for key in ("name", "of", "value", "limit", "detail", "extension")}
+        texts: dict[str, Any] = {
+            key: _text(item.get(key)) for key in ("name", "of", "value", "limit", "detail", "extension")
+        }
         if texts["extension"]:
             texts["detail"] = f"{texts['detail']} Checked by {texts['extension']}, an extension of migxai.".lstrip()
         found.append(Check(**texts, passed=item["passed"]))

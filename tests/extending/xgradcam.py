@@ -10,8 +10,8 @@ The package around it is this module and a pyproject with an entry point:
     [project.entry-points."migxai.cams"]
     xgradcam = "xgradcam:ENTRY"
 
-After ``pip install`` of it, ``migxai --cam xgradcam`` is there. `migxai.explain.methods.CamMethod` describes each field.
-Nothing heavy is imported at the top: ``migxai --help`` loads this module too.
+After ``pip install`` of it, ``migxai --cam xgradcam`` is there. `migxai.explain.methods.CamMethod` describes each
+field. Nothing heavy is imported at the top: ``migxai --help`` loads this module too.
 """
 
 from __future__ import annotations
