@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from migxai.explain.regions import region_means
 from migxai.explain.saliency_maps import SaliencyMaps, join_folds, scale_folds
@@ -67,6 +66,8 @@ def compare_groups(
     GroupTest
         NaN where a group has fewer than two people, values don't vary, or group and site can't be told apart.
     """
+    from scipy import stats
+
     group = np.asarray(second, dtype=np.float64)
     names, of = np.unique(np.zeros(len(group)) if sites is None else np.asarray(sites), return_inverse=True)
     design = np.column_stack([group, np.eye(len(names))[of]])
