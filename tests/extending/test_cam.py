@@ -22,7 +22,7 @@ NETWORK = ("--models", "resnet18", "--weights", "random", "--augmentations", 0, 
 def test_a_cam_method_from_help_to_report(install, migxai, map_cohort, tmp_path):
     install("migxai.cams", "xgradcam", "xgradcam")
     told = " ".join(migxai("--help").out.split())
-    assert "rollout,fused,xgradcam" in told
+    assert "in the first trial), xgradcam; for transformers also attention and rollout" in told
 
     data, output = copy_maps(map_cohort, tmp_path / "maps"), tmp_path / "out"
     methods = ("--cam", "xgradcam", "gradcam", "--no-sanity-checks", "--save-models", "none")
