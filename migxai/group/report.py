@@ -97,6 +97,9 @@ class MapWriter:
             **explained.sidecar(),
             **facts,
         )
+        method = METHODS.get(explained.path.name)
+        if method is not None and method.origin:
+            content["Extension"] = method.origin
         self._write(path, volume, content)
         if explained.threshold is not None:
             kept = np.where(np.abs(volume) >= explained.threshold, volume, 0.0)
