@@ -17,7 +17,7 @@ from migxai.metrics.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from migxai.audit.audited_maps import AuditedMaps
-    from migxai.explain.receptive_fields import Cells
+    from migxai.explain.receptive_fields import ReceptiveFields
     from migxai.explain.volumes import SliceSpace
     from migxai.learning.heads import Features, Head
 
@@ -87,8 +87,8 @@ def explain_features(head: Head, audited: AuditedMaps, features: Features, choic
     """Make a head's maps of one person's slices from their features, (C, v) or (1, v)."""
     from migxai.explain.closed_form import explain_classes
 
-    def at_voxels(maps: NDArray[np.float32], cells: Cells) -> NDArray[np.float32]:
-        return to_planes(maps, cells, audited.space.geometry)[choice.shown]
+    def at_voxels(maps: NDArray[np.float32], fields: ReceptiveFields) -> NDArray[np.float32]:
+        return to_planes(maps, fields, audited.space.geometry)[choice.shown]
 
     method, split = METHODS[audited.method], audited.store.split
     return explain_classes(head, features, split, method, len(audited.classes), at_voxels)

@@ -23,9 +23,9 @@ from torch import Tensor
 
 from migxai.errors import UsageError
 from migxai.explain.methods import METHODS
-from migxai.explain.receptive_fields import Cells, find_cells
+from migxai.explain.receptive_fields import ReceptiveFields, find_receptive_fields
 from migxai.explain.targets import Target
-from migxai.learning.backbones import NETWORKS
+from migxai.learning.backbones import pooled_layer
 from migxai.learning.devices import single_thread
 from migxai.learning.families.vision_transformer import TokenHead
 from migxai.metrics.types import IntArray
@@ -138,7 +138,7 @@ def explain_classes(
     split: Split,
     method: CamMethod,
     n_classes: int,
-    at_voxels: Callable[[NDArray[np.float32], Cells], NDArray[np.float32]],
+    at_voxels: Callable[[NDArray[np.float32], ReceptiveFields], NDArray[np.float32]],
 ) -> NDArray[np.float32]:
     """Make maps of each class's margin from the features of some images, as `explain` does.
 
@@ -149,7 +149,7 @@ def explain_classes(
     n_classes
         Number of classes, C.
     at_voxels
-        Brings maps (B, h, w), whose cells lie as the second argument says, to V voxels.
+        Brings maps (B, h, w), which look where the second argument says, to V voxels.
 
     Returns
     -------
@@ -159,20 +159,27 @@ def explain_classes(
 
     def of(target: Target) -> NDArray[np.float32]:
         maps = explain(head, features, split, method, target).numpy()
-        return at_voxels(maps, pooled_cells(split, maps.shape[-1]))
+        return at_voxels(maps, pooled_receptive_fields(split, maps.shape[-1]))
 
+    return class_maps(method, n_classes, of)
+
+
+def class_maps(
+    method: CamMethod, n_classes: int, explain_target: Callable[[Target], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Put maps (..., V) of each class's margin together, (..., C, V); (..., 1, V) if the method knows no classes."""
     if not method.by_class:
-        return of(Target())[None]
+        return explain_target(Target())[..., None, :]
     if method.signed and n_classes == 2:
         # What speaks for the one class speaks against the other.
-        first = of(Target(of=0, margin=True))
-        return np.stack([first, -first])
-    return np.stack([of(Target(of=label, margin=True)) for label in range(n_classes)])
+        first = explain_target(Target(of=0, margin=True))
+        return np.stack([first, -first], axis=-2)
+    return np.stack([explain_target(Target(of=label, margin=True)) for label in range(n_classes)], axis=-2)
 
 
-def pooled_cells(split: Split, count: int) -> Cells:
-    """Say where the cells of the maps lie that `explain` makes, `count` along an edge."""
-    return find_cells(split.network, NETWORKS[split.network].pooled_layer, count)
+def pooled_receptive_fields(split: Split, count: int) -> ReceptiveFields:
+    """Say where in the picture the maps look that `explain` makes, of `count` values along an edge."""
+    return find_receptive_fields(split, pooled_layer(split), count)
 
 
 def as_grid(tokens: Tensor, split: Split) -> Tensor:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.explain.regions import region_means
+from migxai.explain.regions import mean_by_region
 from migxai.explain.saliency_maps import SaliencyMaps, join_folds, scale_folds
 from migxai.metrics.types import IntArray
 
@@ -132,7 +132,7 @@ def regional_t(
     """
     people: dict[tuple[int, int], list[NDArray[np.float64]]] = {}
     for trial in trials:
-        means = region_means(trial.favouring(pair), labels, indices)
+        means = mean_by_region(trial.favouring(pair), labels, indices)
         for label, place, values in zip(trial.labels.tolist(), trial.places.tolist(), means, strict=True):
             people.setdefault((label, place), []).append(values)
     first, second = (
