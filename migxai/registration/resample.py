@@ -13,7 +13,7 @@ from scipy import ndimage
 from migxai.errors import ImageError, RegistrationError
 from migxai.registration.transforms import Chain, grid_points
 from migxai.registration.volume import FloatArray, check_affine, voxel_sizes
-from migxai.signal._parallel import worker_count
+from migxai.signal.voxels import worker_count
 
 
 def resample_series(
