@@ -47,7 +47,7 @@ def test_settings_by_name():
 def test_titles_and_unknown_names():
     assert [INDICATORS.title(name) for name in ("falff", "unknown")] == ["fALFF", "unknown"]
     assert INDICATORS.get("unknown") is None
-    with pytest.raises(UsageError, match="There is no indicator 'rehoo'; there are .* Did you mean reho?"):
+    with pytest.raises(UsageError, match=r"There is no indicator 'rehoo'; there are .* Did you mean reho"):
         INDICATORS["rehoo"]
 
 
