@@ -31,8 +31,7 @@ from migxai.participant.interfaces.denoising import signal_compartment
 from migxai.participant.interfaces.derivatives import figure_path
 from migxai.participant.resources import Memory
 from migxai.registration.resample import resample_to_grid
-from migxai.registration.template import template_volume
-from migxai.registration.volume import Volume
+from migxai.registration.volume import Volume, template_volume
 from migxai.reports.figures import overlays, region_values, series
 from migxai.reports.participant.run_summary import write_summary
 
@@ -49,8 +48,7 @@ class DrawRun(Step):
     memory = Memory(0.3, 6, in_template=True)
     _always_run = True
 
-    def make(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - all goes to the output dataset
-        """Write into the output dataset's folder of figures."""
+    def _make(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - all goes to the output dataset
         given, root = self.inputs, Path(self.inputs.output_dir)
         self._entities = run_entities(dict(given.entities))
         image, affine = load_image(given.mask)
@@ -89,12 +87,7 @@ class DrawRun(Step):
                 before, after, tissues, self._file("carpet"), repetition_time=tr, displacement=displacement[kept]
             ),
             series.plot_spectra(
-                before,
-                after,
-                tissues["GM"],
-                self._file("spectra"),
-                repetition_time=tr,
-                band=config.denoising.band,
+                before, after, tissues["GM"], self._file("spectra"), repetition_time=tr, band=config.denoising.band
             ),
         ]
 
@@ -116,11 +109,7 @@ class DrawRun(Step):
                 contour=white,
             ),
             overlays.plot_masks(
-                mean,
-                mask,
-                self._file("masks"),
-                wm=tissues.get("white_matter"),
-                csf=tissues.get("csf"),
+                mean, mask, self._file("masks"), wm=tissues.get("white_matter"), csf=tissues.get("csf")
             ),
         ]
         if self.inputs.epi_in_t1w:
