@@ -111,11 +111,11 @@ def area_under(values: FloatArray, labels: IntArray, pair: tuple[int, int], stra
     Parameters
     ----------
     values, labels
-        Of people, (n,).
+        A value of each person, and the person's class, (n,).
     pair
         Two classes.
     strata
-        Of each person, (n,): only people of one are compared (default: all are).
+        The stratum of each person, (n,): only people of one are compared (default: all are).
 
     Returns
     -------
