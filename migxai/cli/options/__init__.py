@@ -10,6 +10,7 @@ import dataclasses
 from functools import cache
 from typing import Any
 
+from migxai.audit.checks import CHECKS
 from migxai.cli.options import group, participant, running
 from migxai.cli.options.participant import FORMS
 from migxai.config import Config
@@ -23,7 +24,7 @@ from migxai.registry import Registry
 __all__ = ["FORMS", "GROUPS", "POSITIONALS", "REGISTRIES", "Option", "all_options", "problems", "settings"]
 
 #: All that can be added to from other packages; the options of their entries are those of the command line too.
-REGISTRIES: tuple[Registry[Any], ...] = (INDICATORS, NETWORKS, ESTIMATORS, METHODS)
+REGISTRIES: tuple[Registry[Any], ...] = (INDICATORS, NETWORKS, ESTIMATORS, METHODS, CHECKS)
 
 #: Groups of ``--help``, in order.
 GROUPS = {
