@@ -27,7 +27,7 @@ from migxai.group.prediction_tables import prediction_tables
 from migxai.group.score import permutation_table, save_models, tested_folds
 from migxai.group.workflow import check_networks, init_group_wf, make_units
 from migxai.io import write_json
-from migxai.reports.group import read_checks, write_report
+from migxai.reports.group.report import read_checks, write_report
 
 Report = Callable[[str], None]
 

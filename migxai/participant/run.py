@@ -20,7 +20,7 @@ from migxai.execution.plugins.engine import Crash, Execution, execute
 from migxai.io import write_text
 from migxai.participant.interfaces.reports import methods_facts
 from migxai.participant.workflows.subject import init_subject_wf
-from migxai.reports.participant.methods import methods_html, methods_markdown
+from migxai.reports.participant.methods import methods_text
 from migxai.reports.participant.report import write_participant_report
 from migxai.reports.participant.run_summary import find_summaries
 
@@ -114,7 +114,7 @@ def report_subject(config: Config, label: str, report: Callable[[str], None]) ->
 def write_boilerplate(config: Config) -> None:
     """Write ``logs/CITATION.md`` and print it (``--boilerplate-only``)."""
     inputs = collect_inputs(config)
-    text = methods_markdown(config, methods_facts(config, inputs.mode, ()))
+    text = methods_text(config, methods_facts(config, inputs.mode, ())).markdown()
     assert config.run.output_dir is not None
     write_text(config.run.output_dir / "logs" / "CITATION.md", text)
 
@@ -124,14 +124,14 @@ def write_report(config: Config, label: str) -> Path:
     assert config.run.output_dir is not None
     runs = find_summaries(config.run.output_dir, label)
     facts = methods_facts(config, "fmriprep" if "fMRIPrep" in runs[0].inputs.get("source", "") else "raw", runs)
-    return write_participant_report(config.run.output_dir, label, runs, methods_html(config, facts))
+    return write_participant_report(config.run.output_dir, label, runs, methods_text(config, facts))
 
 
 def _prepare_output(config: Config, inputs: Inputs) -> None:
     assert config.run.output_dir is not None
     initialise_output(config.run.output_dir, inputs.sources)
     update_participants(config.run.output_dir, inputs.participants, [subject.label for subject in inputs.subjects])
-    text = methods_markdown(config, methods_facts(config, inputs.mode, ()))
+    text = methods_text(config, methods_facts(config, inputs.mode, ())).markdown()
     write_text(config.run.output_dir / "logs" / "CITATION.md", text)
     for message in inputs.messages:
         logger.info("%s", message)

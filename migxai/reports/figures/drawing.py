@@ -28,6 +28,8 @@ WIDTH = 10.0
 #: The brain mask's red stands apart from white matter's orange on grey pictures.
 MASK_COLOUR = "#FF2D55"
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6B7280"
+#: Of letters, as in the style sheet.
+INK = "#1f2933"
 TISSUE_COLOURS = {"GM": BLUE, "WM": ORANGE, "CSF": GREEN}
 
 _STYLE: dict[str, Any] = {
