@@ -86,11 +86,9 @@ def maps_section(results: Results, maps: Sequence[ExplainedMap], gallery: Galler
     groups = []
     for key in dict.fromkeys(one.cell for one in ordered):
         mine = [(one, drawn[one.path]) for one in ordered if one.cell == key and one.path in drawn]
-        group = MapGroup(
-            heading(results, key), _pictures(key, mine, gallery), [one for one in tables if one.key == key]
-        )
-        if group.pictures or group.tables:
-            groups.append(group)
+        pictures, beside = _pictures(key, mine, gallery), [one for one in tables if one.key == key]
+        if pictures or beside:
+            groups.append(MapGroup(heading(results, key), pictures, beside))
     scene = pack_scene(str(results.description.get("Atlas", "")))
     return MapsSection(groups, notes, viewer_data=script_data(scene, packed))
 

@@ -1,19 +1,22 @@
-"""What the pictures of scores say: the words beside them, and what is drawn."""
+"""ROC curves, calibration and confusion matrices: what is drawn, and the words beside it."""
 
 from __future__ import annotations
 
 import dataclasses
 
 import numpy as np
-import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
-from migxai.audit.verdict import judge
-from migxai.evaluation.results import read_results
-from migxai.io import write_tsv
+from migxai.evaluation.predictions import Unit, UnitKey
 from migxai.reports.figures.drawing import drawing_style
-from migxai.reports.group.overview import flow_figure, learning_figure, precision_figure, reasons, scores_figure
-from migxai.reports.group.plots import calibration_figure, confusion_figure, roc_figure
+from migxai.reports.group.prediction_figures import (
+    calibration_band,
+    calibration_figure,
+    confusion_figure,
+    roc_band,
+    roc_figure,
+)
 from tests.reports.group.building import COMPARISON
 
 
@@ -48,49 +51,71 @@ def test_the_confusion_matrix_counts_people(results):
     assert f"HC {image[0, 0]:.0%}" in words
 
 
-def test_scores_are_drawn_where_they_are(results):
-    figure, words = scores_figure(results, COMPARISON)
-    dots = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == "o"]
-    assert dots == [accuracy(results, name) for name in ("googlenet", "svm", "nuisance")]
-    assert figure.axes[0].lines[0].get_xdata()[0] == 0.5
-    assert "always naming HC" in words
-
-
 def test_nothing_is_drawn_of_nothing(results):
     empty = dataclasses.replace(
         results, units=(), tables={name: table.iloc[:0] for name, table in results.tables.items()}
     )
-    for draw in (roc_figure, calibration_figure, confusion_figure, scores_figure, learning_figure):
+    for draw in (roc_figure, calibration_figure, confusion_figure):
         assert draw(empty, COMPARISON) is None
-    assert precision_figure([]) is None
 
 
-def test_the_flow_counts_people_and_their_reasons(results):
-    figure, words = flow_figure(results)
-    assert "25 found, 1 left out (1: the head moved by 2.6 mm & more), 24 in the analysis" in words
-    drawn = " ".join(text.get_text() for text in figure.axes[0].texts)
-    assert "25 people in 1 dataset" in drawn
-    assert "24: 12 HC, 12 Migraine" in drawn
+def make_unit(y, p, trials=1):
+    n = len(y)
+    return Unit(
+        key=UnitKey("c", "i", "m", "subject"),
+        classes=("A", "B"),
+        y=np.tile(y, trials),
+        predicted=np.tile((np.asarray(p) > 0.5).astype(int), trials),
+        p=np.tile(np.column_stack([1 - np.asarray(p), p]), (trials, 1)),
+        trial=np.repeat(np.arange(trials), n),
+        fold=np.zeros(n * trials, dtype=int),
+        subject=np.tile(np.arange(n), trials),
+        trials=tuple(map(str, range(trials))),
+        folds=("1",),
+        subjects=tuple(map(str, range(n))),
+    )
 
 
-def test_reasons_that_differ_in_numbers_are_one(results):
-    rows = [("no", "moved by 2.6 mm"), ("no", "no map"), ("no", "moved by 10 mm"), ("yes", "n/a")]
-    people = pd.DataFrame(rows, columns=["included", "reason"]).assign(dataset="a", participant_id="b")
-    changed = dataclasses.replace(results, tables={**results.tables, "cohort.tsv": people})
-    assert reasons(changed) == [("moved by 2.6 to 10 mm", 2), ("no map", 1)]
+@pytest.mark.parametrize("digits", [1, 8])
+def test_the_area_under_the_curve_is_that_of_the_ranks_ties_included(digits):
+    rng = np.random.default_rng(0)
+    y = np.arange(200) % 2
+    p = np.round(1 / (1 + np.exp(-(y + rng.normal(size=200)))), digits)
+    band = roc_band(make_unit(y, p, trials=2), 1, seed=0, resamples=200)
+    # The grid of 101 rates cuts corners of 100 steps.
+    assert np.trapezoid(band.middle, band.x) == pytest.approx(roc_auc_score(y, p), abs=0.006)
+    assert ((band.low <= band.middle + 1e-9) & (band.middle <= band.high + 1e-9)).mean() > 0.97
+    assert (band.high - band.low).max() < 0.4
 
 
-def test_people_needed_are_named(results):
-    _, words = precision_figure(judge(results, COMPARISON))
-    assert "385 at an accuracy of 50%" in words
-    assert "this run has 24 people" in words
+def test_more_people_make_a_narrower_band():
+    rng = np.random.default_rng(1)
+    widths = []
+    for n in (20, 500):
+        y = np.arange(n) % 2
+        p = 1 / (1 + np.exp(-(y + rng.normal(size=n))))
+        band = roc_band(make_unit(y, p), 1, seed=0, resamples=200)
+        widths.append((band.high - band.low).mean())
+    assert widths[1] < widths[0] / 2
 
 
-def test_learning_curves_come_from_their_table(folder):
-    assert learning_figure(read_results(folder), COMPARISON) is None
-    points = [(10, 0.5, 0.4, 0.6), (20, 0.7, 0.6, 0.8)]
-    table = pd.DataFrame(points, columns=["n", "value", "low", "high"])
-    write_tsv(folder.file("learning_curve.tsv"), table.assign(comparison=COMPARISON, indicator="reho", model="svm"))
-    figure, words = learning_figure(read_results(folder), COMPARISON)
-    np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [50, 70])
-    assert "from 50.0 % with 10 to 70.0 % with 20" in words.replace("\N{NO-BREAK SPACE}", " ")
+def test_one_class_has_no_curve():
+    assert roc_band(make_unit(np.ones(4, dtype=int), np.full(4, 0.5)), 1, seed=0, resamples=5) is None
+
+
+def test_honest_probabilities_lie_on_the_diagonal():
+    rng = np.random.default_rng(2)
+    p = rng.uniform(size=4000)
+    y = (rng.uniform(size=4000) < p).astype(int)
+    band = calibration_band(make_unit(y, p), 1, seed=0, resamples=200)
+    np.testing.assert_allclose(band.middle, band.x, atol=0.04)
+    np.testing.assert_allclose(band.x, [0.1, 0.3, 0.5, 0.7, 0.9], atol=0.02)
+    assert ((band.low < band.middle) & (band.middle < band.high)).all()
+
+
+def test_bins_with_nobody_are_left_out_and_those_with_one_have_no_bar():
+    band = calibration_band(
+        make_unit(np.array([0, 1, 0, 1, 1]), [0.1, 0.15, 0.1, 0.19, 0.95]), 1, seed=0, resamples=300
+    )
+    assert len(band.x) == 2
+    assert np.isnan(band.low[1])
