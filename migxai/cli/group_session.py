@@ -14,7 +14,7 @@ from migxai.cli.preflight import check_shared_memory, directories, doubts, prepa
 from migxai.cli.session import begin_log, log_file, tidy, write_config
 from migxai.config import Config
 from migxai.errors import EXIT_AUDIT, EXIT_OK, EXIT_PARTIAL
-from migxai.execution.plugins.named import read_plugin
+from migxai.execution.plugins.engine import read_plugin
 from migxai.execution.progress import Journal, make_display
 from migxai.execution.resources import cpu_count, memory_gb
 from migxai.execution.runner import end_descendants

@@ -77,9 +77,9 @@ def _keep_traceback(request: Request) -> str:
 
 
 def _dispatch(request: Request, doors: Doors) -> int:
+    from migxai.bids.subjects import array_part, select_subjects
     from migxai.cli import group_session, session
     from migxai.cli.preflight import check_places
-    from migxai.cli.subjects import array_part, select_subjects
     from migxai.execution.resources import divide
     from migxai.execution.worker import prepare_environment
 
@@ -94,7 +94,7 @@ def _dispatch(request: Request, doors: Doors) -> int:
 
         sys.stdout.write(write_sbatch(request.config, subjects, request.argv, group=request.sbatch_group))
         return EXIT_OK
-    from migxai.participant.estimate import estimate
+    from migxai.participant.resources import estimate
 
     need = estimate(request.config, subjects)
     share = divide(request.config, len(subjects), need.memory_gb if need else None)

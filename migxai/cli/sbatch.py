@@ -19,8 +19,8 @@ from migxai.config import Config
 from migxai.data.images import packaged
 from migxai.errors import InputError
 from migxai.execution.resources import MAX_THREADS
-from migxai.learning.estimators.registry import is_deep
-from migxai.participant.estimate import estimate
+from migxai.learning.estimators import is_deep
+from migxai.participant.resources import estimate
 
 #: CPUs of a task, unless --nprocs says otherwise: one subject makes good use of two.
 CPUS, GROUP_CPUS = 2, 4

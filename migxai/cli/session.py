@@ -16,7 +16,7 @@ from migxai import __version__
 from migxai.cli.preflight import directories, doubts, prepare_output
 from migxai.config import Config, Selection, to_toml
 from migxai.errors import EXIT_INPUT, EXIT_OK, EXIT_PARTIAL, EXIT_USAGE, MigxaiError
-from migxai.execution.plugins.named import read_plugin
+from migxai.execution.plugins.engine import read_plugin
 from migxai.execution.progress import Journal, Outcome, make_display
 from migxai.execution.resources import Share
 from migxai.execution.runner import Runner, end_descendants, exit_code

@@ -1,74 +1,138 @@
-"""Locks that end with the process: one per subject, and a short one for files that all subjects share.
+"""Locks that end with the process: one per subject, one for the group level, a short one for files that all share.
 
-They hold between the machines of a cluster too (see `migxai.execution.lock_holders`), and whoever was killed, or
-lost its machine, blocks nobody: the lock is taken over.
+A lock is a file that only its owner can have made. Why not simply the kernel's own locks (``flock``)? On a network
+drive they may reach no further than one machine, or outlive a machine that died; making a file that must not exist yet
+is the one step that is atomic on every file system. But a file also outlives a process that was killed, so something
+has to tell whether its owner still lives:
+
+- within one kernel (this machine, and all containers on it) ``flock`` on that file does, at once;
+- between machines the file's time does: the owner sets it anew every `HEARTBEAT` seconds, for as long as it lives.
+
+Whoever was killed, or lost its machine, blocks nobody: the lock is taken over.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
+import functools
+import json
 import logging
 import os
+import platform
+import secrets
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from migxai.errors import OutputError
-from migxai.execution import lock_holders as holders
-from migxai.execution.lock_holders import Sign
-from migxai.execution.lock_pulse import Pulse
+from migxai.execution.heartbeat import Heartbeat
+from migxai.execution.scheduler import job_name
 
 logger = logging.getLogger("migxai")
 
 LOCK_DIR = ".locks"
-#: Long enough for a holder on a machine that died to be found out.
+#: Seconds between two signs of life.
+HEARTBEAT = 10.0
+#: An owner on another machine lives if its last sign is younger than this: two may be late on a busy drive ...
+FRESH = 2.5 * HEARTBEAT
+#: ... and is dead if it is older than this, and nothing came while somebody watched for `FRESH` seconds.
+STALE = 12 * HEARTBEAT
+#: Long enough for an owner on a machine that died to be found out.
 SHARED_TIMEOUT = 300.0
 POLL = 0.02
-#: Looks, `POLL` seconds apart, that have to find a holder alive.
+#: Looks, `POLL` seconds apart, that have to find an owner alive.
 LOOKS = 3
 
-_PULSE = Pulse()
+_heartbeat = Heartbeat()
+
+
+@dataclass(frozen=True)
+class Owner:
+    """What a lock file says of the process that made it.
+
+    Attributes
+    ----------
+    token
+        Drawn anew for each lock.
+    boot
+        Identifies the running kernel, shared by all containers on it.
+    machine, pid
+        Host name and process.
+    job
+        The batch job, such as ``SLURM 12_3``; empty if there is none.
+    flocked
+        Whether the owner also has the kernel's lock on the file.
+    """
+
+    token: str
+    boot: str
+    machine: str
+    pid: int
+    job: str = ""
+    flocked: bool = False
+
+
+@dataclass(frozen=True)
+class LockState:
+    """What can be seen of a lock.
+
+    Attributes
+    ----------
+    owner
+        None while the file is just being written.
+    alive
+        Whether the owner lives; None if only time will tell.
+    age
+        Seconds since the last sign of life.
+    changed_ns
+        The time of that sign by the file system's clock, in ns.
+    """
+
+    owner: Owner | None
+    alive: bool | None
+    age: float
+    changed_ns: int
+
+    @property
+    def who(self) -> str:
+        """The owner in words."""
+        if self.owner is None:
+            return "just beginning"
+        job = f"job {self.owner.job}, " if self.owner.job else ""
+        return f"{job}process {self.owner.pid} on {self.owner.machine}"
+
+    @property
+    def job(self) -> str:
+        """The owner's batch job; empty if there is none."""
+        return self.owner.job if self.owner else ""
 
 
 @contextlib.contextmanager
-def subject_lock(output_dir: Path, label: str, session: str | None = None) -> Iterator[None]:
+def subject_lock(output_dir: Path, label: str) -> Iterator[None]:
     """Hold a subject for one run; another run on the same subject is refused at once.
 
     Parameters
     ----------
     output_dir
         The output dataset.
-    label, session
-        The subject's (and session's) label, without ``sub-`` and ``ses-``.
+    label
+        The subject, without ``sub-``.
 
     Raises
     ------
     OutputError
         If another living process holds the subject, or the lock cannot be written. The lock of a process that was
-        killed is void at once, and that of one whose machine died after `migxai.execution.lock_holders.STALE` seconds.
+        killed is void at once, and that of one whose machine died after `STALE` seconds.
     """
-    name = _name(label, session)
     message = (
-        f"{name} is being processed by another run ({{holder}}) into the same output directory; wait until it ends, "
-        "or choose another output directory."
+        f"sub-{label} is being processed by another run ({{owner}}) into the same output directory; wait until it "
+        "ends, or choose another output directory."
     )
-    with _locked(output_dir, name, timeout=0, busy=message, pulse=True):
+    with _locked(output_dir, f"sub-{label}", timeout=0, busy=message, heartbeat=True):
         yield
-
-
-def look_at_subject(output_dir: Path, label: str, session: str | None = None) -> Sign | None:
-    """See who is processing a subject, or was when it was killed; None if nobody."""
-    return holders.look(output_dir / LOCK_DIR / f"{_name(label, session)}.lock")
-
-
-def look_at_group(output_dir: Path) -> Sign | None:
-    """See who is running the group level, or was when it was killed; None if nobody."""
-    return holders.look(output_dir / LOCK_DIR / "group.lock")
-
-
-def _name(label: str, session: str | None) -> str:
-    return f"sub-{label}" if session is None else f"sub-{label}_ses-{session}"
 
 
 @contextlib.contextmanager
@@ -81,10 +145,10 @@ def group_lock(output_dir: Path) -> Iterator[None]:
         If another living process holds it, or the lock cannot be written.
     """
     message = (
-        "The group level is being run by another process ({holder}) into the same output directory; wait until it "
+        "The group level is being run by another process ({owner}) into the same output directory; wait until it "
         "ends, or choose another output directory."
     )
-    with _locked(output_dir, "group", timeout=0, busy=message, pulse=True):
+    with _locked(output_dir, "group", timeout=0, busy=message, heartbeat=True):
         yield
 
 
@@ -99,29 +163,63 @@ def shared_lock(output_dir: Path, timeout: float = SHARED_TIMEOUT) -> Iterator[N
     """
     message = (
         f"Other runs have held the shared files of the output directory for more than {timeout:g} seconds; "
-        "check whether one of them hangs ({{holder}})."
+        "check whether one of them hangs ({owner})."
     )
+    # No signs of life: it is held for far less than the time that it would be found stale in.
     with _locked(output_dir, "shared", timeout=timeout, busy=message):
         yield
 
 
+def subject_lock_state(output_dir: Path, label: str) -> LockState | None:
+    """See who is processing a subject, or was when it was killed; None if nobody."""
+    return read_lock(output_dir / LOCK_DIR / f"sub-{label}.lock")
+
+
+def group_lock_state(output_dir: Path) -> LockState | None:
+    """See who is running the group level, or was when it was killed; None if nobody."""
+    return read_lock(output_dir / LOCK_DIR / "group.lock")
+
+
+def read_lock(path: Path) -> LockState | None:
+    """See who has a lock, and whether it lives; None if nobody has it."""
+    try:
+        # Opening it makes a network drive fetch the file's time anew, where a look at its name may be answered from
+        # a cache; and flock needs it open, for writing on NFS.
+        descriptor = os.open(path, (os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY) | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        found = os.fstat(descriptor)
+        owner = _read_owner(descriptor)
+        age = max(0.0, _file_system_time(path) - found.st_mtime)
+        got = flock(descriptor) if _is_known_to_kernel(owner) else None
+        alive = not got if got is not None else True if age < FRESH else None if age < STALE else False
+        return LockState(owner, alive, age, found.st_mtime_ns)
+    finally:
+        os.close(descriptor)
+
+
 @contextlib.contextmanager
-def _locked(output_dir: Path, name: str, *, timeout: float, busy: str, pulse: bool = False) -> Iterator[None]:
+def _locked(output_dir: Path, name: str, *, timeout: float, busy: str, heartbeat: bool = False) -> Iterator[None]:
     path = output_dir / LOCK_DIR / f"{name}.lock"
     try:
         descriptor = _acquire(path, timeout)
     except _BusyError as error:
-        raise OutputError(busy.format(holder=error.args[0])) from error
+        raise OutputError(busy.format(owner=error.args[0])) from error
     except OSError as error:
         raise OutputError(f"The output directory cannot be written (lock {path.name}): {error.strerror}.") from error
-    if pulse:
-        _PULSE.start(path, os.fstat(descriptor).st_ino)
+    if heartbeat:
+        _heartbeat.start(path, os.fstat(descriptor).st_ino, HEARTBEAT)
     try:
         yield
     finally:
-        if pulse:
-            _PULSE.stop(path)
-        _remove_own(path, descriptor)
+        if heartbeat:
+            _heartbeat.stop(path)
+        # Removed while it is still held, and only if it is still ours: somebody may have taken it over from a machine
+        # that was thought to be dead.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                path.unlink()
         os.close(descriptor)
         with contextlib.suppress(OSError):  # other subjects' locks are still in it
             path.parent.rmdir()
@@ -138,27 +236,29 @@ def _acquire(path: Path, timeout: float) -> int:
         descriptor = _make(path)
         if descriptor is not None:
             return descriptor
-        sign = holders.look(path)
-        if sign is None:
+        state = read_lock(path)
+        if state is None:
             continue
         now = time.monotonic()
-        if sign.beat != seen:
-            seen, since = sign.beat, now
-        by_kernel = holders.is_known_to_kernel(sign.holder)
-        if sign.alive is False and (by_kernel or now - since >= holders.FRESH):
-            _take_away(path, sign, by_kernel=by_kernel)
+        if state.changed_ns != seen:
+            seen, since = state.changed_ns, now
+        by_kernel = _is_known_to_kernel(state.owner)
+        # A file's age alone proves nothing where clocks differ or a machine slept: of another machine's owner no sign
+        # must have come while this process watched.
+        if state.alive is False and (by_kernel or now - since >= FRESH):
+            _take_away(path, state, by_kernel=by_kernel)
             continue
-        # Somebody else who looks at a dead holder's lock has the kernel's for a moment, like a living one.
-        lives = lives + 1 if sign.alive else 0
+        # Somebody else who looks at a dead owner's lock has the kernel's for a moment, like a living one.
+        lives = lives + 1 if state.alive else 0
         if lives >= LOOKS and now >= deadline:
-            raise _BusyError(sign.holder.text if sign.holder else "which is just beginning")
-        if not sign.alive and not told:
+            raise _BusyError(state.who if state.owner else "which is just beginning")
+        if not state.alive and not told:
             told = True
             logger.warning(
                 "%s: its holder (%s) has given no sign of life for %.0f seconds; if none comes, it is taken over.",
-                path.name, sign.holder.text if sign.holder else "unknown", sign.age,
+                path.name, state.who if state.owner else "unknown", state.age,
             )  # fmt: skip
-        time.sleep(POLL if sign.alive else holders.BEAT / 10)
+        time.sleep(POLL if state.alive else HEARTBEAT / 10)
 
 
 def _make(path: Path) -> int | None:
@@ -167,17 +267,18 @@ def _make(path: Path) -> int | None:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o644)
     except FileNotFoundError:
-        return None  # the last holder removed the empty folder in between
+        return None  # the last owner removed the empty folder in between
     except FileExistsError:
         if path.parent.exists() and not path.parent.is_dir():
             raise
         return None
     try:
-        flocked = holders.flock(descriptor)
+        flocked = flock(descriptor)
         while flocked is False:  # somebody who is looking has it, for a moment
             time.sleep(POLL / 10)
-            flocked = holders.flock(descriptor)
-        holders.write_holder(descriptor, dataclasses.replace(holders.this_process(), flocked=bool(flocked)))
+            flocked = flock(descriptor)
+        owner = dataclasses.replace(this_process(), flocked=bool(flocked))
+        os.write(descriptor, (json.dumps(dataclasses.asdict(owner)) + "\n").encode())
     except BaseException:
         path.unlink(missing_ok=True)
         os.close(descriptor)
@@ -185,11 +286,12 @@ def _make(path: Path) -> int | None:
     return descriptor
 
 
-def _take_away(path: Path, sign: Sign, *, by_kernel: bool) -> None:
-    """Remove the lock file of a dead holder, unless somebody else was quicker.
+def _take_away(path: Path, state: LockState, *, by_kernel: bool) -> None:
+    """Remove the lock file of a dead owner, unless somebody else was quicker.
 
-    Among processes of one kernel, only who has the kernel's lock on the file removes it; among machines, only who has
-    made a second file beside it.
+    Two who find the same dead owner must not remove one file each, since the second would be the first one's new lock.
+    So among processes of one kernel, only who has the kernel's lock on the file removes it; among machines, only who
+    has made a second file beside it. Either looks once more whether it is still the file that was judged.
     """
     marker = path.with_name(f".{path.name}.void")
     with contextlib.suppress(FileNotFoundError):
@@ -198,11 +300,11 @@ def _take_away(path: Path, sign: Sign, *, by_kernel: bool) -> None:
         descriptor = -1
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            if by_kernel and holders.flock(descriptor) is not True:
+            if by_kernel and flock(descriptor) is not True:
                 return
             opened, named = os.fstat(descriptor), path.stat()
-            same = os.path.samestat(opened, named) and opened.st_mtime_ns == sign.beat
-            if same and holders.read_holder(descriptor) == sign.holder:
+            same = os.path.samestat(opened, named) and opened.st_mtime_ns == state.changed_ns
+            if same and _read_owner(descriptor) == state.owner:
                 path.unlink()
         finally:
             if descriptor >= 0:
@@ -215,15 +317,57 @@ def _make_marker(marker: Path) -> bool:
     try:
         marker.touch(exist_ok=False)
     except FileExistsError:
-        sign = holders.look(marker)
-        if sign is not None and sign.alive is False:  # whoever made it died on the way
+        state = read_lock(marker)
+        if state is not None and state.alive is False:  # whoever made it died on the way
             marker.unlink(missing_ok=True)
         return False
     return True
 
 
-def _remove_own(path: Path, descriptor: int) -> None:
-    """Remove a lock file that this process has made, while it is still held."""
-    with contextlib.suppress(FileNotFoundError):
-        if os.path.samestat(os.fstat(descriptor), path.stat()):
-            path.unlink()
+@functools.cache
+def boot_id() -> str:
+    """Identify the running kernel."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return platform.node()
+
+
+def this_process() -> Owner:
+    """Describe this process as the owner of a lock."""
+    return Owner(secrets.token_hex(8), boot_id(), platform.node(), os.getpid(), job_name())
+
+
+def flock(descriptor: int) -> bool | None:
+    """Try to get the kernel's lock on an open file; None if this file system knows no such thing."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _is_known_to_kernel(owner: Owner | None) -> bool:
+    """Whether the kernel of this machine knows if an owner lives: it lets go of a lock with the process."""
+    return owner is not None and owner.boot == boot_id() and owner.flocked
+
+
+def _read_owner(descriptor: int) -> Owner | None:
+    try:
+        return Owner(**json.loads(os.read(descriptor, 65536)))
+    except (ValueError, TypeError):  # it is not written yet
+        return None
+
+
+def _file_system_time(path: Path) -> float:
+    """Return the time by the clock that files get theirs from, which may be another machine's (a file server's)."""
+    probe = path.with_name(f".clock-{secrets.token_hex(8)}")
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    except OSError:  # somebody who may only read asks
+        return time.time()
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()

@@ -1,9 +1,11 @@
-"""What a batch system knows of a job that ended without a word."""
+"""Which batch job this process is, and what the batch system knows of one that ended without a word."""
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+from collections.abc import Mapping
 
 #: SLURM's states in words, where its own don't say it all.
 _STATES = {
@@ -22,13 +24,28 @@ _PATIENCE = 20.0
 UNKNOWN = "killed by signal 9, cause unknown"
 
 
+def job_name(environment: Mapping[str, str] | None = None) -> str:
+    """Name this process's batch job as its scheduler does, such as ``SLURM 12_3``; empty outside of one."""
+    read = os.environ if environment is None else environment
+    array, task = read.get("SLURM_ARRAY_JOB_ID"), read.get("SLURM_ARRAY_TASK_ID")
+    if array and task:
+        return f"SLURM {array}_{task}"
+    if read.get("SLURM_JOB_ID"):
+        return f"SLURM {read['SLURM_JOB_ID']}"
+    if read.get("PBS_JOBID"):
+        return f"PBS {read['PBS_JOBID']}"
+    if read.get("SGE_TASK_ID") and read.get("JOB_ID"):
+        return f"SGE {read['JOB_ID']}" + ("" if read["SGE_TASK_ID"] == "undefined" else f".{read['SGE_TASK_ID']}")
+    return ""
+
+
 def explain(job: str) -> str:
     """Say how a job ended, as far as its scheduler tells.
 
     Parameters
     ----------
     job
-        As `migxai.execution.lock_holders.job_name` gives it, such as ``SLURM 12_3``; empty if there was none.
+        As `job_name` gives it, such as ``SLURM 12_3``; empty if there was none.
 
     Returns
     -------

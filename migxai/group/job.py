@@ -16,9 +16,8 @@ from nipype.pipeline import engine as pe
 from migxai import errors
 from migxai.config import Config
 from migxai.errors import MigxaiError
-from migxai.execution.plugins.engine import Crash, execute
+from migxai.execution.plugins.engine import Crash, execute, read_plugin
 from migxai.execution.plugins.measured import MeasuredInterface
-from migxai.execution.plugins.named import read_plugin
 from migxai.execution.plugins.pool import PoolPlugin
 from migxai.io import read_json, write_json
 

@@ -12,9 +12,8 @@ from migxai.bids.records import without_paths
 from migxai.config import Config
 from migxai.errors import InputError
 from migxai.evaluation.group_folder import GroupFolder, read_description, write_if_any, write_predictions, write_scores
-from migxai.execution.locks import group_lock, look_at_group
-from migxai.execution.plugins.engine import Crash, execute
-from migxai.execution.plugins.named import read_plugin
+from migxai.execution.locks import group_lock, group_lock_state
+from migxai.execution.plugins.engine import Crash, execute, read_plugin
 from migxai.execution.plugins.pool import PoolPlugin
 from migxai.execution.scheduler import explain
 from migxai.group.explanations import explain_group
@@ -107,12 +106,12 @@ def group_status(config: Config) -> list[str]:
         return ["The group level has not been run, or was ended before its cohort was read."]
     description = read_description(folder)
     if description["State"] == "running":
-        sign = look_at_group(config.run.output_dir)
-        if sign is None:
+        lock = group_lock_state(config.run.output_dir)
+        if lock is None:
             return [UNFINISHED]
-        if sign.alive is not False:
-            return [f"The group level is being run ({sign.holder.text if sign.holder else 'just beginning'})."]
-        return [f"{explain(sign.holder.job if sign.holder else '')}. {UNFINISHED}"]
+        if lock.alive is not False:
+            return [f"The group level is being run ({lock.who})."]
+        return [f"{explain(lock.job)}. {UNFINISHED}"]
     return [str(item) for item in description["Failures"]]
 
 

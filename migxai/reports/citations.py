@@ -10,10 +10,10 @@ from importlib import resources
 
 from migxai.registry import Entry
 
-_MARK = re.compile(r"\[@([A-Za-z0-9_;@ -]+)\]")
+_MARK = re.compile(r"\[@([A-Za-z0-9_+.;@ -]+)\]")
 #: Words after which a sentence needs the authors as a noun.
-_NOUN = re.compile(r"\b(after|and|follow|follows) \[@([A-Za-z0-9_-]+)\]")
-_IN_BRACKETS = re.compile(r"(\([^()\[]*) \[@([A-Za-z0-9_-]+)\]\)")
+_NOUN = re.compile(r"\b(after|and|follow|follows) \[@([A-Za-z0-9_+.-]+)\]")
+_IN_BRACKETS = re.compile(r"(\([^()\[]*) \[@([A-Za-z0-9_+.-]+)\]\)")
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,20 @@ def packaged_references() -> Mapping[str, Reference]:
 def references_with(entries: Iterable[Entry]) -> dict[str, Reference]:
     """Return the packaged references, and those of registries' entries by the entries' names.
 
-    An entry cites its reference in full, or names a packaged one by its key.
+    An entry cites its reference in full, or names a packaged one by its key. A work is one reference, whoever cites it.
     """
     known = dict(packaged_references())
-    cited = {entry.name: entry.citation for entry in entries if entry.citation}
-    return known | {name: known.get(citation) or Reference.parse(citation) for name, citation in cited.items()}
+    by_doi = {one.doi.lower(): one for one in known.values()}
+    for entry in entries:
+        if entry.citation:
+            found = known.get(entry.citation) or Reference.parse(entry.citation)
+            known[entry.name] = by_doi.get(found.doi.lower(), found)
+    return known
+
+
+def mark(entry: Entry | None) -> str:
+    """Return the mark that cites an entry of a registry, with a blank before it; nothing if it has no citation."""
+    return f" [@{entry.name}]" if entry is not None and entry.citation else ""
 
 
 def cited(text: str, known: Mapping[str, Reference]) -> list[Reference]:

@@ -12,8 +12,7 @@ import pytest
 from migxai.bids.records import Record, record_path, write_record
 from migxai.cli import status as module
 from migxai.cli.status import standing
-from migxai.execution.lock_holders import this_process
-from migxai.execution.locks import LOCK_DIR, subject_lock
+from migxai.execution.locks import LOCK_DIR, subject_lock, this_process
 from migxai.execution.scheduler import UNKNOWN
 
 

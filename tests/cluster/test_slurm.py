@@ -19,8 +19,7 @@ import pytest
 from migxai.demo.cohort import make_cohort
 from migxai.demo.maps import make_map_cohort
 from migxai.demo.recipe import SMALL
-from migxai.execution.lock_holders import this_process
-from migxai.execution.locks import LOCK_DIR
+from migxai.execution.locks import LOCK_DIR, this_process
 from migxai.execution.plugins.slurm import memory_mb
 
 pytestmark = [

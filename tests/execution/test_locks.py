@@ -14,10 +14,17 @@ from pathlib import Path
 import pytest
 
 from migxai.errors import OutputError
-from migxai.execution import lock_holders as holders
 from migxai.execution import locks
-from migxai.execution.lock_holders import job_name, look, this_process
-from migxai.execution.locks import LOCK_DIR, look_at_group, look_at_subject, shared_lock, subject_lock
+from migxai.execution.locks import (
+    LOCK_DIR,
+    group_lock_state,
+    read_lock,
+    shared_lock,
+    subject_lock,
+    subject_lock_state,
+    this_process,
+)
+from migxai.execution.scheduler import job_name
 
 HOLD = (
     "import sys, pathlib, time\nfrom migxai.execution.locks import subject_lock\n"
@@ -26,8 +33,8 @@ HOLD = (
 
 
 def test_the_same_subject_is_refused_and_another_is_not(tmp_path):
-    with subject_lock(tmp_path, "01"), subject_lock(tmp_path, "02"), subject_lock(tmp_path, "01", "a"):
-        assert len(list((tmp_path / LOCK_DIR).iterdir())) == 3
+    with subject_lock(tmp_path, "01"), subject_lock(tmp_path, "02"):
+        assert len(list((tmp_path / LOCK_DIR).iterdir())) == 2
         with pytest.raises(OutputError, match="sub-01 is being processed"), subject_lock(tmp_path, "01"):
             pass
     assert not (tmp_path / LOCK_DIR).exists()
@@ -76,7 +83,11 @@ def test_shared_files_are_written_by_one_at_a_time(tmp_path):
 
 
 def test_a_shared_lock_that_is_never_freed_is_a_sentence(tmp_path):
-    with shared_lock(tmp_path), pytest.raises(OutputError, match=r"0\.1 seconds"), shared_lock(tmp_path, timeout=0.1):
+    with (
+        shared_lock(tmp_path),
+        pytest.raises(OutputError, match=r"0\.1 seconds.*process \d+ on"),
+        shared_lock(tmp_path, timeout=0.1),
+    ):
         pass
 
 
@@ -89,9 +100,9 @@ def test_a_lock_in_an_output_that_is_a_file_is_a_sentence(tmp_path):
 @pytest.fixture
 def fast(monkeypatch):
     """A cluster whose clocks run fast: a sign of life each 0.1 s, dead after 1.2 s."""
-    monkeypatch.setattr(holders, "BEAT", 0.1)
-    monkeypatch.setattr(holders, "FRESH", 0.25)
-    monkeypatch.setattr(holders, "STALE", 1.2)
+    monkeypatch.setattr(locks, "HEARTBEAT", 0.1)
+    monkeypatch.setattr(locks, "FRESH", 0.25)
+    monkeypatch.setattr(locks, "STALE", 1.2)
 
 
 @pytest.fixture
@@ -114,22 +125,22 @@ def test_a_living_run_on_another_machine_is_named_and_left_alone(tmp_path, elsew
     with pytest.raises(OutputError, match=r"job SLURM 12_3, process \d+ on node7"), subject_lock(tmp_path, "01"):
         pass
     assert path.exists()
-    assert look_at_subject(tmp_path, "01").alive
+    assert subject_lock_state(tmp_path, "01").alive
 
 
 def test_a_dead_machine_blocks_nobody(tmp_path, elsewhere, fast, caplog):
     elsewhere(age=600)
-    assert look_at_subject(tmp_path, "01").alive is False
+    assert subject_lock_state(tmp_path, "01").alive is False
     begun = time.monotonic()
     with subject_lock(tmp_path, "01"):
-        assert look_at_subject(tmp_path, "01").holder.pid == os.getpid()
-    assert time.monotonic() - begun >= holders.FRESH
+        assert subject_lock_state(tmp_path, "01").owner.pid == os.getpid()
+    assert time.monotonic() - begun >= locks.FRESH
     assert "node7" in caplog.text
     assert not (tmp_path / LOCK_DIR).exists()
 
 
 def test_a_machine_that_comes_back_while_somebody_watches_keeps_its_lock(tmp_path, elsewhere, fast, monkeypatch):
-    monkeypatch.setattr(holders, "FRESH", 1.0)
+    monkeypatch.setattr(locks, "FRESH", 1.0)
     path = elsewhere(age=600)
     threading.Timer(0.3, os.utime, [path]).start()
     with pytest.raises(OutputError, match="node7"), subject_lock(tmp_path, "01"):
@@ -138,7 +149,7 @@ def test_a_machine_that_comes_back_while_somebody_watches_keeps_its_lock(tmp_pat
 
 def test_a_silent_machine_is_waited_for(tmp_path, elsewhere, fast):
     elsewhere(age=0.6)
-    assert look_at_subject(tmp_path, "01").alive is None
+    assert subject_lock_state(tmp_path, "01").alive is None
     begun = time.monotonic()
     with subject_lock(tmp_path, "01"):
         assert time.monotonic() - begun > 0.4
@@ -149,7 +160,7 @@ def test_a_void_lock_is_taken_over_by_one_only(tmp_path, elsewhere, fast):
     held, most, guard = [], [], threading.Lock()
 
     def enter():
-        with locks._locked(tmp_path, "sub-01", timeout=20, busy="{holder}"):
+        with locks._locked(tmp_path, "sub-01", timeout=20, busy="{owner}"):
             with guard:
                 held.append(1)
                 most.append(len(held))
@@ -166,15 +177,15 @@ def test_a_void_lock_is_taken_over_by_one_only(tmp_path, elsewhere, fast):
 
 
 def test_a_file_system_without_the_kernels_locks(tmp_path, fast, monkeypatch):
-    monkeypatch.setattr(holders, "flock", lambda descriptor: None)
+    monkeypatch.setattr(locks, "flock", lambda descriptor: None)
     with subject_lock(tmp_path, "01"):
-        time.sleep(2 * holders.FRESH)
+        time.sleep(2 * locks.FRESH)
         with pytest.raises(OutputError, match="another run"), subject_lock(tmp_path, "01"):
             pass
     assert not (tmp_path / LOCK_DIR).exists()
 
 
-def test_the_pulse_goes_on_while_the_interpreter_is_held(tmp_path, fast):
+def test_signs_of_life_go_on_while_the_interpreter_is_held(tmp_path, fast):
     with subject_lock(tmp_path, "01"):
         path = tmp_path / LOCK_DIR / "sub-01.lock"
         before = path.stat().st_mtime_ns
@@ -182,14 +193,14 @@ def test_the_pulse_goes_on_while_the_interpreter_is_held(tmp_path, fast):
         sum(range(3 * 10**7))
         time.sleep(0.3)
         assert path.stat().st_mtime_ns > before
-        helper = locks._PULSE._helper
+        helper = locks._heartbeat._helper
         with subject_lock(tmp_path, "02"):
-            assert locks._PULSE._helper is helper
+            assert locks._heartbeat._helper is helper
         assert helper.poll() is None
     assert helper.poll() == 0
 
 
-def test_the_pulse_stops_with_its_process(tmp_path):
+def test_signs_of_life_stop_with_their_process(tmp_path):
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"
     [helper] = [int(pid) for pid in subprocess.check_output(["ps", "-o", "pid=", "--ppid", str(holder.pid)]).split()]
@@ -199,12 +210,12 @@ def test_the_pulse_stops_with_its_process(tmp_path):
     while any(file.read_text() for file in Path("/proc").glob(f"{helper}/cmdline")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert look_at_subject(tmp_path, "01").alive is False
+    assert subject_lock_state(tmp_path, "01").alive is False
 
 
 def test_nobody_holds_what_has_no_lock(tmp_path):
-    assert look_at_group(tmp_path) is None
-    assert look(tmp_path / "x.lock") is None
+    assert group_lock_state(tmp_path) is None
+    assert read_lock(tmp_path / "x.lock") is None
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from migxai.config import Config, Run
 from migxai.evaluation.group_folder import GroupFolder
-from migxai.execution.lock_holders import this_process
-from migxai.execution.locks import LOCK_DIR, group_lock
+from migxai.execution.locks import LOCK_DIR, group_lock, this_process
 from migxai.group.run import UNFINISHED, group_status
 
 

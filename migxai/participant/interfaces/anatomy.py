@@ -27,6 +27,7 @@ from migxai.participant.interfaces.base import (
     save_chain,
     traits,
 )
+from migxai.participant.resources import Memory
 from migxai.registration.brain import extract_brain
 from migxai.registration.engines import Registration, find_engine
 from migxai.registration.normalise import T1W_GATE, Brain, compact, t1w_to_template
@@ -55,6 +56,7 @@ class ExtractBrain(Step):
 
     input_spec = ExtractBrainInput
     output_spec = ExtractBrainOutput
+    memory = Memory(2.0)
 
     def _run_interface(self, runtime: Any) -> Any:
         options: Preprocessing = self.inputs.options
@@ -106,6 +108,7 @@ class NormaliseT1w(Step):
 
     input_spec = NormaliseT1wInput
     output_spec = NormaliseT1wOutput
+    memory = Memory(1.2)
 
     def _run_interface(self, runtime: Any) -> Any:
         engine = find_engine(self.inputs.options.registration)
@@ -162,6 +165,7 @@ class WriteAnatomy(Step):
 
     input_spec = WriteAnatomyInput
     output_spec = WriteAnatomyOutput
+    memory = Memory(1.0)
     _always_run = True
 
     def _run_interface(self, runtime: Any) -> Any:

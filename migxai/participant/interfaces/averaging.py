@@ -17,6 +17,7 @@ from migxai.participant.interfaces.derivatives import (
     write_regional_values,
 )
 from migxai.participant.interfaces.indicators import on_grid
+from migxai.participant.resources import Memory
 
 Facts = dict[str, Any]
 
@@ -43,6 +44,7 @@ class AverageRuns(Step):
 
     input_spec = AverageRunsInput
     output_spec = AverageRunsOutput
+    memory = Memory(0.3)
     _always_run = True
 
     def _run_interface(self, runtime: Any) -> Any:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from migxai.data import template
 from migxai.data.images import TemplateName
 from migxai.execution.plugins.measured import MeasuredInterface
+from migxai.participant.resources import Memory
 from migxai.registration.transforms import Affine, Chain, Field
 from migxai.registration.volume import Volume
 
@@ -25,6 +26,9 @@ class Step(MeasuredInterface):
     ``facts`` are what later steps, sidecars and the report must know of what was really done: a flat dictionary of
     plain values that travels along the chain and grows at each step.
     """
+
+    #: What the step needs in a process of its own.
+    memory = Memory(0.3)
 
     def _path(self, runtime: Any, name: str) -> str:
         return str(Path(runtime.cwd) / name)

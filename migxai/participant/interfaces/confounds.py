@@ -16,6 +16,7 @@ from migxai.indicators.registry import find_indicator
 from migxai.io import write_tsv
 from migxai.participant.interfaces.base import BaseInterfaceInputSpec, Step, TraitedSpec, load_array, load_image, traits
 from migxai.participant.interfaces.tissues import signal_compartment
+from migxai.participant.resources import Memory
 from migxai.signal.censoring import kept_volumes, require_unbroken
 from migxai.signal.motion import (
     dvars,
@@ -48,6 +49,7 @@ class MeasureConfounds(Step):
 
     input_spec = MeasureConfoundsInput
     output_spec = ConfoundsOutput
+    memory = Memory(0.3, 2, in_template=True)
 
     def _run_interface(self, runtime: Any) -> Any:
         config: Config = self.inputs.config
@@ -82,6 +84,7 @@ class ReadConfounds(Step):
 
     input_spec = ReadConfoundsInput
     output_spec = ConfoundsOutput
+    memory = Memory(0.3, 2, in_template=True)
 
     def _run_interface(self, runtime: Any) -> Any:
         config: Config = self.inputs.config

@@ -19,6 +19,7 @@ from migxai.participant.interfaces.base import (
     save_chain,
     traits,
 )
+from migxai.participant.resources import Memory
 from migxai.registration.contrast import Tissues
 from migxai.registration.engines import find_engine
 from migxai.registration.images import crop_grid
@@ -64,6 +65,7 @@ class CoregisterToT1w(Step):
 
     input_spec = CoregisterToT1wInput
     output_spec = CoregisterOutput
+    memory = Memory(1.2)
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
@@ -99,6 +101,7 @@ class NormaliseEpi(Step):
 
     input_spec = NormaliseEpiInput
     output_spec = RegisterOutput
+    memory = Memory(1.2)
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs

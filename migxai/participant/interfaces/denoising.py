@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from migxai.config import Config
 from migxai.io import read_tsv
 from migxai.participant.interfaces.base import BaseInterfaceInputSpec, Step, TraitedSpec, load_array, load_image, traits
+from migxai.participant.resources import Memory
 from migxai.registration.volume import voxel_sizes
 from migxai.signal.filtering import bandpass
 from migxai.signal.nuisance import NuisanceModel, nuisance_model, regress
@@ -38,6 +39,7 @@ class Denoise(Step):
 
     input_spec = DenoiseInput
     output_spec = DenoiseOutput
+    memory = Memory(0.3, 2, in_template=True)
 
     def _run_interface(self, runtime: Any) -> Any:
         config: Config = self.inputs.config

@@ -16,6 +16,7 @@ from migxai.config import Config
 from migxai.indicators.registry import INDICATORS
 from migxai.io import copy_with, read_tsv, write_json, write_nifti, write_tsv
 from migxai.participant.interfaces.base import BaseInterfaceInputSpec, Step, TraitedSpec, load_array, load_image, traits
+from migxai.participant.resources import Memory
 
 Facts = dict[str, Any]
 
@@ -129,6 +130,7 @@ class WriteRun(Step):
 
     input_spec = WriteRunInput
     output_spec = WriteRunOutput
+    memory = Memory(0.3, 4, in_template=True)
     # A resumed run must find its files even if the output directory was emptied meanwhile.
     _always_run = True
 

@@ -16,6 +16,7 @@ from migxai.errors import ImageError
 from migxai.participant.interfaces.base import BaseInterfaceInputSpec, Step, load_image, packaged_volume, traits
 from migxai.participant.interfaces.preparation import require_length, volumes_to_drop
 from migxai.participant.interfaces.resampling import ResampleOutput, mean_over_time, with_coverage
+from migxai.participant.resources import Memory
 from migxai.registration.masks import brain_mask_in_target, epi_brain_mask, template_grid
 from migxai.registration.resample import resample_series, resample_to_grid
 from migxai.registration.volume import Volume, voxel_sizes
@@ -33,6 +34,7 @@ class ResampleFmriprep(Step):
 
     input_spec = ResampleFmriprepInput
     output_spec = ResampleOutput
+    memory = Memory(0.3, 8)
 
     def _run_interface(self, runtime: Any) -> Any:
         run: FmriprepRun = self.inputs.run

@@ -14,6 +14,7 @@ from migxai.indicators.normalisation import mean_normalised, z_scored
 from migxai.indicators.registry import Denoised, Indicator, find_indicator
 from migxai.indicators.rfcs import correlation_matrix
 from migxai.participant.interfaces.base import BaseInterfaceInputSpec, Step, TraitedSpec, load_array, load_image, traits
+from migxai.participant.resources import Memory
 from migxai.registration.resample import labels_on_grid
 from migxai.registration.volume import voxel_sizes
 from migxai.signal.regions import region_coverage, region_means, region_values
@@ -46,6 +47,7 @@ class ComputeIndicators(Step):
 
     input_spec = ComputeIndicatorsInput
     output_spec = ComputeIndicatorsOutput
+    memory = Memory(0.3, 4, in_template=True)
 
     def _run_interface(self, runtime: Any) -> Any:
         config: Config = self.inputs.config

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migxai.participant.interfaces.base import BaseInterfaceInputSpec, Step, TraitedSpec, load_image, traits
+from migxai.participant.resources import Memory
 from migxai.registration.images import mask_centre
 from migxai.registration.masks import epi_brain_mask
 from migxai.registration.realignment import realign
@@ -37,6 +38,7 @@ class Realign(Step):
 
     input_spec = RealignInput
     output_spec = RealignOutput
+    memory = Memory(0.5, 11)
 
     def _run_interface(self, runtime: Any) -> Any:
         data, affine = load_image(self.inputs.bold)

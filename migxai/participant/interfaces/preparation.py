@@ -13,6 +13,7 @@ from migxai.bids.inputs import RawRun
 from migxai.config import Config, Preprocessing
 from migxai.errors import DenoisingError, ImageError, TimingError
 from migxai.participant.interfaces.base import BaseInterfaceInputSpec, Step, TraitedSpec, traits
+from migxai.participant.resources import Memory
 from migxai.signal.filtering import band_dimensions
 from migxai.signal.nuisance import DOF_MINIMUM
 from migxai.signal.slicetiming import check_slice_timing, correct_slice_timing, slice_axis
@@ -36,6 +37,7 @@ class PrepareBold(Step):
 
     input_spec = PrepareBoldInput
     output_spec = PrepareBoldOutput
+    memory = Memory(0.3, 5)
 
     def _run_interface(self, runtime: Any) -> Any:
         run: RawRun = self.inputs.run

@@ -27,6 +27,7 @@ from migxai.participant.interfaces.base import (
 )
 from migxai.participant.interfaces.indicators import on_grid
 from migxai.participant.interfaces.tissues import signal_compartment, tissue_classes
+from migxai.participant.resources import Memory
 from migxai.registration.volume import Volume
 from migxai.reports.figures import overlays, region_values, series
 from migxai.reports.participant.methods import MethodsFacts
@@ -68,6 +69,7 @@ class DrawRun(Step):
 
     input_spec = DrawRunInput
     output_spec = DrawRunOutput
+    memory = Memory(0.3, 6, in_template=True)
     _always_run = True
 
     def _run_interface(self, runtime: Any) -> Any:

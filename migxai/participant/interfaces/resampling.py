@@ -20,6 +20,7 @@ from migxai.participant.interfaces.base import (
     packaged_volume,
     traits,
 )
+from migxai.participant.resources import Memory
 from migxai.registration.masks import brain_mask_in_target, template_grid
 from migxai.registration.resample import resample_series, resample_to_grid
 
@@ -49,6 +50,7 @@ class ResampleBold(Step):
 
     input_spec = ResampleBoldInput
     output_spec = ResampleOutput
+    memory = Memory(0.3, 8)
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs

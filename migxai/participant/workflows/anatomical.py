@@ -8,7 +8,6 @@ from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
 from migxai.config import Config
-from migxai.participant.demand import EXTRACT_GB, NORMALISE_GB, WRITE_ANATOMY_GB
 from migxai.participant.interfaces.anatomy import ExtractBrain, NormaliseT1w, WriteAnatomy
 
 
@@ -44,13 +43,18 @@ def init_anatomical_wf(
     options = config.preprocessing
     threads = config.run.omp_nthreads or 1
     extract = pe.Node(
-        ExtractBrain(t1w=str(t1w), options=options), name="extract_brain", mem_gb=EXTRACT_GB, n_procs=threads
+        ExtractBrain(t1w=str(t1w), options=options),
+        name="extract_brain",
+        mem_gb=ExtractBrain.memory.gb(),
+        n_procs=threads,
     )
-    normalise = pe.Node(NormaliseT1w(options=options), name="normalise", mem_gb=NORMALISE_GB, n_procs=threads)
+    normalise = pe.Node(
+        NormaliseT1w(options=options), name="normalise", mem_gb=NormaliseT1w.memory.gb(), n_procs=threads
+    )
     write = pe.Node(
         WriteAnatomy(output_dir=str(config.run.output_dir), entities=entities, sources=list(sources)),
         name="write",
-        mem_gb=WRITE_ANATOMY_GB,
+        mem_gb=WriteAnatomy.memory.gb(),
     )
     workflow.connect(
         [

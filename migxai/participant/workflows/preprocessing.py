@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 from nipype.interfaces import utility as niu
@@ -13,12 +12,12 @@ from migxai.bids.fmriprep import FmriprepRun
 from migxai.bids.inputs import RawRun
 from migxai.config import Config, Run
 from migxai.errors import UsageError
-from migxai.participant.demand import COREGISTER_GB, step_gb
+from migxai.participant.interfaces.base import Step
 from migxai.participant.interfaces.coregistration import CoregisterToT1w, NormaliseEpi
 from migxai.participant.interfaces.motion import Realign
 from migxai.participant.interfaces.preparation import PrepareBold
 from migxai.participant.interfaces.resampling import ResampleBold
-from migxai.participant.sizes import image_shape
+from migxai.participant.resources import image_shape
 
 _OUTPUTS = (
     "series",
@@ -79,16 +78,16 @@ def init_raw_wf(config: Config, run: RawRun, name: str = "raw_wf") -> pe.Workflo
     outputs = pe.Node(niu.IdentityInterface(list(_OUTPUTS)), name="outputnode")
     threads = config.run.omp_nthreads or 1
     options, need = config.preprocessing, memory_of(config, run)
-    prepare = pe.Node(PrepareBold(run=run, config=for_steps(config)), name="prepare", mem_gb=need("prepare"))
-    realign = pe.Node(Realign(), name="realign", mem_gb=need("realign"), n_procs=threads)
+    prepare = pe.Node(PrepareBold(run=run, config=for_steps(config)), name="prepare", mem_gb=need(PrepareBold))
+    realign = pe.Node(Realign(), name="realign", mem_gb=need(Realign), n_procs=threads)
     through_t1w = uses_t1w(config, run)
     register = pe.Node(
         (CoregisterToT1w if through_t1w else NormaliseEpi)(options=options),
         name="coregister" if through_t1w else "normalise_epi",
-        mem_gb=COREGISTER_GB,
+        mem_gb=CoregisterToT1w.memory.gb(),
         n_procs=threads,
     )
-    resample = pe.Node(ResampleBold(options=options), name="resample", mem_gb=need("resample"), n_procs=threads)
+    resample = pe.Node(ResampleBold(options=options), name="resample", mem_gb=need(ResampleBold), n_procs=threads)
     workflow.connect(
         [
             (prepare, realign, [("bold", "bold"), ("facts", "facts")]),
@@ -111,12 +110,11 @@ def init_raw_wf(config: Config, run: RawRun, name: str = "raw_wf") -> pe.Workflo
     return workflow
 
 
-def memory_of(config: Config, run: RawRun | FmriprepRun) -> Callable[[str], float]:
+def memory_of(config: Config, run: RawRun | FmriprepRun) -> Callable[[type[Step]], float]:
     """Return the function that tells what memory a step of a run needs, in GB."""
-    resolution = config.preprocessing.resolution
-    return functools.partial(
-        step_gb, shape=image_shape(run.bold), resolution=None if resolution == "native" else float(resolution)
-    )
+    shape, asked = image_shape(run.bold), config.preprocessing.resolution
+    resolution = None if asked == "native" else float(asked)
+    return lambda step: step.memory.gb(shape, resolution)
 
 
 def for_steps(config: Config) -> Config:

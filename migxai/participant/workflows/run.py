@@ -46,10 +46,10 @@ def init_run_wf(config: Config, run: RawRun | FmriprepRun, name: str) -> pe.Work
     outputs = pe.Node(niu.IdentityInterface(["maps", "regions", "mask", "facts"]), name="outputnode")
     entities, folder, numbers = dict(run.entities), str(config.run.output_dir), for_steps(config)
     need = memory_of(config, run)
-    denoise = pe.Node(Denoise(config=numbers), name="denoise", mem_gb=need("denoise"))
-    compute = pe.Node(ComputeIndicators(config=numbers), name="indicators", mem_gb=need("indicators"))
-    write = pe.Node(WriteRun(config=numbers, entities=entities, output_dir=folder), name="write", mem_gb=need("write"))
-    draw = pe.Node(DrawRun(config=numbers, entities=entities, output_dir=folder), name="draw", mem_gb=need("draw"))
+    denoise = pe.Node(Denoise(config=numbers), name="denoise", mem_gb=need(Denoise))
+    compute = pe.Node(ComputeIndicators(config=numbers), name="indicators", mem_gb=need(ComputeIndicators))
+    write = pe.Node(WriteRun(config=numbers, entities=entities, output_dir=folder), name="write", mem_gb=need(WriteRun))
+    draw = pe.Node(DrawRun(config=numbers, entities=entities, output_dir=folder), name="draw", mem_gb=need(DrawRun))
     if isinstance(run, RawRun):
         confounds = _connect_raw(workflow, config, run, inputs, (denoise, write, draw))
     else:
@@ -78,7 +78,7 @@ def _connect_raw(
     denoise, write, draw = sinks
     source = init_raw_wf(config, run)
     confounds = pe.Node(
-        MeasureConfounds(config=for_steps(config)), name="confounds", mem_gb=memory_of(config, run)("confounds")
+        MeasureConfounds(config=for_steps(config)), name="confounds", mem_gb=memory_of(config, run)(MeasureConfounds)
     )
     transforms = pe.Node(niu.Merge(2), name="transforms", run_without_submitting=True)
     workflow.connect(
@@ -109,10 +109,12 @@ def _connect_fmriprep(
     """Put the reading of fMRIPrep's output in front; returns the node that makes the confounds."""
     denoise, draw = sinks
     source = pe.Node(
-        ResampleFmriprep(run=run, config=for_steps(config)), name="resample", mem_gb=memory_of(config, run)("resample")
+        ResampleFmriprep(run=run, config=for_steps(config)),
+        name="resample",
+        mem_gb=memory_of(config, run)(ResampleFmriprep),
     )
     confounds = pe.Node(
-        ReadConfounds(run=run, config=for_steps(config)), name="confounds", mem_gb=memory_of(config, run)("confounds")
+        ReadConfounds(run=run, config=for_steps(config)), name="confounds", mem_gb=memory_of(config, run)(ReadConfounds)
     )
     workflow.connect(
         [

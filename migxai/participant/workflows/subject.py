@@ -11,7 +11,6 @@ from nipype.pipeline import engine as pe
 from migxai.bids.inputs import RawRun, Subject
 from migxai.bids.names import run_entities
 from migxai.config import Config
-from migxai.participant.demand import AVERAGE_GB
 from migxai.participant.interfaces.averaging import AverageRuns
 from migxai.participant.workflows.anatomical import init_anatomical_wf
 from migxai.participant.workflows.preprocessing import for_steps, uses_t1w
@@ -86,7 +85,7 @@ def _average(
     average = pe.Node(
         AverageRuns(config=for_steps(config), entities=entities, output_dir=str(config.run.output_dir)),
         name=f"average_{number}",
-        mem_gb=AVERAGE_GB,
+        mem_gb=AverageRuns.memory.gb(),
     )
     workflow.connect([(merges[item], average, [("out", item)]) for item in merges])
 

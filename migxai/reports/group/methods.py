@@ -6,20 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from migxai.evaluation.results import BASELINES, Results, indicator_name, model_name
+from migxai.evaluation.results import Results, indicator_name, model_name
 from migxai.evaluation.wording import cell_text, listed, plural
-from migxai.learning.estimators.registry import is_deep
-from migxai.reports.citations import Reference, cite, cited, references_with
+from migxai.explain.methods import METHODS
+from migxai.learning.backbones import NETWORKS
+from migxai.learning.estimators import ESTIMATORS, baselines, is_deep
+from migxai.registry import Entry
+from migxai.reports.citations import Reference, cite, cited, mark, references_with
 from migxai.reports.group.explained_maps import ExplainedMap
 from migxai.reports.rendering import Table
 
-_CITED = {
-    "googlenet": "[@szegedy2015]",
-    "resnet18": "[@he2016]",
-    "vit_b_16": "[@dosovitskiy2021]",
-    "svm": "[@cortes1995]",
-    "rf": "[@breiman2001]",
-}
 _UNFROZEN = {
     "last-conv": "the last convolution (of a transformer, the last block) and the classifier, which started at random",
     "last-block": "the last block and the classifier, which started at random",
@@ -44,7 +40,7 @@ class MethodsSection:
 
 def methods_section(results: Results, maps: Sequence[ExplainedMap]) -> MethodsSection:
     """Write the methods paragraphs; gather messages of the run, parameters, versions and references."""
-    known = references_with([])
+    known = references_with([*NETWORKS.values(), *ESTIMATORS.values(), *METHODS.values()])
     written = [_cohort(results), _models(results), _scores(results), _explanations(maps)]
     return MethodsSection(
         paragraphs=[cite(sentences, known) for sentences in written if sentences],
@@ -79,7 +75,7 @@ def _cohort(results: Results) -> list[str]:
 
 def _models(results: Results) -> list[str]:
     told, options = results.description, results.description["Options"]
-    models = [str(name) for name in told.get("Models", []) if name not in BASELINES]
+    models = [str(name) for name in told.get("Models", []) if name not in baselines()]
     deep = [name for name in models if is_deep(name)]
     plain = [name for name in models if name not in deep]
     sentences = []
@@ -96,7 +92,8 @@ def _models(results: Results) -> list[str]:
 
 
 def _named(models: Sequence[str]) -> str:
-    return listed([f"{model_name(name)} {_CITED.get(name, '')}".strip() for name in models])
+    entries: dict[str, Entry] = {**NETWORKS, **ESTIMATORS}
+    return listed([model_name(name) + mark(entries.get(name)) for name in models])
 
 
 def _networks(deep: Sequence[str], told: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
@@ -144,9 +141,10 @@ def _explanations(maps: Sequence[ExplainedMap]) -> list[str]:
     methods = sorted({one.method for one in maps if one.kind not in ("univariate", "agreement")})
     if not methods:
         return []
-    cited = [f"{name} [@selvaraju2017]" if name.lower() == "grad-cam" else name for name in methods]
+    entries = {entry.title: entry for entry in METHODS.values()}
+    named = [name + mark(entries.get(name)) for name in methods]
     return [
-        f"What each network looked at was mapped by {listed(cited)}, for each person by the model that had not seen "
+        f"What each network looked at was mapped by {listed(named)}, for each person by the model that had not seen "
         "them, put back into the brain by the inverse of the slicing, and averaged over people.",
     ]
 

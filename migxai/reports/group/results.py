@@ -10,8 +10,9 @@ import numpy as np
 
 from migxai.audit.verdict import Judged
 from migxai.evaluation.paper import NOTES, published_problems
-from migxai.evaluation.results import BASELINES, Cell, Results
+from migxai.evaluation.results import Cell, Results
 from migxai.evaluation.wording import interval, percent, slug
+from migxai.learning.estimators import baselines
 from migxai.reports.group.gallery import Drawn, Gallery, Picture
 from migxai.reports.group.prediction_figures import calibration_figure, confusion_figure, roc_figure
 from migxai.reports.group.score_figures import learning_figure, precision_figure, scores_figure
@@ -128,7 +129,7 @@ def _misclassified(results: Results, comparison: str) -> tuple[Table | None, str
     truth: dict[str, str] = {}
     for cell in results.cells_of(comparison):
         unit = results.unit(cell)
-        if unit is None or cell.model in BASELINES:
+        if unit is None or cell.model in baselines():
             continue
         for subject, label, predicted in zip(unit.subject, unit.y, unit.predicted, strict=True):
             key = unit.subjects[subject]

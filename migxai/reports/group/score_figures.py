@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migxai.audit.verdict import Judged, chance_of
-from migxai.evaluation.results import BASELINES, Cell, Results, indicator_name
+from migxai.evaluation.results import Cell, Results, indicator_name
 from migxai.evaluation.wording import percent
+from migxai.learning.estimators import baselines
 from migxai.reports.figures.drawing import BLUE, GREEN, GREY, INK, ORANGE, RED, new_figure
 from migxai.reports.group.gallery import Drawn
 
@@ -72,7 +73,7 @@ def _score(axes: Axes, cell: Cell, metric: str, place: float) -> None:
         axes.barh(place, test.top - test.mean, left=test.mean, height=0.62, color="#D5DBE1", linewidth=0, zorder=1)
     if score is None or np.isnan(score.value):
         return
-    colour = ORANGE if cell.model in BASELINES else BLUE
+    colour = ORANGE if cell.model in baselines() else BLUE
     axes.hlines(place, score.low, score.high, color=colour, linewidth=1.6, zorder=2)
     axes.plot(score.value, place, "o", color=colour, markersize=4.5, zorder=3)
 

@@ -1,4 +1,4 @@
-"""The pulse of held locks: a small process that sets their files' times for as long as this one lives.
+"""Signs of life of held locks: a small process that sets their files' times for as long as this one lives.
 
 A thread would not do: a registration engine keeps the interpreter's lock for minutes, and nothing else runs meanwhile.
 """
@@ -12,9 +12,9 @@ import sys
 import threading
 from pathlib import Path
 
-from migxai.execution import lock_holders as holders
-
-#: Reads ``[path, inode]`` (to hold) and ``[path]`` (to let go) from its input, a line each, until that is closed.
+#: Reads ``[path, inode]`` (to hold) and ``[path]`` (to let go) from its input, a line each, until that is closed: by
+#: this process, or by the kernel if this process was killed. The inode keeps it from reviving a lock that was taken
+#: over. Ctrl-C reaches all processes of a terminal, and must not end the signs before the owner has ended.
 _PROGRAM = """
 import json, os, select, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -38,20 +38,20 @@ while True:
 """
 
 
-class Pulse:
-    """Keeps the locks of this process alive. One object serves all of them."""
+class Heartbeat:
+    """Gives the signs of life of all locks of this process. One object serves all of them."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._helper: subprocess.Popen[bytes] | None = None
         self._held: dict[str, int] = {}
 
-    def start(self, path: Path, inode: int) -> None:
-        """Begin to give signs of life for a lock."""
+    def start(self, path: Path, inode: int, seconds: float) -> None:
+        """Begin to set the time of a lock file, every so many seconds."""
         with self._guard:
             self._held[str(path)] = inode
             if self._helper is None or self._helper.poll() is not None:
-                command = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(holders.BEAT)]
+                command = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(seconds)]
                 self._helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
                 for held in self._held.items():
                     self._tell(*held)
@@ -59,7 +59,7 @@ class Pulse:
                 self._tell(str(path), inode)
 
     def stop(self, path: Path) -> None:
-        """Give no more of them; the helper ends with the last lock."""
+        """Set it no more; the helper ends with the last lock."""
         with self._guard:
             self._held.pop(str(path), None)
             self._tell(str(path))

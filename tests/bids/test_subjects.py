@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from migxai.bids.subjects import array_part, dataset_root, select_subjects
 from migxai.cli.parser import parse
-from migxai.cli.subjects import array_part, dataset_root, select_subjects
 from migxai.errors import InputError, UsageError
 
 LABELS = st.lists(st.text("abc012", min_size=1, max_size=4), unique=True, max_size=40).map(sorted)
