@@ -38,14 +38,14 @@ class Reference:
     def parse(cls, citation: str) -> Reference:
         """Take a reference in full apart, such as ``Zang YF, et al. Title. Journal 2007;29:83-91. doi:10.1016/...``.
 
-        The text names the first author without initials, and the year before the volume.
+        The text names authors without initials, more than two as the first and "et al.", and the year of the volume.
         """
         entry, _, doi = citation.partition(" doi:")
-        authors = entry.partition(". ")[0]
-        surname = re.split(r" [A-Z]{1,3}\b|,", authors)[0]
-        years = re.findall(r"\b((?:19|20)\d\d)(?=;)", entry) or re.findall(r"\b(?:19|20)\d\d\b", entry)
-        several = " et al." if "," in authors else ""
-        return cls(f"{surname}{several}, {years[-1] if years else 'n.d.'}", entry, doi)
+        surnames = [re.split(r" [A-Z]{1,3}\b", author)[0] for author in entry.partition(". ")[0].split(", ")]
+        names = " & ".join(surnames) if len(surnames) < 3 and "et al" not in surnames else f"{surnames[0]} et al."
+        # Numbers of preprints such as arXiv:2011.08891 hold no year.
+        years = re.findall(r"\b((?:19|20)\d\d)(?=;)", entry) or re.findall(r"\b(?:19|20)\d\d\b(?!\.\d)", entry)
+        return cls(f"{names}, {years[-1] if years else 'n.d.'}", entry, doi)
 
 
 @lru_cache(maxsize=1)
