@@ -21,15 +21,9 @@ from migxai.errors import InputError, MigxaiError
 from migxai.execution.locks import subject_lock
 from migxai.execution.plugins.engine import Crash, Execution, execute
 from migxai.io import write_text
-<<<<<<< HEAD
-from migxai.participant.interfaces.reports import methods_facts
-from migxai.participant.workflows.subject import init_subject_wf
-from migxai.reports.participant.methods import methods_text
-=======
 from migxai.participant.descriptions import methods_facts
 from migxai.participant.workflow import init_participant_wf
-from migxai.reports.participant.methods import methods_html, methods_markdown
->>>>>>> main
+from migxai.reports.participant.methods import methods_text
 from migxai.reports.participant.report import write_participant_report
 from migxai.reports.participant.run_summary import find_summaries
 
@@ -114,13 +108,8 @@ def write_report(config: Config, label: str) -> Path:
     """Write one subject's HTML report from the figures and summaries beside it."""
     assert config.run.output_dir is not None
     runs = find_summaries(config.run.output_dir, label)
-<<<<<<< HEAD
-    facts = methods_facts(config, "fmriprep" if "fMRIPrep" in runs[0].inputs.get("source", "") else "raw", runs)
-    return write_participant_report(config.run.output_dir, label, runs, methods_text(config, facts))
-=======
     facts = methods_facts(config, "fmriprep" if runs[0].inputs.get("source") == "fmriprep" else "raw", runs)
-    return write_participant_report(config.run.output_dir, label, runs, methods_html(config, facts))
->>>>>>> main
+    return write_participant_report(config.run.output_dir, label, runs, methods_text(config, facts))
 
 
 def _prepare_output(config: Config, inputs: Inputs) -> None:
