@@ -11,14 +11,8 @@ from typing import Literal, NamedTuple
 
 from migxai.config import Config
 from migxai.evaluation.wording import listed
+from migxai.indicators.registry import INDICATORS
 from migxai.reports.citations import Reference, cite, cited, references_with
-
-_DEFINITIONS = {
-    "rest": "REST [@song2011]",
-    "dpabi": "DPABI [@yan2016]",
-    "afni": "AFNI [@cox1996]",
-    "xcpd": "XCP-D [@mehta2024]",
-}
 
 
 @dataclass(frozen=True)
@@ -41,8 +35,6 @@ class MethodsFacts:
         Whether a T1w image led the way to the template.
     brain_extraction
         Whether the T1w image's brain was extracted here; False if the image came without a skull.
-    own_atlas
-        Whether regions are the user's and not AAL's.
     n_dropped
         Volumes dropped at the beginning of each run.
     n_excluded
@@ -56,7 +48,6 @@ class MethodsFacts:
     slice_timing: bool | None = None
     anatomical: bool | None = None
     brain_extraction: bool | None = None
-    own_atlas: bool = False
     n_dropped: int | None = None
     n_excluded: int | None = None
 
@@ -110,7 +101,7 @@ def methods_text(config: Config, facts: MethodsFacts) -> MethodsText:
         ("Denoising", _denoising),
         ("Indicators", _indicators),
     )
-    known = references_with([])
+    known = references_with(INDICATORS.values())
     written = [(heading, write(config, facts)) for heading, write in steps]
     references = cited(" ".join(sentence for _, sentences in written for sentence in sentences), known)
     paragraphs = tuple(Paragraph(heading, cite(sentences, known)) for heading, sentences in written)
@@ -237,36 +228,14 @@ def _denoising(config: Config, facts: MethodsFacts) -> list[str]:  # noqa: ARG00
     return sentences
 
 
-def _indicators(config: Config, facts: MethodsFacts) -> list[str]:
-    settings = config.indicators
-    ordered = config.denoising.order != "paper"
-    band = f"{config.denoising.low:g} to {config.denoising.high:g} Hz"
+def _indicators(config: Config, facts: MethodsFacts) -> list[str]:  # noqa: ARG001 - one signature for all paragraphs
+    entries = [INDICATORS[stat] for stat in config.indicators.indicators]
     sentences = []
-    if "alff" in settings.indicators:
-        source = " of the regressed, smoothed series before filtering" if ordered else ""
-        sentences.append(
-            f"The amplitude of low-frequency fluctuations (ALFF [@zang2007]) is the mean amplitude within "
-            f"{band}{source}, as {_DEFINITIONS[settings.alff_definition]} defines it, divided by its mean over "
-            "the brain."
-        )
-    if "falff" in settings.indicators:
-        sentences.append(
-            "Fractional ALFF [@zou2008] is the ratio of the amplitude in that band to that of all frequencies, "
-            "likewise divided by its mean."
-        )
-    if "reho" in settings.indicators:
-        after = ", computed before smoothing and smoothed afterwards" if ordered and config.denoising.fwhm else ""
-        sentences.append(
-            "Regional homogeneity (ReHo [@zang2004]) is Kendall's coefficient of concordance of a voxel and its "
-            f"neighbours ({settings.reho_neighbours} in all){after}, divided by its mean over the brain."
-        )
-    if "rfcs" in settings.indicators:
-        atlas = "the given atlas" if facts.own_atlas else "the AAL atlas (116 regions [@tzouriomazoyer2002])"
-        sentences.append(
-            f"Regional functional connectivity strength (RFCS) is the sum of a region's absolute Pearson correlations "
-            f"with all others in {atlas}, divided by N{' - 1' if settings.rfcs_divisor == 'n-1' else ''}, "
-            "N being the number of regions."
-        )
+    for entry in entries:
+        sentences.append(entry.sentence(config))
+        if entry.origin:
+            sentences.append(f"It was computed by {entry.origin}, an extension of migxai.")
     if config.preset != "paper":
-        sentences.append("The choice of indicators follows [@li2025].")
+        which = "the other indicators" if any(entry.origin for entry in entries) else "indicators"
+        sentences.append(f"The choice of {which} follows [@li2025].")
     return sentences
