@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from migxai.audit.result_checks import Check
+from migxai.audit.checks import Check
 from migxai.audit.verdict import judge
 from migxai.reports.group.explained_maps import ExplainedMap
 from migxai.reports.group.summary import NO_MAPS, checks_table, summary_section
