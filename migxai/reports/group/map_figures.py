@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.data import template
-from migxai.data.images import TemplateName
+from migxai.registration.template import template_volume
 from migxai.registration.volume import Volume
 from migxai.reports.figures.drawing import WIDTH, bare, new_figure
 from migxai.reports.figures.slices import Layout, axial_layout, box, grey, label_tiles, outlines, picture
@@ -92,15 +91,7 @@ def prepare(one: ExplainedMap) -> PreparedMap:
 @lru_cache(maxsize=1)
 def load_template() -> tuple[Volume, Volume]:
     """Return the template's brain and its mask."""
-    brain, mask = (_load(name) for name in ("T1w", "mask"))
-    return brain, mask
-
-
-def _load(name: TemplateName) -> Volume:
-    import nibabel as nib
-
-    image: Any = nib.load(template(name))
-    return Volume(np.asarray(image.dataobj, dtype=np.float32), image.affine)
+    return template_volume("T1w"), template_volume("mask")
 
 
 def map_figure(one: ExplainedMap, shown: PreparedMap) -> Drawn:
