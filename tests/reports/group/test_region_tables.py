@@ -32,7 +32,7 @@ def test_rows_are_ranked_linked_and_marked(folder, regions):
     assert text.count('<th scope="row">') == len(regions) > 110
     first = re.search(r'data-map="(\d+)" data-at="([^"]+)">(\w+)<', text)
     assert (maps[int(first[1])].kind, first[2], first[3]) == ("difference", "-9,-57,45", "Precuneus_L")
-    row = text[text.index("Precuneus_L") :].split("</tr>")[0]
+    row = text[text.index("Precuneus_L<") :].split("</tr>")[0]
     assert "<td>yes" in row
     assert "<td>75%" in row
     assert "p, permuted" not in text
