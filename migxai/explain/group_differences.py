@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from migxai.explain.regions import region_means
+from migxai.explain.regions import mean_by_region
 from migxai.explain.saliency_maps import SaliencyMaps, join_folds, scale_folds
 from migxai.metrics.types import IntArray
 
@@ -67,6 +66,8 @@ def compare_groups(
     GroupTest
         NaN where a group has fewer than two people, values don't vary, or group and site can't be told apart.
     """
+    from scipy import stats
+
     group = np.asarray(second, dtype=np.float64)
     names, of = np.unique(np.zeros(len(group)) if sites is None else np.asarray(sites), return_inverse=True)
     design = np.column_stack([group, np.eye(len(names))[of]])
@@ -131,7 +132,7 @@ def regional_t(
     """
     people: dict[tuple[int, int], list[NDArray[np.float64]]] = {}
     for trial in trials:
-        means = region_means(trial.favouring(pair), labels, indices)
+        means = mean_by_region(trial.favouring(pair), labels, indices)
         for label, place, values in zip(trial.labels.tolist(), trial.places.tolist(), means, strict=True):
             people.setdefault((label, place), []).append(values)
     first, second = (
