@@ -75,9 +75,14 @@ def all_options() -> tuple[Option, ...]:
     return tuple(found)
 
 
-def problems() -> tuple[str, ...]:
-    """Return a sentence for each thing of another package that could not be used; the rest works."""
+def problems(level: str) -> tuple[str, ...]:
+    """Return a sentence for each thing of another package that a level could not use; the rest works."""
     found = [sentence for registry in REGISTRIES for sentence in registry.problems]
+    if level == "group":
+        # Checks import what they compute with, and have no options, so only a run lists them.
+        from migxai.audit.checks import CHECKS
+
+        found += CHECKS.problems
     usable = all_options()
     for entry in (entry for registry in REGISTRIES for entry in registry.values()):
         for option in entry.options:
