@@ -1,15 +1,20 @@
-"""One picture a comparison, a panel for each indicator and model: ROC curves, confusion matrices, calibration."""
+"""ROC curves, calibration and confusion matrices: a picture for each comparison, a panel for each indicator and model.
+
+Bands and bars come from resampled subjects.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from migxai.evaluation.results import Cell, Results, indicator_name, model_name
-from migxai.reports.figures.drawing import BLUE, GREEN, GREY, ORANGE, RED, WIDTH, new_figure
-from migxai.reports.group.curves import calibration_band, roc_band
+from migxai.metrics.intervals import resample_groups
+from migxai.reports.figures.drawing import BLUE, GREEN, GREY, INK, ORANGE, RED, WIDTH, new_figure
+from migxai.reports.group.gallery import Drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,16 +22,23 @@ if TYPE_CHECKING:
 
     from migxai.evaluation.predictions import Unit
 
+Array = NDArray[np.float64]
+
 #: Of classes, in order; with more of them colours come again.
 COLOURS = (BLUE, RED, GREEN, ORANGE)
 
 #: A panel is at most so wide, in inches: few models should not make giants.
 _WIDEST = 2.6
 
+#: Resamples of subjects behind a band. Its edges move by less than a line's width from here to 2000.
+RESAMPLES = 1000
+#: False positive rates at which curves are averaged.
+GRID: Array = np.linspace(0.0, 1.0, 101)
+
 Draw = Callable[["Axes", "Unit", Cell], None]
 
 
-def roc_figure(results: Results, comparison: str) -> tuple[Figure, str] | None:
+def roc_figure(results: Results, comparison: str) -> Drawn | None:
     """Draw ROC curves with bands; returns the figure and what it shows, None without predictions."""
 
     def draw(axes: Axes, unit: Unit, cell: Cell) -> None:
@@ -55,7 +67,7 @@ def roc_figure(results: Results, comparison: str) -> tuple[Figure, str] | None:
     return figure, words
 
 
-def calibration_figure(results: Results, comparison: str) -> tuple[Figure, str] | None:
+def calibration_figure(results: Results, comparison: str) -> Drawn | None:
     """Draw how often people are of a class against the probability they were given; as `roc_figure`."""
 
     def draw(axes: Axes, unit: Unit, cell: Cell) -> None:
@@ -84,7 +96,7 @@ def calibration_figure(results: Results, comparison: str) -> tuple[Figure, str] 
     return figure, words
 
 
-def confusion_figure(results: Results, comparison: str) -> tuple[Figure, str] | None:
+def confusion_figure(results: Results, comparison: str) -> Drawn | None:
     """Draw confusion matrices, counts averaged over trials; as `roc_figure`."""
     said: list[str] = []
 
@@ -94,7 +106,7 @@ def confusion_figure(results: Results, comparison: str) -> tuple[Figure, str] | 
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.1)
         for (row, column), share in np.ndenumerate(shares):
             text = f"{share:.0%}\n{counts[row, column]:.3g}"
-            colour = "white" if share > 0.7 else "#1f2933"
+            colour = "white" if share > 0.7 else INK
             axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour, linespacing=1.1)
         places = range(len(unit.classes))
         axes.set_xticks(places, _short(unit.classes), fontsize=8)
@@ -175,3 +187,99 @@ def _plate() -> dict[str, Any]:
 def _short(labels: Sequence[str]) -> list[str]:
     """Break class names made of several groups, so that neighbours do not touch."""
     return [label.replace("+", "+\n") for label in labels]
+
+
+class Band(NamedTuple):
+    """A curve and its pointwise 95 % band, at `GRID` or at the points given."""
+
+    x: Array
+    middle: Array
+    low: Array
+    high: Array
+
+
+def roc_band(unit: Unit, positive: int, *, seed: int, resamples: int = RESAMPLES) -> Band | None:
+    """Trace the ROC curve of a class against the rest, mean over trials, with a band from resampled subjects.
+
+    Subjects are drawn with replacement within their classes; all trials of a subject are drawn together. At each false
+    positive rate the band spans the 2.5th to 97.5th percentile of the resampled curves (vertical averaging; Fawcett
+    2006, doi:10.1016/j.patrec.2005.10.010).
+
+    Parameters
+    ----------
+    unit
+        Predictions.
+    positive
+        Place of the class.
+    seed
+        Of the resamples.
+    resamples
+        How many.
+
+    Returns
+    -------
+    Band or None
+        None if a trial lacks people of the class, or others.
+    """
+    weights = resample_groups(unit.subject_classes(), resamples=resamples, seed=seed)
+    points, curves = [], []
+    for trial in range(len(unit.trials)):
+        rows = np.flatnonzero(unit.trial == trial)
+        truth = unit.y[rows] == positive
+        if truth.all() or not truth.any():
+            return None
+        order = np.argsort(-unit.p[rows, positive], kind="stable")
+        scores = unit.p[rows[order], positive]
+        # Rows of one score enter together: the curve slopes where they tie.
+        last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
+        drawn = np.vstack([np.ones(len(rows)), weights[:, unit.subject[rows[order]]]])
+        rates = [_rate(drawn * chosen, last) for chosen in (~truth[order], truth[order])]
+        tpr = np.array([np.interp(GRID, fpr, hits) for fpr, hits in zip(*rates, strict=True)])
+        points.append(tpr[0])
+        curves.append(tpr[1:])
+    low, high = np.quantile(np.mean(curves, axis=0), [0.025, 0.975], axis=0)
+    return Band(GRID, np.mean(points, axis=0), low, high)
+
+
+def _rate(counts: Array, last: NDArray[np.intp]) -> Array:
+    """Return cumulated shares at the ends of runs of ties, from 0 to 1; (B, runs + 1)."""
+    sums = np.cumsum(counts, axis=1)
+    # Resampling within classes keeps every class's size, so no total is 0.
+    shares: Array = np.hstack([np.zeros((len(sums), 1)), sums[:, last] / sums[:, -1:]])
+    return shares
+
+
+def calibration_band(unit: Unit, positive: int, *, seed: int, bins: int = 5, resamples: int = RESAMPLES) -> Band:
+    """Compare probabilities of a class with how often it is true, in bins of equal width, with bars from resampling.
+
+    Parameters
+    ----------
+    unit
+        Predictions; those of all trials are taken together.
+    positive
+        Place of the class.
+    seed
+        Of the resamples of subjects within classes.
+    bins
+        Of equal width; few, since people are few.
+    resamples
+        How many.
+
+    Returns
+    -------
+    Band
+        A point for each bin that holds anybody: mean probability, share of people who are of the class, and the 95 %
+        interval of that share (NaN in a bin that more than one resample in twenty leaves empty).
+    """
+    p, truth = unit.p[:, positive], (unit.y == positive).astype(np.float64)
+    index = np.clip(np.ceil(p * bins).astype(np.intp) - 1, 0, bins - 1)
+    member = (index[:, None] == np.arange(bins)).astype(np.float64)
+    counts = member.sum(axis=0)
+    held = counts > 0
+    weights = resample_groups(unit.subject_classes(), resamples=resamples, seed=seed)[:, unit.subject]
+    drawn, hits = weights @ member[:, held], (weights * truth) @ member[:, held]
+    shares = np.divide(hits, drawn, out=np.full_like(hits, np.nan), where=drawn > 0)
+    bounds: Array = np.full((2, int(held.sum())), np.nan)
+    enough = np.isfinite(shares).mean(axis=0) >= 0.95
+    bounds[:, enough] = np.nanquantile(shares[:, enough], [0.025, 0.975], axis=0)
+    return Band((p @ member)[held] / counts[held], (truth @ member)[held] / counts[held], bounds[0], bounds[1])

@@ -1,114 +1,36 @@
-"""Pictures of the whole: who is in, every score against chance, and how many people an interval needs."""
+"""Every score against chance, learning curves, and how many people an interval needs."""
 
 from __future__ import annotations
 
-import re
-import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from migxai.audit.verdict import Judged, chance_of
 from migxai.evaluation.results import Cell, Results, indicator_name
-from migxai.evaluation.wording import percent, plural
+from migxai.evaluation.wording import percent
 from migxai.learning.estimators import baselines
-from migxai.reports.figures.drawing import BLUE, GREEN, GREY, ORANGE, RED, new_figure
-from migxai.reports.group.curves import half_width, people_needed
+from migxai.reports.figures.drawing import BLUE, GREEN, GREY, INK, ORANGE, RED, new_figure
+from migxai.reports.group.gallery import Drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INK = "#1f2933"
+Array = NDArray[np.float64]
 
 
-def reasons(results: Results) -> list[tuple[str, int]]:
-    """Count why people are left out; reasons that differ in their numbers alone are one."""
-    people = results.people
-    if people.empty:
-        return []
-    texts = people.loc[people["included"] != "yes", "reason"].astype(str)
-    alike: dict[str, list[str]] = {}
-    for text in texts:
-        alike.setdefault(re.sub(r"\d+(\.\d+)?", "#", text), []).append(text)
-    merged = [(_merge(found), len(found)) for found in alike.values()]
-    return sorted(merged, key=lambda one: (-one[1], one[0]))
-
-
-def _merge(texts: Sequence[str]) -> str:
-    """Write sentences that differ in numbers as one, with ranges in place of the numbers that differ."""
-    numbers = [re.findall(r"\d+(?:\.\d+)?", text) for text in texts]
-    spans = []
-    for column in zip(*numbers, strict=True):
-        low, high = min(column, key=float), max(column, key=float)
-        spans.append(low if low == high else f"{low} to {high}")
-    parts = iter(spans)
-    return re.sub(r"\d+(?:\.\d+)?", lambda _: next(parts), texts[0])
-
-
-def flow_figure(results: Results) -> tuple[Figure, str] | None:
-    """Draw who was found, who is left out and why, and who is compared; None without a table of the cohort."""
-    people = results.people
-    if people.empty:
-        return None
-    included, left = int((people["included"] == "yes").sum()), reasons(results)
-    out = len(people) - included
-    why = [f"{count}: {text}" for text, count in left] or ["nobody"]
-    wrapped = [line for text in why for line in textwrap.wrap(text, 62, subsequent_indent="   ")]
-    compared = []
-    for name in results.comparisons:
-        counts = results.class_counts(name)
-        classes = ", ".join(f"{n} {label}" for label, n in counts.items())
-        compared.append(f"{results.title(name)}\n{sum(counts.values())}: {classes}")
-    height = 2.6 + 0.17 * len(wrapped)
-    figure = new_figure(height)
-    axes = figure.subplots()
-    axes.set_axis_off()
-    axes.set_xlim(0, 10)
-    axes.set_ylim(0, height)
-    middle, stem = 1.55 + 0.085 * len(wrapped), 1.9
-    found = "in 1 dataset" if people["dataset"].nunique() == 1 else f"in {people['dataset'].nunique()} datasets"
-    _box(axes, stem, height - 0.4, f"{plural(len(people), 'person', 'people')} {found}", bold=True)
-    _box(axes, 3.6, middle, f"{out} left out\n" + "\n".join(wrapped), colour=RED if out else GREY, align="left")
-    _box(axes, stem, 1.25, f"{plural(included, 'person', 'people')} in the analysis", bold=True, colour=GREEN)
-    _arrow(axes, (stem, height - 0.65), (stem, 1.45))
-    _arrow(axes, (stem, middle), (3.5, middle))
-    places = [stem] if len(compared) == 1 else np.linspace(stem - 0.2, 8.3, len(compared))
-    for x, text in zip(places, compared, strict=True):
-        _arrow(axes, (stem, 1.05), (float(x), 0.55))
-        _box(axes, float(x), 0.3, text, colour=BLUE)
-    words = (
-        f"Flow of people: {len(people)} found, {out} left out ({'; '.join(why)}), {included} in the analysis. "
-        f"Compared: {'; '.join(text.replace(chr(10), ', ') for text in compared)}."
-    )
-    return figure, words
-
-
-def _box(
-    axes: Axes,
-    x: float,
-    y: float,
-    text: str,
-    *,
-    bold: bool = False,
-    colour: str = GREY,
-    align: Literal["center", "left"] = "center",
-) -> None:
-    shape = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": colour, "linewidth": 1.2}
-    written = axes.text(x, y, text, ha=align, va="center", color=_INK, fontsize=9, linespacing=1.35, bbox=shape)
-    written.set(weight="bold" if bold else "normal", zorder=3, multialignment=align)
-
-
-def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": GREY, "linewidth": 1.0}, zorder=1)
+#: Two-sided 95 % point of the normal distribution.
+Z = 1.959963984540054
 
 
 #: Scores of the overview: title, and the level that is chance.
 _PANELS = (("accuracy", "Accuracy"), ("balanced_accuracy", "Balanced accuracy"), ("area", "Area under the ROC curve"))
 
 
-def scores_figure(results: Results, comparison: str) -> tuple[Figure, str] | None:
+def scores_figure(results: Results, comparison: str) -> Drawn | None:
     """Draw every model's scores with intervals, beside chance, the baselines and what permuted labels reach."""
     cells = [cell for cell in results.cells_of(comparison) if cell.model != "majority"]
     if not cells:
@@ -170,7 +92,7 @@ def _legend(figure: Figure, permuted: bool) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
 
 
-def precision_figure(judged: Sequence[Judged]) -> tuple[Figure, str] | None:
+def precision_figure(judged: Sequence[Judged]) -> Drawn | None:
     """Draw how the interval of an accuracy narrows with people, and where ours stand; None without results."""
     if not judged:
         return None
@@ -183,7 +105,7 @@ def precision_figure(judged: Sequence[Judged]) -> tuple[Figure, str] | None:
         axes.plot(people_needed(share, 0.05), 5, "o", color=colour, markersize=4)
     axes.axhline(5, color=GREY, linestyle=(0, (4, 3)), linewidth=0.9)
     for one in judged:
-        axes.axvline(one.cell.n, color=_INK, linewidth=0.6, alpha=0.6)
+        axes.axvline(one.cell.n, color=INK, linewidth=0.6, alpha=0.6)
     ours = sorted({one.cell.n for one in judged})
     axes.set_xscale("log")
     axes.set_xticks([10, 20, 50, 100, 200, 500, 1000, 3000], ["10", "20", "50", "100", "200", "500", "1000", "3000"])
@@ -201,7 +123,7 @@ def precision_figure(judged: Sequence[Judged]) -> tuple[Figure, str] | None:
     return figure, words
 
 
-def learning_figure(results: Results, comparison: str) -> tuple[Figure, str] | None:
+def learning_figure(results: Results, comparison: str) -> Drawn | None:
     """Draw accuracy against the people trained on, where ``learning_curve.tsv`` says it; None if it does not."""
     table = results.tables["learning_curve.tsv"]
     rows = table if table.empty else table[table["comparison"] == comparison]
@@ -229,3 +151,14 @@ def learning_figure(results: Results, comparison: str) -> tuple[Figure, str] | N
     axes.legend(loc="lower right", fontsize=8)
     words = f"Learning curves of {results.title(comparison)}: accuracy of {'; '.join(said)}. Dashed: chance."
     return figure, words
+
+
+def half_width(p: float, n: Array | float) -> Array:
+    """Half the width of a 95 % interval of a share p seen in n people, z sqrt(p (1 - p) / n); Wald's approximation."""
+    width: Array = Z * np.sqrt(p * (1 - p) / np.asarray(n, dtype=np.float64))
+    return width
+
+
+def people_needed(p: float, half: float) -> int:
+    """People for a 95 % interval of plus or minus `half` around a share p: z^2 p (1 - p) / half^2, rounded up."""
+    return int(np.ceil(Z**2 * p * (1 - p) / half**2 - 1e-9))

@@ -1,11 +1,62 @@
+"""ROC curves, calibration and confusion matrices: what is drawn, and the words beside it."""
+
 from __future__ import annotations
+
+import dataclasses
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from migxai.evaluation.predictions import Unit, UnitKey
-from migxai.reports.group.curves import calibration_band, half_width, people_needed, roc_band
+from migxai.reports.figures.drawing import drawing_style
+from migxai.reports.group.prediction_figures import (
+    calibration_band,
+    calibration_figure,
+    confusion_figure,
+    roc_band,
+    roc_figure,
+)
+from tests.reports.group.building import COMPARISON
+
+
+@pytest.fixture(autouse=True)
+def style():
+    with drawing_style():
+        yield
+
+
+def accuracy(results, model):
+    return next(cell for cell in results.cells if cell.model == model).scores["accuracy"].value
+
+
+def test_a_panel_for_every_model_but_the_majority(results):
+    for draw in (roc_figure, calibration_figure, confusion_figure):
+        figure, words = draw(results, COMPARISON)
+        assert [axes.get_title() or axes.get_title("left") for axes in figure.axes] == [
+            "GoogLeNet",
+            "SVM",
+            "Nuisance only",
+        ]
+        assert "HC versus migraine" in words
+
+
+def test_the_confusion_matrix_counts_people(results):
+    figure, words = confusion_figure(results, COMPARISON)
+    image = np.asarray(figure.axes[1].images[0].get_array())
+    np.testing.assert_allclose(image.sum(axis=1), 1)
+    assert np.diag(image).mean() == pytest.approx(accuracy(results, "svm"))
+    counts = [float(text.get_text().split("\n")[1]) for text in figure.axes[1].texts]
+    assert sum(counts) == 24
+    assert f"HC {image[0, 0]:.0%}" in words
+
+
+def test_nothing_is_drawn_of_nothing(results):
+    empty = dataclasses.replace(
+        results, units=(), tables={name: table.iloc[:0] for name, table in results.tables.items()}
+    )
+    for draw in (roc_figure, calibration_figure, confusion_figure):
+        assert draw(empty, COMPARISON) is None
 
 
 def make_unit(y, p, trials=1):
@@ -68,8 +119,3 @@ def test_bins_with_nobody_are_left_out_and_those_with_one_have_no_bar():
     )
     assert len(band.x) == 2
     assert np.isnan(band.low[1])
-
-
-def test_people_needed():
-    assert people_needed(0.5, 0.05) == 385
-    assert half_width(0.5, 385) <= 0.05 < half_width(0.5, 384)

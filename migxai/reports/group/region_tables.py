@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from migxai.errors import InputError
 from migxai.evaluation.wording import cell_text, listed
 from migxai.reports.group.explained_maps import ExplainedMap
-from migxai.reports.group.html import table_in_box
 
-#: A cell of the results: comparison, indicator and model.
-CellKey = tuple[str, str, str]
+#: Of what a map or a table is: comparison, indicator and model.
+MapKey = tuple[str, str, str]
 
 
 class Column(NamedTuple):
@@ -42,21 +41,41 @@ COLUMNS: Mapping[str, Column] = {
     "n_voxels": Column("Voxels", "Of the map in the region", ".0f"),
     "paper": Column("Paper", "Reported by Li et al. 2025: cuneus, precuneus and frontal gyri", ""),
 }
+_AT = Column("Peak at", "MNI mm: right, forward, up")
 _PEAK = ("peak_x", "peak_y", "peak_z")
 _NEEDED = ("comparison", "indicator", "model", "method", "contrast", "region", "mean", "map_t", "rank", *_PEAK)
 _TEXT = {"comparison", "indicator", "model", "method", "contrast", "region", "hemisphere", "paper"}
 
 #: Bytes of tables in the page; those of single classes are left to the file where there is no room.
 ROOM = 2_500_000
+#: Bytes of the tags of a row, and of each of its cells.
+_ROW, _CELL = 110, 4
 
 
-class RegionTable(NamedTuple):
-    """A table of one map's regions: what it is of, what it says in a sentence, and the HTML."""
+class RegionRow(NamedTuple):
+    """A region: the viewer's map that shows it (None if none does), its peak there, its name, and the other cells."""
 
-    cell: CellKey
+    target: int | None
+    at: str
+    region: str
+    cells: Sequence[str]
+
+
+@dataclass(frozen=True)
+class RegionTable:
+    """A table of one map's regions: what it is of, what it says in a sentence, and its columns and rows."""
+
+    key: MapKey
     contrast: str
     sentence: str
-    content: str
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[RegionRow]
+
+    @property
+    def size(self) -> int:
+        """About as many bytes as it takes in the page."""
+        return sum(_ROW + len(row.region) + sum(_CELL + len(cell) for cell in row.cells) for row in self.rows)
 
 
 def check_regions(regions: pd.DataFrame) -> pd.DataFrame:
@@ -85,7 +104,7 @@ def check_regions(regions: pd.DataFrame) -> pd.DataFrame:
 def region_tables(
     regions: pd.DataFrame, maps: Sequence[ExplainedMap], room: int = ROOM
 ) -> tuple[list[RegionTable], int]:
-    """Write a table for each comparison, indicator, model, method and contrast, differences of classes first.
+    """Make a table for each comparison, indicator, model, method and contrast, differences of classes first.
 
     Parameters
     ----------
@@ -107,16 +126,35 @@ def region_tables(
     groups.sort(key=lambda group: " - " not in str(group[0][4]))
     tables: list[RegionTable] = []
     for place, (values, rows) in enumerate(groups):
-        comparison, indicator, model, method, contrast = map(str, values)
-        cell = (comparison, indicator, model)
-        rows = rows.sort_values("rank", kind="stable")
         target = next((n for n, one in enumerate(maps) if (*one.cell, one.method, one.label) == values), None)
-        content = _table(rows, target, f"Regions: {method}, {contrast}")
-        room -= len(content)
+        table = _table(tuple(map(str, values)), rows.sort_values("rank", kind="stable"), target)
+        room -= table.size
         if room < 0 and tables:
             return tables, len(groups) - place
-        tables.append(RegionTable(cell, contrast, _sentence(rows, f"{method}, {contrast}"), content))
+        tables.append(table)
     return tables, 0
+
+
+def _table(values: tuple[str, ...], rows: pd.DataFrame, target: int | None) -> RegionTable:
+    comparison, indicator, model, method, contrast = values
+    shown = [name for name in COLUMNS if name in rows and name != "region"]
+    shown = [name for name in shown if name == "paper" or rows[name].notna().any()]
+    return RegionTable(
+        key=(comparison, indicator, model),
+        contrast=contrast,
+        sentence=_sentence(rows, f"{method}, {contrast}"),
+        caption=f"Regions: {method}, {contrast}",
+        columns=[*(COLUMNS[name] for name in ("region", *shown)), _AT],
+        rows=[_row(row, shown, target) for row in rows.to_dict("records")],
+    )
+
+
+def _row(row: Mapping[Any, Any], shown: Sequence[str], target: int | None) -> RegionRow:
+    at = [float(row[name]) for name in _PEAK]
+    known = all(mm == mm for mm in at)
+    where = ", ".join(f"{mm:.0f}" for mm in at) if known else "–"
+    cells = [*(_written(name, row[name]) for name in shown), where]
+    return RegionRow(target if known else None, ",".join(f"{mm:g}" for mm in at), str(row["region"]), cells)
 
 
 def _sentence(rows: pd.DataFrame, what: str) -> str:
@@ -131,26 +169,6 @@ def _sentence(rows: pd.DataFrame, what: str) -> str:
         f"{text} Of its ten highest regions, {differ or 'none'} {'differ' if differ > 1 else 'differs'} between the "
         "groups in the indicator itself (two-sample test, false discovery rate under 5 %)."
     )
-
-
-def _table(rows: pd.DataFrame, target: int | None, caption: str) -> str:
-    shown = [name for name in COLUMNS if name in rows and name != "region"]
-    shown = [name for name in shown if name == "paper" or rows[name].notna().any()]
-    columns = [COLUMNS[name] for name in ("region", *shown)]
-    heads = "".join(f'<th scope="col" title="{escape(one.meaning)}">{escape(one.heading)}</th>' for one in columns)
-    body = []
-    for row in rows.to_dict("records"):
-        at = [float(row[name]) for name in _PEAK]
-        known = all(mm == mm for mm in at)
-        first = escape(str(row["region"]))
-        if target is not None and known:
-            place = ",".join(f"{mm:g}" for mm in at)
-            first = f'<button class="jump" disabled data-map="{target}" data-at="{place}">{first}</button>'
-        cells = "".join(f"<td>{_written(name, row[name])}" for name in shown)
-        where = ", ".join(f"{mm:.0f}" for mm in at) if known else "–"
-        body.append(f'<tr><th scope="row">{first}</th>{cells}<td>{where}</tr>')
-    head = f'<tr>{heads}<th scope="col" title="MNI mm: right, forward, up">Peak at</th></tr>'
-    return table_in_box(caption, head, "".join(body), css="figures sortable numbers-right", tall=True)
 
 
 def _written(name: str, value: object) -> str:

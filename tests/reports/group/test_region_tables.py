@@ -8,8 +8,14 @@ import pytest
 from migxai.errors import InputError
 from migxai.io import read_tsv, write_tsv
 from migxai.reports.group.explained_maps import in_order, read_explained_maps
-from migxai.reports.group.regions import check_regions, region_tables
+from migxai.reports.group.maps import MapsSection
+from migxai.reports.group.region_tables import check_regions, region_tables
+from migxai.reports.rendering import render
 from tests.reports.group.building import write_maps
+
+
+def written(table):
+    return render("group/maps.html.jinja", maps=MapsSection(tables=[table]))
 
 
 @pytest.fixture
@@ -21,14 +27,15 @@ def regions(folder):
 def test_rows_are_ranked_linked_and_marked(folder, regions):
     maps = in_order(read_explained_maps(folder))
     (table,), left_out = region_tables(regions, maps)
-    assert (table.cell, table.contrast, left_out) == (("hc_vs_migraine", "reho", "googlenet"), "Migraine - HC", 0)
-    assert table.content.count('<th scope="row">') == len(regions) > 110
-    first = re.search(r'data-map="(\d+)" data-at="([^"]+)">(\w+)<', table.content)
+    assert (table.key, table.contrast, left_out) == (("hc_vs_migraine", "reho", "googlenet"), "Migraine - HC", 0)
+    text = written(table)
+    assert text.count('<th scope="row">') == len(regions) > 110
+    first = re.search(r'data-map="(\d+)" data-at="([^"]+)">(\w+)<', text)
     assert (maps[int(first[1])].kind, first[2], first[3]) == ("difference", "-9,-57,45", "Precuneus_L")
-    row = table.content[table.content.index("Precuneus_L") :].split("</tr>")[0]
+    row = text[text.index("Precuneus_L<") :].split("</tr>")[0]
     assert "<td>yes" in row
     assert "<td>75%" in row
-    assert "p, permuted" not in table.content
+    assert "p, permuted" not in text
 
 
 def test_a_sentence_names_the_first_and_whether_the_indicator_differs(regions):
@@ -40,15 +47,20 @@ def test_a_sentence_names_the_first_and_whether_the_indicator_differs(regions):
 
 
 def test_without_a_map_there_is_nothing_to_press(regions):
-    assert "<button" not in region_tables(regions, [])[0][0].content
+    assert "<button" not in written(region_tables(regions, [])[0][0])
 
 
 def test_differences_come_first_and_what_has_no_room_is_counted(regions):
     both = pd.concat([regions.assign(contrast="HC"), regions])
     tables, left_out = region_tables(both, [])
     assert ([one.contrast for one in tables], left_out) == (["Migraine - HC", "HC"], 0)
-    tables, left_out = region_tables(both, [], room=len(tables[0].content) + 10)
+    tables, left_out = region_tables(both, [], room=tables[0].size + 10)
     assert ([one.contrast for one in tables], left_out) == (["Migraine - HC"], 1)
+
+
+def test_the_size_of_a_table_is_about_what_it_takes(regions):
+    table = region_tables(regions, [])[0][0]
+    assert table.size == pytest.approx(len(written(table)), rel=0.5)
 
 
 def test_a_table_without_rows_is_none():
