@@ -11,7 +11,7 @@ from typing import Literal
 
 from migxai.bids.inputs import check_output_place
 from migxai.bids.outputs import IMAGE_VARIABLE, refuse_foreign_output
-from migxai.config import Config
+from migxai.config import Config, directories
 from migxai.errors import InputError, MissingDependencyError, OutputError, ResourceError, UsageError
 from migxai.execution.resources import cpu_count, memory_gb, overstated
 from migxai.execution.scratch import provide_scratch
@@ -20,14 +20,6 @@ from migxai.io import free_gb, prepare_directory
 #: Free space in GB below which a run is not begun.
 LEAST_FREE_GB = 0.2
 ATTEMPTS = 5
-
-
-def directories(config: Config) -> tuple[Path, Path, Path]:
-    """Return the dataset, the output and the work directory of a run."""
-    bids_dir, output_dir = config.run.bids_dir, config.run.output_dir
-    assert bids_dir is not None
-    assert output_dir is not None
-    return bids_dir, output_dir, config.run.work_dir or output_dir / ".work"
 
 
 def check_places(config: Config, *, level: Literal["participant", "group"] = "participant") -> None:

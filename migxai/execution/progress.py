@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, Self, TextIO
@@ -179,3 +180,21 @@ class Journal:
         """Show and record how a subject ended."""
         self.record(outcome.sentence())
         self._display.end(outcome)
+
+
+class LogTo(logging.Handler):
+    """Hands what a library logs on: to the journal, or from a child to its parent.
+
+    Parameters
+    ----------
+    tell
+        Called with the message and its level.
+    """
+
+    def __init__(self, tell: Callable[[str, int], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand on one record."""
+        self._tell(record.getMessage(), record.levelno)
