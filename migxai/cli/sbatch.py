@@ -18,7 +18,7 @@ from migxai.config import Config, directories
 from migxai.data.images import packaged
 from migxai.errors import InputError
 from migxai.execution.resources import MAX_THREADS
-from migxai.learning.estimators.registry import is_deep
+from migxai.learning.estimators import is_deep
 from migxai.participant.resources import estimate
 
 #: CPUs of a task, unless --nprocs says otherwise: one subject makes good use of two.

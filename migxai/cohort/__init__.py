@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from migxai.cohort.tables import read_maps
+    from migxai.cohort.datasets import read_maps
 
 __all__ = ["read_maps"]
 
@@ -19,7 +19,7 @@ __all__ = ["read_maps"]
 def __getattr__(name: str) -> Any:
     # Late, so that naming a file does not cost what reading a cohort does.
     if name == "read_maps":
-        from migxai.cohort.tables import read_maps
+        from migxai.cohort.datasets import read_maps
 
         return read_maps
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

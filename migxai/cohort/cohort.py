@@ -15,25 +15,25 @@ from typing import TYPE_CHECKING, Any
 
 from migxai.cohort.comparisons import Comparison
 from migxai.cohort.compatibility import common_definition, common_space, refuse_same_maps
-from migxai.cohort.discovery import Candidate, check_where, choose_indicators, open_datasets, read_candidates
+from migxai.cohort.datasets import as_numbers, choose_indicators, open_datasets
+from migxai.cohort.discovery import Participant, apply_where, find_participants
 from migxai.cohort.participants import find_column, fold
 from migxai.cohort.query import parse_where
-from migxai.cohort.tables import as_numbers
 from migxai.config import Learning
 from migxai.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Columns of `Roster.people` before the other ones of participants.tsv.
+#: Columns of `Cohort.people` before the other ones of participants.tsv.
 PEOPLE_COLUMNS = ("dataset", "participant_id", "key", "group", "site", "age", "sex", "mean_fd")
 
-#: Columns of `Roster.left_out`.
+#: Columns of `Cohort.left_out`.
 LEFT_OUT_COLUMNS = ("dataset", "participant_id", "group", "site", "reason")
 
 
 @dataclass(frozen=True, eq=False)
-class Roster:
+class Cohort:
     """Who is compared, on which maps.
 
     Attributes
@@ -66,7 +66,7 @@ class Roster:
     definitions: Mapping[str, Mapping[str, Any]]
     label_column: str
 
-    def without(self, reasons: Mapping[str, str]) -> Roster:
+    def without(self, reasons: Mapping[str, str]) -> Cohort:
         """Leave people out for what their maps turned out to be.
 
         Parameters
@@ -152,13 +152,13 @@ class Roster:
         return table.rename_axis(index="class", columns=None).reset_index()
 
 
-def read_roster(
+def read_cohort(
     datasets: Sequence[tuple[str | None, Path]],
     settings: Learning,
     *,
     participants_from: Path | None = None,
     task: str | None = None,
-) -> Roster:
+) -> Cohort:
     """Read who is to be compared, with their maps, from one or several datasets.
 
     Parameters
@@ -181,26 +181,25 @@ def read_roster(
         If maps, labels or participants.tsv are missing; if somebody is there twice or in two groups; if maps of
         different spaces or definitions are mixed; if nobody is left.
     """
-    sources = open_datasets(datasets)
-    indicators, messages = choose_indicators(settings.indicators, sources)
-    candidates: list[Candidate] = []
+    opened = open_datasets(datasets)
+    indicators, messages = choose_indicators(settings.indicators, opened)
+    participants: list[Participant] = []
     columns: list[str] = []
-    for place, source in enumerate(sources):
+    for place, dataset in enumerate(opened):
         raw = participants_from if place == 0 else None
-        found = read_candidates(source, indicators, settings, raw=raw, task=task, columns=columns)
-        candidates += found.candidates
-        columns = found.columns
-        messages += found.messages
-    messages += _check_sites(candidates, columns, settings.site_column)
+        found, columns, said = find_participants(dataset, indicators, settings, raw=raw, task=task, columns=columns)
+        participants += found
+        messages += said
+    messages += _check_sites(participants, columns, settings.site_column)
     conditions = [(text, parse_where(text)) for text in settings.where]
-    candidates = check_where(candidates, columns, conditions)
-    candidates.sort(key=lambda person: (person.dataset, person.participant))
-    inside = [person for person in candidates if person.reason is None]
-    left_out = _left_out([person for person in candidates if person.reason is not None])
+    participants = apply_where(participants, columns, conditions)
+    participants.sort(key=lambda person: (person.dataset, person.participant))
+    inside = [person for person in participants if person.reason is None]
+    left_out = _left_out([person for person in participants if person.reason is not None])
     if not inside:
         raise InputError(_nobody(left_out))
     if len(left_out):
-        messages.append(f"Left out are {len(left_out)} of {len(candidates)} people ({_reasons(left_out)}).")
+        messages.append(f"Left out are {len(left_out)} of {len(participants)} people ({_reasons(left_out)}).")
     everything = [item for person in inside for name in indicators for item in person.usable(name)]
     space, res, said = common_space(everything)
     messages += said
@@ -212,7 +211,7 @@ def read_roster(
         refuse_same_maps(of_indicator)
     people, said = _people_table(inside, columns, settings)
     maps = {name: tuple(tuple(item.path for item in person.usable(name)) for person in inside) for name in indicators}
-    return Roster(
+    return Cohort(
         people=people,
         maps=maps,
         left_out=left_out,
@@ -224,7 +223,7 @@ def read_roster(
     )
 
 
-def _check_sites(candidates: Sequence[Candidate], columns: Sequence[str], site_column: str) -> list[str]:
+def _check_sites(participants: Sequence[Participant], columns: Sequence[str], site_column: str) -> list[str]:
     """Refuse a site column that no dataset has, and say what sites were made of where that is not plain."""
     messages = []
     if find_column(columns, site_column) is None:
@@ -234,7 +233,7 @@ def _check_sites(candidates: Sequence[Candidate], columns: Sequence[str], site_c
             )
         messages.append("participants.tsv has no column 'site', so each dataset counts as one site.")
     of_site: dict[str, set[str]] = {}
-    for person in candidates:
+    for person in participants:
         of_site.setdefault(person.site, set()).add(person.dataset)
     for site, names in sorted(of_site.items()):
         if len(names) > 1:
@@ -245,7 +244,7 @@ def _check_sites(candidates: Sequence[Candidate], columns: Sequence[str], site_c
 
 
 def _people_table(
-    inside: Sequence[Candidate], columns: Sequence[str], settings: Learning
+    inside: Sequence[Participant], columns: Sequence[str], settings: Learning
 ) -> tuple[pd.DataFrame, list[str]]:
     import pandas as pd
 
@@ -278,7 +277,7 @@ def _people_table(
     return table, messages
 
 
-def _left_out(people: Sequence[Candidate]) -> pd.DataFrame:
+def _left_out(people: Sequence[Participant]) -> pd.DataFrame:
     import pandas as pd
 
     rows = [(person.dataset, person.participant, person.group, person.site, person.reason) for person in people]

@@ -4,40 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from migxai.bids.layout import inherited_metadata, require_content
-from migxai.bids.names import BIDSName
 from migxai.bids.outputs import UNNAMED
 from migxai.bids.records import read_record
 from migxai.cohort.compatibility import MapFile, choose_task
-from migxai.cohort.participants import People, Row, find_column, mean_displacement, near_label, read_people, supplement
+from migxai.cohort.datasets import MapDataset
+from migxai.cohort.participants import (
+    ParticipantsTable,
+    Row,
+    find_column,
+    mean_displacement,
+    near_label,
+    read_participants_table,
+    supplement,
+)
 from migxai.cohort.query import Condition, check_columns, is_missing
-from migxai.cohort.tables import dataset_name, find_maps
 from migxai.config import Learning
-from migxai.errors import InputError, UsageError
-
-#: Indicators of a cohort for which none were asked, where the data have them.
-DEFAULT_INDICATORS = ("alff", "reho", "rfcs")
-
-#: What participant level puts in front of the name of the dataset that it was given.
-_NAME_PREFIX = "migxai derivatives of "
-
-
-class Source(NamedTuple):
-    """A dataset of maps: its name in the cohort, its folder, and its maps of the main form."""
-
-    name: str
-    root: Path
-    found: list[tuple[Path, BIDSName]]
+from migxai.errors import InputError
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Participant:
     """Somebody whom a table or a folder names.
 
     Attributes
@@ -66,86 +57,20 @@ class Candidate:
         return tuple(item for item in self.maps.get(indicator, ()) if item.exclusion is None)
 
 
-class Found(NamedTuple):
-    """What `read_candidates` returns: people, the columns of all datasets so far, and messages."""
-
-    candidates: list[Candidate]
-    columns: list[str]
-    messages: list[str]
-
-
-def open_datasets(datasets: Sequence[tuple[str | None, Path]]) -> list[Source]:
-    """Name the datasets and list their maps.
-
-    Raises
-    ------
-    UsageError
-        If two have the same name, or are the same folder.
-    InputError
-        If one is no dataset, or holds no map of the main form.
-    """
-    sources: list[Source] = []
-    for given, root in datasets:
-        own = dataset_name(root).removeprefix(_NAME_PREFIX)
-        name = re.sub(r"[\\/\s]+", " ", (given or own).replace("/", "-")).strip()
-        for other in sources:
-            if other.root.resolve() == root.resolve():
-                raise UsageError(f"The datasets {other.name!r} and {name!r} are the same folder; give it once.")
-            if other.name == name:
-                raise UsageError(f"Two datasets are called {name!r}; name one otherwise with -d NAME=PATH.")
-        found = [(path, item) for path, item in find_maps(root, runs=False) if "desc" not in item.entities]
-        if not found:
-            raise InputError(f"{name} holds no map without desc- in its name, the form that group level reads.")
-        sources.append(Source(name, root, found))
-    if not sources:
-        raise UsageError("There is no dataset of maps; give one with -d NAME=PATH, or run the participant level first.")
-    return sources
-
-
-def choose_indicators(wanted: Sequence[str], sources: Sequence[Source]) -> tuple[tuple[str, ...], list[str]]:
-    """Settle the indicators: those wanted, else those of `DEFAULT_INDICATORS` that every dataset has.
-
-    Raises
-    ------
-    InputError
-        If a dataset has no map of one that is wanted, or there is none that all have.
-    """
-    present = {source.name: {name.entities["stat"] for _, name in source.found} for source in sources}
-    for name, stats in present.items():
-        missing = [indicator for indicator in wanted if indicator not in stats]
-        if missing:
-            raise InputError(f"{name} holds no map of {missing[0]}; it holds {', '.join(sorted(stats))}.")
-    if wanted:
-        return tuple(dict.fromkeys(wanted)), []
-    common = set.intersection(*present.values())
-    chosen = tuple(indicator for indicator in DEFAULT_INDICATORS if indicator in common)
-    if not chosen:
-        held = "; ".join(f"{name}: {', '.join(sorted(stats))}" for name, stats in present.items())
-        raise InputError(
-            f"There is no indicator of {', '.join(DEFAULT_INDICATORS)} that every dataset holds ({held}); choose with "
-            "--indicators."
-        )
-    partly = sorted(set.union(*present.values()) & set(DEFAULT_INDICATORS) - common)
-    messages = [f"Indicators: {', '.join(chosen)}."]
-    if partly:
-        messages.append(f"Not every dataset holds {', '.join(partly)}, so they are left aside.")
-    return chosen, messages
-
-
-def read_candidates(
-    source: Source,
+def find_participants(
+    dataset: MapDataset,
     indicators: Sequence[str],
     settings: Learning,
     *,
     raw: Path | None,
     task: str | None,
     columns: Sequence[str],
-) -> Found:
+) -> tuple[list[Participant], list[str], list[str]]:
     """List everyone whom a dataset's table or folders name.
 
     Parameters
     ----------
-    source
+    dataset
         The dataset.
     indicators
         Of which everyone needs a map.
@@ -158,73 +83,79 @@ def read_candidates(
     columns
         Those of the datasets read before, whose spelling is kept.
 
+    Returns
+    -------
+    tuple
+        The participants, the columns of all datasets so far, and messages.
+
     Raises
     ------
     InputError
-        If there is no table or label column, or the table names nobody who has maps; see also `read_people`.
+        If there is no table or label column, or the table names nobody who has maps; see also
+        `read_participants_table`.
     """
-    people = _read_table(source, raw, settings.label_column)
+    people = _read_table(dataset, raw, settings.label_column)
     spelling = {name: find_column(columns, name) or name for name in people.columns}
-    label = _label_column(people, settings.label_column, source.name)
+    label = _label_column(people, settings.label_column, dataset.name)
     site = find_column(people.columns, settings.site_column)
-    maps, said = _list_maps(source, indicators, task)
+    maps, said = _list_maps(dataset, indicators, task)
     messages = [*people.messages, *said]
     if not set(maps) & set(people.rows):
         hint = next((text for text in (near_label(name, people.rows) for name in sorted(maps)) if text), "")
         raise InputError(
-            f"None of the {len(maps)} people who have maps in {source.name} is in its participants.tsv: "
+            f"None of the {len(maps)} people who have maps in {dataset.name} is in its participants.tsv: "
             f"{min(maps)} is not there{hint}. Make the labels in the table those of the folders."
         )
-    candidates = []
+    found = []
     for participant in dict.fromkeys([*people.rows, *maps]):
         row = people.rows.get(participant, {})
         given = row.get(site) if site is not None else None
-        person = Candidate(
-            dataset=source.name,
+        person = Participant(
+            dataset=dataset.name,
             participant=participant,
             row={spelling[name]: value for name, value in row.items()},
             group=row.get(label),
             # Participant level writes what it knows of a dataset without a name, which names no site.
-            site=source.name if given in (None, UNNAMED) else given,
+            site=dataset.name if given in (None, UNNAMED) else given,
             maps={name: tuple(items) for name, items in maps.get(participant, {}).items()},
         )
-        reason = _reason(person, source, indicators, people, settings.label_column)
+        reason = _reason(person, dataset, indicators, people, settings.label_column)
         person = dataclasses.replace(person, reason=reason)
         if person.reason is None:
-            person = dataclasses.replace(person, mean_fd=_mean_fd(person, source.root))
+            person = dataclasses.replace(person, mean_fd=_mean_fd(person, dataset.root))
             messages += _partly_excluded(person, indicators)
-        candidates.append(person)
-    return Found(candidates, list(dict.fromkeys([*columns, *spelling.values()])), messages)
+        found.append(person)
+    return found, list(dict.fromkeys([*columns, *spelling.values()])), messages
 
 
 def _list_maps(
-    source: Source, indicators: Sequence[str], task: str | None
+    dataset: MapDataset, indicators: Sequence[str], task: str | None
 ) -> tuple[dict[str, dict[str, list[MapFile]]], list[str]]:
     """List the maps of the indicators and of one task, by person and indicator (none for people with others alone)."""
-    chosen, message = choose_task(source.found, source.name, task)
+    chosen, message = choose_task(dataset.found, dataset.name, task)
     maps: dict[str, dict[str, list[MapFile]]] = {}
-    for path, name in source.found:
+    for path, name in dataset.found:
         listed = maps.setdefault(f"sub-{name.entities['sub']}", {})
         if name.entities["stat"] in indicators and name.entities.get("task") == chosen:
-            item = MapFile(source.name, path, name, inherited_metadata(path, source.root))
+            item = MapFile(dataset.name, path, name, inherited_metadata(path, dataset.root))
             listed.setdefault(item.indicator, []).append(item)
     return maps, [message] if message else []
 
 
-def _read_table(source: Source, raw: Path | None, label_column: str) -> People:
-    people = read_people(source.root / "participants.tsv", source.name)
-    if raw is not None and raw.resolve() != source.root.resolve():
-        more = read_people(raw / "participants.tsv", f"the raw data of {source.name}")
-        people = supplement(people, more, label_column, source.name)
+def _read_table(dataset: MapDataset, raw: Path | None, label_column: str) -> ParticipantsTable:
+    people = read_participants_table(dataset.root / "participants.tsv", dataset.name)
+    if raw is not None and raw.resolve() != dataset.root.resolve():
+        more = read_participants_table(raw / "participants.tsv", f"the raw data of {dataset.name}")
+        people = supplement(people, more, label_column, dataset.name)
     if not people.rows:
         raise InputError(
-            f"{source.name} has no participants.tsv with people in it; group level reads labels from that table, from "
+            f"{dataset.name} has no participants.tsv with people in it; group level reads labels from that table, from "
             f"its columns participant_id and {label_column}."
         )
     return people
 
 
-def _label_column(people: People, wanted: str, dataset: str) -> str:
+def _label_column(people: ParticipantsTable, wanted: str, dataset: str) -> str:
     label = find_column(people.columns, wanted)
     if label is None:
         near = difflib.get_close_matches(wanted, people.columns, n=2)
@@ -237,14 +168,14 @@ def _label_column(people: People, wanted: str, dataset: str) -> str:
 
 
 def _reason(
-    person: Candidate, source: Source, indicators: Sequence[str], people: People, label_column: str
+    person: Participant, dataset: MapDataset, indicators: Sequence[str], people: ParticipantsTable, label_column: str
 ) -> str | None:
     """Say what keeps a person out, --where apart."""
     if not person.maps:
-        record = read_record(source.root, person.participant.removeprefix("sub-"))
+        record = read_record(dataset.root, person.participant.removeprefix("sub-"))
         if record is not None and record.state == "failed":
             return f"no map: the participant level failed: {str(record.error).rstrip('.')}"
-        owners = {f"sub-{name.entities['sub']}" for _, name in source.found}
+        owners = {f"sub-{name.entities['sub']}" for _, name in dataset.found}
         if person.participant not in owners:
             return f"no map{near_label(person.participant, sorted(owners))}"
     for indicator in indicators:
@@ -260,13 +191,13 @@ def _reason(
     try:
         for indicator in indicators:
             for item in person.usable(indicator):
-                require_content(item.path, source.root)
+                require_content(item.path, dataset.root)
     except InputError as error:
         return str(error).rstrip(".")
     return None
 
 
-def _mean_fd(person: Candidate, root: Path) -> float | None:
+def _mean_fd(person: Participant, root: Path) -> float | None:
     """Mean framewise displacement, mm: as participants.tsv says, or else from the confounds beside the maps used."""
     column = find_column(person.row, "mean_fd")
     value = person.row[column] if column is not None else None
@@ -281,7 +212,7 @@ def _mean_fd(person: Candidate, root: Path) -> float | None:
     return mean_displacement(root, person.participant, runs)
 
 
-def _partly_excluded(person: Candidate, indicators: Sequence[str]) -> list[str]:
+def _partly_excluded(person: Participant, indicators: Sequence[str]) -> list[str]:
     return [
         f"{item} is left out of the mean of {person.participant}: {item.exclusion}."
         for name in indicators
@@ -290,9 +221,9 @@ def _partly_excluded(person: Candidate, indicators: Sequence[str]) -> list[str]:
     ]
 
 
-def check_where(
-    candidates: Sequence[Candidate], columns: Sequence[str], conditions: Sequence[tuple[str, Condition]]
-) -> list[Candidate]:
+def apply_where(
+    participants: Sequence[Participant], columns: Sequence[str], conditions: Sequence[tuple[str, Condition]]
+) -> list[Participant]:
     """Leave out those who do not meet every condition, or of whom it is not known.
 
     Raises
@@ -304,7 +235,7 @@ def check_where(
     for text, condition in conditions:
         check_columns(condition, [*columns, *(name for name in derived if name not in columns)], text)
     judged = []
-    for person in candidates:
+    for person in participants:
         if person.reason is None:
             values = (person.dataset, person.participant, person.group, person.site, person.mean_fd)
             row: dict[str, object] = dict.fromkeys(columns)

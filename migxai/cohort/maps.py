@@ -1,18 +1,20 @@
-"""Read indicator maps: one volume a person, whatever number of runs they had."""
+"""Read indicator maps: one volume a person, whatever number of runs they had, all on one grid."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.errors import ImageError
+from migxai.errors import ImageError, InputError
 
 #: What nibabel raises for files that are no images.
 _NIBABELS = (
@@ -20,6 +22,15 @@ _NIBABELS = (
     nib.spatialimages.HeaderDataError,
     nib.wrapstruct.WrapStructError,
 )
+
+#: Millimetres by which no corner of two grids may lie apart.
+TOLERANCE = 1e-3
+
+#: Degrees by which the axes of a grid may be turned against those of the space.
+MAX_OBLIQUITY = 0.1
+
+Affine = NDArray[np.float64]
+Shape = tuple[int, int, int]
 
 
 def read_map(path: Path) -> NDArray[np.float32]:
@@ -89,3 +100,90 @@ def content_hash(paths: Sequence[Path]) -> str:
     for path in paths:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def common_grid(paths: Sequence[Path]) -> tuple[Shape, Affine]:
+    """Return the grid that all images share; their data are not read.
+
+    Parameters
+    ----------
+    paths
+        NIfTI images, at least one.
+
+    Returns
+    -------
+    tuple
+        Shape (X, Y, Z), and the affine (4, 4) from voxels to mm of the first.
+
+    Raises
+    ------
+    ImageError
+        If an image cannot be read, is not 3-D, or is oblique.
+    InputError
+        If two of them have different shapes, or corners further apart than `TOLERANCE`; both are named.
+    ValueError
+        If there is no image.
+    """
+    if not paths:
+        raise ValueError("a grid needs an image")
+    shape, affine = read_grid(paths[0])
+    for path in paths[1:]:
+        other_shape, other_affine = read_grid(path)
+        if other_shape != shape:
+            how = f"{_size(shape)} and {_size(other_shape)} voxels"
+        elif (apart := _corners_apart(affine, other_affine, shape)) > TOLERANCE:
+            how = f"positions that differ by up to {apart:.3g} mm"
+        else:
+            continue
+        first, second = _told_apart(paths[0], path)
+        raise InputError(
+            f"The maps are on different grids: {first} and {second} have {how}. Make all of them with the same "
+            "--space and --resolution (not native), or leave one of the datasets out."
+        )
+    return shape, affine
+
+
+def read_grid(path: Path) -> tuple[Shape, Affine]:
+    """Read shape and affine from a map's header.
+
+    Raises
+    ------
+    ImageError
+        As `common_grid` does.
+    """
+    try:
+        image: Any = nib.load(path)
+        shape, affine = image.shape, np.asarray(image.affine, dtype=np.float64)
+    except (OSError, EOFError, ValueError, zlib.error, *_NIBABELS) as error:
+        raise ImageError(f"{path.name} cannot be read as a NIfTI image; make or copy it again.") from error
+    if len(shape) == 4 and shape[3] == 1:
+        shape = shape[:3]
+    if len(shape) != 3:
+        raise ImageError(
+            f"{path.name} is {len(shape)}-D with shape {_size(shape)}, but a map is 3-D; write it as such."
+        )
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+        raise ImageError(f"{path.name} has an affine that maps nothing (not finite or singular); make it again.")
+    turned = float(np.rad2deg(nib.affines.obliquity(affine).max()))
+    if turned > MAX_OBLIQUITY:
+        raise ImageError(
+            f"{path.name} is oblique: its voxel axes are turned by {turned:.1f} degrees against those of the space, so "
+            "that its slices would be of no one height; resample it to a straight grid."
+        )
+    return (int(shape[0]), int(shape[1]), int(shape[2])), affine
+
+
+def _corners_apart(first: Affine, second: Affine, shape: Shape) -> float:
+    """Return the largest distance in mm, along any axis, between the same corner voxels of two grids."""
+    corners = np.array(np.meshgrid(*[(0, size - 1) for size in shape], [1.0])).reshape(4, 8)
+    return float(np.abs((first - second) @ corners).max())
+
+
+def _told_apart(first: Path, second: Path) -> tuple[str, str]:
+    """Name two files from the last folder that they share, since those of two sites may have the same name."""
+    root = os.path.commonpath([first.absolute().parent, second.absolute().parent])
+    return (os.path.relpath(first.absolute(), root), os.path.relpath(second.absolute(), root))
+
+
+def _size(shape: Sequence[int]) -> str:
+    return "x".join(str(size) for size in shape)

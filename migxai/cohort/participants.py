@@ -24,7 +24,7 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True)
-class People:
+class ParticipantsTable:
     """A participants.tsv: its columns, and a row of text (None where a value is missing) for each ``sub-<label>``."""
 
     columns: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ def find_column(columns: Iterable[str], wanted: str) -> str | None:
     return wanted if wanted in known else next((name for name in known if fold(name) == fold(wanted)), None)
 
 
-def read_people(path: Path, dataset: str) -> People:
+def read_participants_table(path: Path, dataset: str) -> ParticipantsTable:
     """Read a participants.tsv.
 
     Columns that participant level copies get their usual spelling; cells are stripped of blanks.
@@ -64,7 +64,7 @@ def read_people(path: Path, dataset: str) -> People:
         If it is no table, has no ``participant_id``, the same column twice, or the same person twice.
     """
     if not path.is_file():
-        return People()
+        return ParticipantsTable()
     where = f"{path.name} of {dataset}"
     table = read_tsv(path).fillna("")
     _check_header(path, table, where)
@@ -86,7 +86,7 @@ def read_people(path: Path, dataset: str) -> People:
         if participant in rows:
             raise InputError(_twice(participant, rows[participant], row, where))
         rows[participant] = row
-    return People(tuple(columns), rows, tuple(messages))
+    return ParticipantsTable(tuple(columns), rows, tuple(messages))
 
 
 def _check_header(path: Path, table: pd.DataFrame, where: str) -> None:
@@ -132,7 +132,7 @@ def _twice(participant: str, first: Row, second: Row, where: str) -> str:
     return f"{where} names {participant} more than once{how}; keep one row for each participant."
 
 
-def supplement(own: People, raw: People, label_column: str, dataset: str) -> People:
+def supplement(own: ParticipantsTable, raw: ParticipantsTable, label_column: str, dataset: str) -> ParticipantsTable:
     """Add to a dataset's own table what the table of its raw data knows besides.
 
     Parameters
@@ -177,7 +177,7 @@ def supplement(own: People, raw: People, label_column: str, dataset: str) -> Peo
             f"The participants.tsv beside the maps of {dataset} and that of its raw data differ in "
             f"{', '.join(sorted(stale))}; the one beside the maps is used."
         )
-    return People(tuple(columns), rows, tuple(dict.fromkeys(messages)))
+    return ParticipantsTable(tuple(columns), rows, tuple(dict.fromkeys(messages)))
 
 
 def near_label(participant: str, known: Iterable[str]) -> str:

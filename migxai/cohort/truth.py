@@ -16,7 +16,7 @@ SIMULATOR = "migxai-demo"
 
 
 @dataclass(frozen=True, eq=False)
-class Planted:
+class PlantedEffect:
     """An effect that was planted.
 
     Attributes
@@ -31,7 +31,7 @@ class Planted:
     regions: tuple[str, ...]
 
 
-def read_planted(dataset: Path) -> Planted | None:
+def read_planted_effect(dataset: Path) -> PlantedEffect | None:
     """Read where a simulated cohort's effect was planted.
 
     Parameters
@@ -41,7 +41,7 @@ def read_planted(dataset: Path) -> Planted | None:
 
     Returns
     -------
-    Planted or None
+    PlantedEffect or None
         None if people were scanned for it, there is no effect, or its labels were dealt out at random.
     """
     described, truth = dataset / "dataset_description.json", dataset.parent / "truth"
@@ -52,4 +52,4 @@ def read_planted(dataset: Path) -> Planted | None:
     if SIMULATOR not in makers or not content["EffectSize"] or not content["Regions"] or content["LabelsShuffled"]:
         return None
     voxels = np.asarray(nib.nifti1.load(truth / "maps_effect.nii.gz").dataobj) >= 0.5
-    return Planted(voxels, tuple(content["Regions"]))
+    return PlantedEffect(voxels, tuple(content["Regions"]))

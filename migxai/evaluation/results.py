@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from migxai.cohort.tables import dataset_name
+from migxai.cohort.datasets import cohort_name
 from migxai.evaluation.group_folder import GroupFolder, read_description
-from migxai.evaluation.paper import COMPARISON_NAMES, INDICATOR_NAMES, MODEL_NAMES
+from migxai.evaluation.paper import COMPARISON_NAMES, INDICATOR_NAMES
 from migxai.evaluation.predictions import Unit, read_units
 from migxai.io import read_json, read_tsv
-
-#: Models that look at no brain: what is reached without one.
-BASELINES = ("majority", "nuisance")
+from migxai.learning.estimators import model_titles
 
 #: Columns of text; all others of these tables are numbers.
 _TEXT = {
@@ -30,8 +28,6 @@ _TEXT = {
     "learning_curve.tsv": {"comparison", "indicator", "model"},
 }
 
-#: In front of the name of a dataset that participant level was given; the cohort's table leaves it out.
-_PREFIX = "migxai derivatives of "
 #: Names in ``GeneratedBy``, and words in definitions, of data that nobody was scanned for.
 _MADE_UP = re.compile(r"migxai-demo|simulated", re.IGNORECASE)
 
@@ -184,9 +180,7 @@ class Results:
     @cached_property
     def _own_dataset(self) -> str:
         output = self.folder.root.parent
-        if not (output / "dataset_description.json").is_file():
-            return ""
-        return re.sub(r"[\\/\s]+", " ", dataset_name(output).removeprefix(_PREFIX).replace("/", "-")).strip()
+        return cohort_name(output) if (output / "dataset_description.json").is_file() else ""
 
 
 def read_results(folder: GroupFolder) -> Results:
@@ -221,7 +215,7 @@ def read_results(folder: GroupFolder) -> Results:
 
 def model_name(model: str) -> str:
     """Name a model as the paper does."""
-    return MODEL_NAMES.get(model, model)
+    return model_titles().get(model, model)
 
 
 def indicator_name(indicator: str) -> str:
@@ -266,7 +260,7 @@ def _cells(metrics: pd.DataFrame, permutations: pd.DataFrame) -> tuple[Cell, ...
         n, trials = int(first["n"]), int(first["n_trials"])
         cell = (str(comparison), str(indicator), str(model))
         cells.append(Cell(*cell, n, trials, scores, permuted.get(cell, {})))
-    names = (COMPARISON_NAMES, INDICATOR_NAMES, MODEL_NAMES)
+    names = (COMPARISON_NAMES, INDICATOR_NAMES, model_titles())
     return tuple(
         sorted(cells, key=lambda cell: [place(name, known) for name, known in zip(cell.key, names, strict=True)])
     )

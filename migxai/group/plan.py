@@ -11,21 +11,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from migxai.bids.outputs import Source
-from migxai.cohort.cohort import Roster, read_roster
+from migxai.cohort.cohort import Cohort, read_cohort
 from migxai.cohort.comparisons import Comparison, choose_comparisons
-from migxai.cohort.grids import common_grid
-from migxai.cohort.truth import Planted, read_planted
+from migxai.cohort.maps import common_grid
+from migxai.cohort.truth import PlantedEffect, read_planted_effect
 from migxai.config import Config
 from migxai.data import SPACE
 from migxai.errors import InputError
 from migxai.group.maps import PreparedMaps, Template, common_template, prepare_maps
 from migxai.io import read_tsv
 from migxai.learning.crossval import unit_seed
-from migxai.learning.estimators.registry import check_models
+from migxai.learning.estimators import baselines, check_models
 from migxai.learning.splits import Fold, folds_from_table, make_folds
-
-#: Baselines that every table holds, whatever models were asked for: what is reached without looking at the brain.
-ALWAYS = ("majority", "nuisance")
 
 
 @dataclass(frozen=True)
@@ -72,13 +69,13 @@ class Plan:
         Where the effect of a simulated cohort was planted.
     """
 
-    roster: Roster
+    roster: Cohort
     template: Template
     maps: dict[str, PreparedMaps]
     models: tuple[str, ...]
     tasks: tuple[Task, ...]
     messages: tuple[str, ...]
-    planted: Planted | None = None
+    planted: PlantedEffect | None = None
 
 
 def make_plan(config: Config) -> Plan:
@@ -90,7 +87,7 @@ def make_plan(config: Config) -> Plan:
         If there is nothing to compare, or something about the cohort, the maps or the options does not fit.
     """
     settings = config.learning
-    models = check_models((*settings.models, *ALWAYS))
+    models = check_models((*settings.models, *baselines()))
     roster = _read(config)
     comparisons, messages = choose_comparisons(
         settings.comparisons,
@@ -116,7 +113,7 @@ def make_plan(config: Config) -> Plan:
         tasks.append(task)
         more += [f"{comparison.name}: {text}" for text in said]
     own = _own_dataset(config)
-    planted = read_planted(own) if own is not None else None
+    planted = read_planted_effect(own) if own is not None else None
     return Plan(roster, template, maps, models, tuple(tasks), (*roster.messages, *more), planted)
 
 
@@ -139,11 +136,11 @@ def datasets(config: Config) -> list[tuple[str | None, Path]]:
     return found
 
 
-def _read(config: Config) -> Roster:
+def _read(config: Config) -> Cohort:
     own = _own_dataset(config)
     # Only the maps made from bids_dir may take labels from its participants.tsv: sub-01 of another site is another.
     raw = config.run.bids_dir if own is not None and own != config.run.bids_dir else None
-    return read_roster(datasets(config), config.learning, participants_from=raw, task=config.selection.task_id)
+    return read_cohort(datasets(config), config.learning, participants_from=raw, task=config.selection.task_id)
 
 
 def _own_dataset(config: Config) -> Path | None:
@@ -161,8 +158,8 @@ def sources(config: Config) -> list[Source]:
 
 
 def _covering_enough(
-    roster: Roster, maps: dict[str, PreparedMaps], least: float
-) -> tuple[Roster, dict[str, PreparedMaps]]:
+    roster: Cohort, maps: dict[str, PreparedMaps], least: float
+) -> tuple[Cohort, dict[str, PreparedMaps]]:
     """Leave out people whose maps miss too much of the brain, rather than shrink everybody's to what all share."""
     fov = np.min([item.fov for item in maps.values()], axis=0)
     reasons = {
@@ -181,7 +178,7 @@ def _covering_enough(
     return kept, {name: item.keep(rows) for name, item in maps.items()}
 
 
-def _make_task(comparison: Comparison, roster: Roster, config: Config) -> tuple[Task, list[str]]:
+def _make_task(comparison: Comparison, roster: Cohort, config: Config) -> tuple[Task, list[str]]:
     settings = config.learning
     people, labels = (np.asarray(item, dtype=np.intp) for item in comparison.members(roster.people["group"]))
     keys = [str(key) for key in roster.people["key"].iloc[people]]

@@ -8,9 +8,8 @@ from pathlib import Path
 from migxai.bids.layout import inherited_metadata
 from migxai.bids.outputs import initialise_output
 from migxai.cohort.compatibility import MapFile, common_definition, common_space
-from migxai.cohort.discovery import open_datasets
-from migxai.cohort.grids import common_grid
-from migxai.cohort.maps import read_mean_map
+from migxai.cohort.datasets import open_datasets
+from migxai.cohort.maps import common_grid, read_mean_map
 from migxai.config import Config
 from migxai.data import load_atlas
 from migxai.errors import InputError

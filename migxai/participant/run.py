@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from nipype.pipeline import engine as pe
 
+from migxai import __version__
 from migxai.bids.inputs import Inputs, Subject, collect_inputs
 from migxai.bids.outputs import initialise_output, update_participants
 from migxai.bids.records import Record, RunVerdict, describe_output, write_record
@@ -18,8 +21,8 @@ from migxai.errors import InputError, MigxaiError
 from migxai.execution.locks import subject_lock
 from migxai.execution.plugins.engine import Crash, Execution, execute
 from migxai.io import write_text
-from migxai.participant.interfaces.reports import methods_facts
-from migxai.participant.workflows.subject import init_subject_wf
+from migxai.participant.descriptions import methods_facts
+from migxai.participant.workflow import init_participant_wf
 from migxai.reports.participant.methods import methods_html, methods_markdown
 from migxai.reports.participant.report import write_participant_report
 from migxai.reports.participant.run_summary import find_summaries
@@ -28,25 +31,9 @@ logger = logging.getLogger("migxai")
 
 #: What the work directory holds 4-D series in.
 SERIES_PATTERNS = ("**/*.npy", "**/bold.nii")
-
-
-def init_participant_wf(config: Config, subjects: Sequence[Subject]) -> pe.Workflow:
-    """Put the workflows of several subjects side by side.
-
-    Parameters
-    ----------
-    config
-        The run's configuration, with its output and work directories.
-    subjects
-        Subjects that have runs.
-
-    Returns
-    -------
-    nipype.pipeline.engine.Workflow
-    """
-    workflow = pe.Workflow(name="migxai_wf", base_dir=str(config.run.work_dir))
-    workflow.add_nodes([init_subject_wf(config, subject) for subject in subjects])
-    return workflow
+#: Stands in each subject's work directory. nipype keeps results as Python objects, which only the code that made them
+#: can be trusted to read.
+WORK_FORMAT = f"migxai {__version__}, format 2\n"
 
 
 def run_subject(config: Config, label: str, report: Callable[[str], None]) -> None:
@@ -93,8 +80,6 @@ def run_with_plugin(config: Config, labels: Sequence[str], plugin: dict[str, Any
     dict
         The error of each subject that failed.
     """
-    from contextlib import ExitStack
-
     assert config.run.output_dir is not None
     with ExitStack() as stack:
         for label in labels:
@@ -123,7 +108,7 @@ def write_report(config: Config, label: str) -> Path:
     """Write one subject's HTML report from the figures and summaries beside it."""
     assert config.run.output_dir is not None
     runs = find_summaries(config.run.output_dir, label)
-    facts = methods_facts(config, "fmriprep" if "fMRIPrep" in runs[0].inputs.get("source", "") else "raw", runs)
+    facts = methods_facts(config, "fmriprep" if runs[0].inputs.get("source") == "fmriprep" else "raw", runs)
     return write_participant_report(config.run.output_dir, label, runs, methods_html(config, facts))
 
 
@@ -154,6 +139,8 @@ def _process(
     # A plugin runs the subjects side by side, so each step has to say whose it is.
     name_step = step_name if plugin is None else lambda node: f"{subject_of(node)}: {step_name(node)}"
     if ready:
+        for subject in ready:
+            _renew_work(config, subject.label)
         workflow = init_participant_wf(config, ready)
         if config.run.write_graph:
             _write_graph(workflow, config, [subject.label for subject in ready])
@@ -171,6 +158,16 @@ def _process(
     for label, error in errors.items():
         _record(config, (), Record(label, "failed", config.resume_key(), error=str(error)))
     return errors
+
+
+def _renew_work(config: Config, label: str) -> None:
+    """Empty a subject's work directory if another version of migxai left it, and mark it as this one's."""
+    folder = work_folder(config, label)
+    stamp = folder / "format.txt"
+    if folder.is_dir() and not (stamp.is_file() and stamp.read_text(encoding="utf-8") == WORK_FORMAT):
+        logger.info("sub-%s: the work directory holds steps of another version of migxai; they are done again.", label)
+        shutil.rmtree(folder)
+    write_text(stamp, WORK_FORMAT)
 
 
 def _write_graph(workflow: pe.Workflow, config: Config, labels: Sequence[str]) -> None:
@@ -216,8 +213,6 @@ def _combine(crashes: Sequence[Crash]) -> MigxaiError:
 
 
 def _record(config: Config, paths: Sequence[str], record: Record) -> None:
-    import dataclasses
-
     output_dir = config.run.output_dir
     assert output_dir is not None
     outputs = tuple(describe_output(output_dir, output_dir / path) for path in sorted(paths))
@@ -231,14 +226,19 @@ def _record(config: Config, paths: Sequence[str], record: Record) -> None:
 
 def _clean(config: Config, label: str) -> None:
     """Free the work directory of a finished subject, as far as ``--keep`` allows."""
-    assert config.run.work_dir is not None
-    folder = config.run.work_dir / "migxai_wf" / f"sub_{label}_wf"
+    folder = work_folder(config, label)
     if config.run.keep == "none" and folder.is_dir():
         shutil.rmtree(folder)
     elif config.run.keep == "some":
         for pattern in SERIES_PATTERNS:
             for path in folder.glob(pattern):
                 path.unlink()
+
+
+def work_folder(config: Config, label: str) -> Path:
+    """Where the steps of a subject keep their results."""
+    assert config.run.work_dir is not None
+    return config.run.work_dir / "migxai_wf" / f"sub_{label}_wf"
 
 
 def used_file(config: Config) -> Path:

@@ -24,8 +24,8 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL
 
 import numpy as np
 
-from migxai.cohort.grids import common_grid
-from migxai.cohort.tables import read_maps
+from migxai.cohort.datasets import read_maps
+from migxai.cohort.maps import common_grid
 from migxai.config import Learning
 from migxai.demo.maps import make_map_cohort
 from migxai.demo.recipe import MAP_EFFECT_SIZE

@@ -12,7 +12,7 @@ import pytest
 from migxai.bids.names import derivative_path
 from migxai.bids.outputs import sidecar
 from migxai.bids.records import Record, write_record
-from migxai.cohort.cohort import PEOPLE_COLUMNS, Roster, read_roster
+from migxai.cohort.cohort import PEOPLE_COLUMNS, Cohort, read_cohort
 from migxai.cohort.comparisons import parse_comparison
 from migxai.config import Learning
 from migxai.errors import InputError, UsageError
@@ -52,12 +52,12 @@ FOUR = people("sub-01\tHC", "sub-02\tMWA", "sub-03\tHC", "sub-04\tMWoA")
 MAPS: Maps = {label: [{}] for label in ("01", "02", "03", "04")}
 
 
-def read(*roots: Path, raw: Path | None = None, task: str | None = None, **settings: Any) -> Roster:
+def read(*roots: Path, raw: Path | None = None, task: str | None = None, **settings: Any) -> Cohort:
     datasets = [(None, root) for root in roots]
-    return read_roster(datasets, replace(SETTINGS, **settings), participants_from=raw, task=task)
+    return read_cohort(datasets, replace(SETTINGS, **settings), participants_from=raw, task=task)
 
 
-def reasons(roster: Roster) -> dict[str, str]:
+def reasons(roster: Cohort) -> dict[str, str]:
     return dict(zip(roster.left_out["participant_id"], roster.left_out["reason"], strict=True))
 
 
@@ -171,14 +171,14 @@ def test_sites_are_pooled_and_the_same_label_is_two_people(tmp_path):
     second = dataset(tmp_path / "b", {"01": [{}], "02": [{}]}, table, name="migxai derivatives of A/B", seed=1)
     with pytest.raises(UsageError, match=r"Two datasets are called 'A-B'; name one otherwise with -d NAME=PATH"):
         read(first, second)
-    roster = read_roster([(None, first), ("rome", second)], SETTINGS)
+    roster = read_cohort([(None, first), ("rome", second)], SETTINGS)
     assert list(roster.people["key"]) == ["A-B/sub-01", "rome/sub-01", "rome/sub-02"]
     assert list(roster.people["site"]) == ["A-B", "rome", "rome"]
     assert list(roster.people["group"]) == ["HC", "MWA", "HC"]
     assert "participants.tsv has no column 'site', so each dataset counts as one site." in roster.messages
     with pytest.raises(UsageError, match="are the same folder"):
-        read_roster([(None, first), ("rome", tmp_path / "b" / ".." / "a")], SETTINGS)
-    scanner = read_roster([(None, first), ("rome", second)], replace(SETTINGS, site_column="scanner"))
+        read_cohort([(None, first), ("rome", tmp_path / "b" / ".." / "a")], SETTINGS)
+    scanner = read_cohort([(None, first), ("rome", second)], replace(SETTINGS, site_column="scanner"))
     assert list(scanner.people["site"]) == ["A-B", "x", "x"]
 
 

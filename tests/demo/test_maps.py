@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from migxai.cohort import read_maps
-from migxai.cohort.tables import MAP_COLUMNS
+from migxai.cohort.datasets import MAP_COLUMNS
 from migxai.demo import main
 from migxai.demo.map_model import (
     FIELD,

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from migxai.cohort.truth import read_planted
+from migxai.cohort.truth import read_planted_effect
 from migxai.config import Config
 from migxai.evaluation.group_folder import GroupFolder
 from migxai.explain.saliency_maps import Evidence
@@ -157,18 +157,18 @@ def test_labels_of_files_hold_what_bids_allows():
 def test_only_simulated_cohorts_with_an_effect_have_a_known_truth(tmp_path):
     maps, truth = tmp_path / "maps", tmp_path / "truth"
     content = {"EffectSize": 1.5, "Regions": ["Cuneus_L"], "LabelsShuffled": False}
-    assert read_planted(maps) is None
+    assert read_planted_effect(maps) is None
     write_json(maps / "dataset_description.json", {"GeneratedBy": [{"Name": "migxai-demo"}]})
     write_json(truth / "maps_effect.json", content)
     volume = np.zeros((3, 3, 3), dtype=np.float32)
     volume[0, 0, 0], volume[1, 1, 1] = 1.0, 0.3
     nib.Nifti1Image(volume, np.eye(4)).to_filename(truth / "maps_effect.nii.gz")
-    found = read_planted(maps)
+    found = read_planted_effect(maps)
     assert found is not None
     assert found.regions == ("Cuneus_L",)
     assert np.argwhere(found.voxels).tolist() == [[0, 0, 0]]
     write_json(truth / "maps_effect.json", content | {"LabelsShuffled": True})
-    assert read_planted(maps) is None
+    assert read_planted_effect(maps) is None
     write_json(truth / "maps_effect.json", content)
     write_json(maps / "dataset_description.json", {"GeneratedBy": [{"Name": "fMRIPrep"}]})
-    assert read_planted(maps) is None
+    assert read_planted_effect(maps) is None

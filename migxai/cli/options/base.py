@@ -13,7 +13,6 @@ Kind = Literal["value", "list", "flag", "switch", "count", "version"]
 
 INDICATORS = ("alff", "falff", "reho", "rfcs")
 FORMS = ("mean", "raw", "zscore")
-CAM_METHODS = ("gradcam", "layercam", "hirescam", "gradcam++", "eigencam", "paper", "attention", "rollout", "fused")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 from migxai.bids.names import derivative_path
 from migxai.bids.outputs import sidecar
 from migxai.cohort import read_maps
-from migxai.cohort.tables import MAP_COLUMNS
+from migxai.cohort.datasets import MAP_COLUMNS
 from migxai.errors import InputError, UsageError
 from migxai.io import write_json, write_nifti
 

@@ -1,10 +1,11 @@
-"""Read migxai outputs, of one site or several, back as one table of maps with labels."""
+"""Datasets of maps, of one site or several: their names and files, and all of them as one table with labels."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from migxai.bids.layout import inherited_metadata
 from migxai.bids.names import BIDSName, parse_name
@@ -33,6 +34,77 @@ MAP_COLUMNS = (
 
 #: The form of a map whose name has no ``desc-``: divided by its mean over the brain.
 DEFAULT_FORM = "mean"
+
+#: Indicators of a cohort for which none were asked, where the data have them.
+DEFAULT_INDICATORS = ("alff", "reho", "rfcs")
+
+#: What participant level puts in front of the name of the dataset that it was given.
+_NAME_PREFIX = "migxai derivatives of "
+
+
+class MapDataset(NamedTuple):
+    """A dataset of maps: its name in the cohort, its folder, and its maps of the main form."""
+
+    name: str
+    root: Path
+    found: list[tuple[Path, BIDSName]]
+
+
+def open_datasets(datasets: Sequence[tuple[str | None, Path]]) -> list[MapDataset]:
+    """Name the datasets and list their maps.
+
+    Raises
+    ------
+    UsageError
+        If two have the same name, or are the same folder.
+    InputError
+        If one is no dataset, or holds no map of the main form.
+    """
+    opened: list[MapDataset] = []
+    for given, root in datasets:
+        name = cohort_name(root, given)
+        for other in opened:
+            if other.root.resolve() == root.resolve():
+                raise UsageError(f"The datasets {other.name!r} and {name!r} are the same folder; give it once.")
+            if other.name == name:
+                raise UsageError(f"Two datasets are called {name!r}; name one otherwise with -d NAME=PATH.")
+        found = [(path, item) for path, item in find_maps(root, runs=False) if "desc" not in item.entities]
+        if not found:
+            raise InputError(f"{name} holds no map without desc- in its name, the form that group level reads.")
+        opened.append(MapDataset(name, root, found))
+    if not opened:
+        raise UsageError("There is no dataset of maps; give one with -d NAME=PATH, or run the participant level first.")
+    return opened
+
+
+def choose_indicators(wanted: Sequence[str], opened: Sequence[MapDataset]) -> tuple[tuple[str, ...], list[str]]:
+    """Settle the indicators: those wanted, else those of `DEFAULT_INDICATORS` that every dataset has.
+
+    Raises
+    ------
+    InputError
+        If a dataset has no map of one that is wanted, or there is none that all have.
+    """
+    present = {dataset.name: {name.entities["stat"] for _, name in dataset.found} for dataset in opened}
+    for name, stats in present.items():
+        missing = [indicator for indicator in wanted if indicator not in stats]
+        if missing:
+            raise InputError(f"{name} holds no map of {missing[0]}; it holds {', '.join(sorted(stats))}.")
+    if wanted:
+        return tuple(dict.fromkeys(wanted)), []
+    common = set.intersection(*present.values())
+    chosen = tuple(indicator for indicator in DEFAULT_INDICATORS if indicator in common)
+    if not chosen:
+        held = "; ".join(f"{name}: {', '.join(sorted(stats))}" for name, stats in present.items())
+        raise InputError(
+            f"There is no indicator of {', '.join(DEFAULT_INDICATORS)} that every dataset holds ({held}); choose with "
+            "--indicators."
+        )
+    partly = sorted(set.union(*present.values()) & set(DEFAULT_INDICATORS) - common)
+    messages = [f"Indicators: {', '.join(chosen)}."]
+    if partly:
+        messages.append(f"Not every dataset holds {', '.join(partly)}, so they are left aside.")
+    return chosen, messages
 
 
 def read_maps(
@@ -127,6 +199,12 @@ def dataset_name(root: Path) -> str:
     if not description.is_file():
         raise InputError(f"{root.name!r} is no dataset of maps: it has no dataset_description.json.")
     return str(read_json(description, root).get("Name") or "").strip() or root.resolve().name
+
+
+def cohort_name(root: Path, given: str | None = None) -> str:
+    """Return what the cohort calls a dataset, by the name `given` or its own, such that paths can be made of it."""
+    name = given or dataset_name(root).removeprefix(_NAME_PREFIX)
+    return re.sub(r"[\\/\s]+", " ", name.replace("/", "-")).strip()
 
 
 def find_maps(

@@ -1,4 +1,4 @@
-"""What the classifiers of a table of subjects share: they are their arrays."""
+"""What classifiers of a table of subjects share: they are their arrays, and training subjects alone fill gaps."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import numpy as np
 
 from migxai.config import Learning
 from migxai.errors import InputError
+from migxai.learning.estimators import Table
 from migxai.learning.types import Inputs
 from migxai.metrics.types import FloatArray, IntArray
 
+#: A standard deviation below this share of the mean is the rounding error of a constant column.
+_CONSTANT = 1e-10
 
-class Baseline(ABC):
-    """A classifier of subjects by a few columns, following `migxai.learning.estimators.base.Estimator`.
+
+class TableClassifier(ABC):
+    """A classifier of subjects by a few columns, following `migxai.learning.estimators.Estimator`.
 
     What is fitted is a dictionary of arrays and nothing else, so that a saved model holds no object of a library. A
     subclass learns from and classifies rows that it is handed; it never sees the table of the whole cohort.
@@ -25,15 +29,12 @@ class Baseline(ABC):
         Always ``subject``: probabilities are made for each subject at once.
     reads
         The tables of `Inputs` whose columns, side by side, it reads.
-    options
-        The fields of `Learning` that change what it learns.
     fitted
         The names of the arrays it is made of.
     """
 
     level: Literal["slice", "subject"] = "subject"
-    reads: ClassVar[tuple[Literal["regions", "nuisance"], ...]]
-    options: ClassVar[tuple[str, ...]]
+    reads: ClassVar[tuple[Table, ...]] = ("regions",)
     fitted: ClassVar[tuple[str, ...]]
 
     def __init__(self, settings: Learning, *, n_classes: int, seed: int) -> None:
@@ -50,7 +51,7 @@ class Baseline(ABC):
         InputError
             If they are of one class only, or a number of theirs is infinite.
         """
-        self._arrays = self._learn(self._columns(inputs, rows), np.asarray(labels))
+        self._arrays = self.learn(self._columns(inputs, rows), np.asarray(labels))
         return self
 
     def predict(self, inputs: Inputs, rows: IntArray) -> FloatArray:
@@ -61,7 +62,7 @@ class Baseline(ABC):
         InputError
             If a number of theirs is infinite.
         """
-        return self._classify(self._columns(inputs, rows))[:, np.newaxis, :]
+        return self.classify(self._columns(inputs, rows))[:, np.newaxis, :]
 
     def tensors(self) -> dict[str, FloatArray]:
         """Return what was fitted, as named arrays."""
@@ -95,11 +96,11 @@ class Baseline(ABC):
         return values
 
     @abstractmethod
-    def _learn(self, values: FloatArray, labels: IntArray) -> dict[str, FloatArray]:
+    def learn(self, values: FloatArray, labels: IntArray) -> dict[str, FloatArray]:
         """Return the fitted arrays for training subjects (n, P) with classes (n,)."""
 
     @abstractmethod
-    def _classify(self, values: FloatArray) -> FloatArray:
+    def classify(self, values: FloatArray) -> FloatArray:
         """Return probabilities (n, C) of subjects (n, P)."""
 
 
@@ -128,3 +129,66 @@ def spread(probabilities: FloatArray, present: FloatArray, n_classes: int) -> Fl
     full = np.zeros((len(probabilities), n_classes))
     full[:, present.astype(np.intp)] = probabilities
     return full
+
+
+def column_means(values: FloatArray) -> FloatArray:
+    """Return the mean of each column's numbers, to fill its gaps with.
+
+    Parameters
+    ----------
+    values
+        Training subjects (n, P); NaN where unknown.
+
+    Returns
+    -------
+    numpy.ndarray
+        (P,); 0 for a column without any number.
+    """
+    known = ~np.isnan(values)
+    sums, counts = np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0)
+    means: FloatArray = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
+    return means
+
+
+def filled(values: FloatArray, means: FloatArray) -> FloatArray:
+    """Replace NaN in (n, P) by the column's mean (P,)."""
+    return np.where(np.isnan(values), means, values)
+
+
+def column_scales(values: FloatArray, means: FloatArray) -> FloatArray:
+    """Return the standard deviation of each column once its gaps are filled.
+
+    Parameters
+    ----------
+    values
+        Training subjects (n, P); NaN where unknown.
+    means
+        Their `column_means` (P,).
+
+    Returns
+    -------
+    numpy.ndarray
+        (P,), with divisor n; 0 for a column that is constant, which `standardised` drops.
+    """
+    complete = filled(values, means)
+    scales = complete.std(axis=0)
+    return np.where(scales > _CONSTANT * np.abs(means), scales, 0.0)
+
+
+def standardised(values: FloatArray, means: FloatArray, scales: FloatArray) -> FloatArray:
+    """Fill gaps, subtract means and divide by scales; a column whose scale is 0 becomes 0 for everybody.
+
+    Parameters
+    ----------
+    values
+        Any subjects (n, P).
+    means, scales
+        `column_means` and `column_scales` of the training subjects (P,).
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, P), finite.
+    """
+    centred = filled(values, means) - means
+    return np.divide(centred, scales, out=np.zeros_like(centred), where=scales > 0)

@@ -99,12 +99,6 @@ class ViT:
         return TokenHead(split, n_classes)
 
 
-def family(name: str) -> ViT:
-    """Return the family of ViT-B/16."""
-    theirs = ("vit_b_16-*.pth", "vit_b_16*.pth", "vit_b_16*.pt", "vit_b_16*.safetensors")
-    return ViT(name, "vit_base_patch16_224", theirs)
-
-
 def timm_normalisation(name: str) -> Normalisation:
     """Return what timm's own checkpoint of a network was trained with."""
     import timm

@@ -7,26 +7,17 @@ from nipype.pipeline import engine as pe
 
 from migxai.config import Config, Run, Selection
 from migxai.execution.plugins.engine import execute
-from migxai.participant.interfaces.base import BaseInterfaceInputSpec, Step, TraitedSpec, traits
-from migxai.participant.workflows.preprocessing import for_steps
-
-
-class _In(BaseInterfaceInputSpec):
-    megabytes = traits.Int()
-
-
-class _Out(TraitedSpec):
-    length = traits.Int()
+from migxai.participant.interfaces.base import Step, inputs, outputs
+from migxai.participant.workflow import for_steps
 
 
 class Fill(Step):
     """Holds so much memory for a moment."""
 
-    input_spec, output_spec = _In, _Out
+    input_spec, output_spec = inputs(megabytes="value"), outputs(length="value")
 
-    def _run_interface(self, runtime):
-        self._results["length"] = len(b"1" * (self.inputs.megabytes * 10**6))
-        return runtime
+    def make(self, folder):
+        return {"length": len(b"1" * (self.inputs.megabytes * 10**6))}
 
 
 def test_what_a_step_used_is_written(tmp_path):

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from migxai.learning.backbones import find_family
+from migxai.learning.backbones import find_family, find_split
 from migxai.learning.backbones.base import Split
+from migxai.learning.weights import LoadedNetwork, load_network
 
 if TYPE_CHECKING:
+    from migxai.config import Learning
     from migxai.learning.heads import Head
-    from migxai.learning.weights import LoadedNetwork
 
 
 class Backbone:
@@ -115,6 +116,31 @@ class Backbone:
                 network.set_submodule(place, nn.Linear(width, classes))
             network.get_submodule(place).load_state_dict(inside)
         return network.eval()
+
+
+def make_backbone(name: str, settings: Learning, seed: int, *, device: torch.device | None = None) -> Backbone:
+    """Load a network with its weights, ready to make features.
+
+    Parameters
+    ----------
+    name
+        A key of `migxai.learning.backbones.NETWORKS`.
+    settings
+        ``weights``, ``weights_dir``, ``unfreeze`` and ``precision`` matter.
+    seed
+        The seed of the weights where they are random.
+    device
+        Where it computes; None is the CPU.
+
+    Raises
+    ------
+    InputError
+        If there are no weights, or they cannot be read, or are those of another network.
+    UsageError
+        If there is no such network, or it cannot be cut as asked.
+    """
+    loaded = load_network(name, settings, seed)
+    return Backbone(find_split(name, settings.unfreeze), loaded, precision=settings.precision, device=device)
 
 
 def fuse_batch_norms(module: nn.Module) -> None:

@@ -8,7 +8,8 @@ import pytest
 from migxai.bids.inputs import RawRun
 from migxai.config import Config, Preprocessing
 from migxai.errors import DenoisingError, ImageError, TimingError
-from migxai.participant.interfaces.preparation import PrepareBold, require_length, time_slices, volumes_to_drop
+from migxai.participant.interfaces.acquired import PrepareBold, time_slices, volumes_to_drop
+from migxai.participant.interfaces.denoising import require_length
 
 
 def series(volumes: int = 40) -> np.ndarray:
@@ -73,4 +74,4 @@ def test_what_is_odd_about_a_file_reaches_the_run(tmp_path):
     run = RawRun({"sub": "01"}, tmp_path / "bold.nii", {"RepetitionTime": 2.0}, None, ())
     step = PrepareBold(run=run, config=Config())
     step._run_interface(SimpleNamespace(cwd=tmp_path))
-    assert "no orientation" in step._results["facts"]["messages"][0]
+    assert "no orientation" in step._results["acquisition"].messages[0]

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from migxai.errors import UsageError
 from migxai.learning.backbones.base import Normalisation, Shapes, Split, Unfreeze
-from migxai.learning.backbones.resnet18 import channels_last
-from migxai.learning.backbones.vit import ViT, is_plain, timm_files, timm_normalisation
+from migxai.learning.families.resnet18 import channels_last
+from migxai.learning.families.vision_transformer import ViT, is_plain, timm_files, timm_normalisation
 from migxai.learning.heads import Head, LinearHead
 
 
