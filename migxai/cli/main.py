@@ -63,7 +63,6 @@ def _participant_level(request: Request) -> int:
     from migxai.execution.resources import divide
     from migxai.execution.scheduler import array_part
     from migxai.execution.worker import prepare_environment
-    from migxai.participant.resources import estimate
 
     config = request.config
     check_places(config, level="participant")
@@ -72,6 +71,8 @@ def _participant_level(request: Request) -> int:
         return show_status(config, subjects)
     if request.action == "write_sbatch":
         return participant.write_sbatch(config, subjects, request.argv, group=request.sbatch_group)
+    from migxai.participant.resources import estimate
+
     need = estimate(config, subjects)
     share = divide(config, len(subjects), need.memory_gb if need else None)
     # Before anything below imports nipype or a numerical library, here or in a child.
