@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from migxai.cli.options import problems
 from migxai.cli.parser import Request, parse
 from migxai.config import directories
 from migxai.errors import EXIT_INTERNAL, EXIT_OK, EXIT_RESOURCES, EXIT_SIGNAL, MigxaiError
@@ -36,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from migxai.execution.executor import Terminated, signals_raise
     from migxai.execution.worker import failure
 
+    for sentence in problems():
+        sys.stderr.write(f"migxai: {sentence}\n")
     try:
         with signals_raise():
             return _participant_level(request) if request.level == "participant" else _group_level(request)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from migxai import __version__
-from migxai.cli.options import OPTIONS, Option
+from migxai.cli.options import Option, all_options
 from migxai.cli.parser import build_parser
 from migxai.cli.values import bids_filters, derivative, path, plugin, weights
 from migxai.config import Config, directories
@@ -115,7 +115,7 @@ def given_words(argv: Sequence[str] | None) -> list[str]:
     """
     typed = vars(build_parser(read=lambda option: _PLACES.get(option.parse, str)).parse_args(argv))
     words: list[str] = []
-    for option in OPTIONS:
+    for option in all_options():
         if option.dest in typed and option.dest not in _NOT_HANDED_ON:
             words += _spell(option, typed.pop(option.dest))
     return words

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from migxai.evaluation.cohort_statistics import Variable
+from migxai.indicators.registry import INDICATORS
 from migxai.learning.estimators import model_titles
 from migxai.metrics.consistency import accuracy_reachable, check_scores
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 HC_MIGRAINE, THREE_CLASSES = "hc_vs_migraine", "hc_vs_mwoa_vs_mwa"
 
-INDICATOR_NAMES = {"alff": "ALFF", "reho": "ReHo", "rfcs": "RFCS"}
 COMPARISON_NAMES = {
     HC_MIGRAINE: "HC versus migraine",
     THREE_CLASSES: "HC versus MWoA versus MWA",
@@ -115,7 +115,7 @@ def table_2(table: pd.DataFrame) -> pd.DataFrame:
         published = TABLE_2.get((model, indicator, comparison), ("", ""))
         row = {
             "Model": model_titles().get(model, model),
-            "Indicator": INDICATOR_NAMES.get(indicator, indicator),
+            "Indicator": INDICATORS.title(indicator),
             "Comparison": COMPARISON_NAMES.get(comparison, comparison),
         }
         for title, metric, paper in (("Accuracy", "accuracy", published[0]), ("F1", "f1_macro", published[1])):
@@ -259,7 +259,7 @@ def _texts(table: pd.DataFrame) -> dict[tuple[str, str, str, str, str], str]:
 def _ordered(table: pd.DataFrame) -> list[tuple[str, str, str]]:
     """Return models, indicators and comparisons there are, the paper's first and in its order."""
     cells = table[["model", "indicator", "comparison"]].drop_duplicates().itertuples(index=False, name=None)
-    orders = [list(names) for names in (model_titles(), INDICATOR_NAMES, COMPARISON_NAMES)]
+    orders = [list(names) for names in (model_titles(), INDICATORS, COMPARISON_NAMES)]
 
     def place(cell: tuple[str, str, str]) -> list[tuple[int, str]]:
         return [

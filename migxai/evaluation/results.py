@@ -14,8 +14,9 @@ import pandas as pd
 
 from migxai.cohort.datasets import cohort_name
 from migxai.evaluation.group_folder import GroupFolder, read_description
-from migxai.evaluation.paper import COMPARISON_NAMES, INDICATOR_NAMES
+from migxai.evaluation.paper import COMPARISON_NAMES
 from migxai.evaluation.predictions import Unit, read_units
+from migxai.indicators.registry import INDICATORS
 from migxai.io import read_json, read_tsv
 from migxai.learning.estimators import model_titles
 
@@ -220,10 +221,10 @@ def model_name(model: str) -> str:
 
 def indicator_name(indicator: str) -> str:
     """Name an indicator as the paper does."""
-    return INDICATOR_NAMES.get(indicator, indicator)
+    return INDICATORS.title(indicator)
 
 
-def place(name: str, known: Mapping[str, str]) -> tuple[int, str]:
+def place(name: str, known: Mapping[str, Any]) -> tuple[int, str]:
     """Return a key that sorts known names first, in their order."""
     return (list(known).index(name) if name in known else len(known), name)
 
@@ -260,7 +261,7 @@ def _cells(metrics: pd.DataFrame, permutations: pd.DataFrame) -> tuple[Cell, ...
         n, trials = int(first["n"]), int(first["n_trials"])
         cell = (str(comparison), str(indicator), str(model))
         cells.append(Cell(*cell, n, trials, scores, permuted.get(cell, {})))
-    names = (COMPARISON_NAMES, INDICATOR_NAMES, model_titles())
+    names = (COMPARISON_NAMES, INDICATORS, model_titles())
     return tuple(
         sorted(cells, key=lambda cell: [place(name, known) for name, known in zip(cell.key, names, strict=True)])
     )

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from migxai.evaluation.paper import INDICATOR_NAMES
 from migxai.explain.aggregate import evened
 from migxai.explain.methods import METHODS
 from migxai.explain.saliency_maps import Evidence, explain_people, joined
 from migxai.group.features import MapArrays, slice_space, with_store
 from migxai.group.fit import Unit, fitted_models, read_folds
+from migxai.indicators.registry import INDICATORS
 from migxai.io import atomic, write_json
 from migxai.learning.backbones import find_split
 from migxai.learning.devices import choose_device
@@ -139,7 +139,7 @@ def make_case(
         truth = Truth(content["planted"][space.inside], regions, names, tuple(content["planted_names"].tolist()))
     return Case(
         of=f"{METHODS[method].title} of {model_titles().get(unit.model, unit.model)} on "
-        f"{INDICATOR_NAMES.get(unit.indicator, unit.indicator)}, {' versus '.join(unit.classes)}",
+        f"{INDICATORS.title(unit.indicator)}, {' versus '.join(unit.classes)}",
         labels=np.asarray(unit.labels),
         people=np.asarray(unit.people),
         folds=unit.folds or (),

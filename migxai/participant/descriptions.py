@@ -105,9 +105,9 @@ def map_fields(stat: str, form: str, facts: RunFacts, config: Config) -> Fields:
     main = f"divided by its mean in the mask, {facts.indicators.means[stat]:.6g}" if indicator.normalised else "none"
     scale = {"": main, "raw": "none", "zscore": "z-scored over the mask"}[form]
     fields: Fields = {
-        "Description": f"{indicator.name} map" + (" painted on the atlas regions." if indicator.regional else "."),
+        "Description": f"{indicator.title} map" + (" painted on the atlas regions." if indicator.regional else "."),
         "Statistic": stat,
-        **indicator.definition(config.indicators),
+        **indicator.definition(config),
         "FrequencyBand": [options.low, options.high],
         "Normalization": scale,
         "NormalizationVoxels": "all voxels of the mask with a value; the zero shell of the grid does not count"
@@ -122,13 +122,15 @@ def map_fields(stat: str, form: str, facts: RunFacts, config: Config) -> Fields:
     }
     if indicator.regional:
         fields |= atlas_fields(facts, config)
+    if indicator.origin:
+        fields["Extension"] = indicator.origin
     return fields | shared_fields(facts, config)
 
 
 def regional_fields(stat: str, facts: RunFacts, config: Config) -> Fields:
     """Sidecar fields of the table of one indicator, a row a region."""
     how = "" if INDICATORS[stat].regional else ", the mean of the map over its covered voxels"
-    text = f"{INDICATORS[stat].name} of each region{how}; n/a where the run does not cover it."
+    text = f"{INDICATORS[stat].title} of each region{how}; n/a where the run does not cover it."
     return map_fields(stat, "", facts, config) | atlas_fields(facts, config) | {"Description": text}
 
 
@@ -186,6 +188,9 @@ def summarise(
 
 def _settings(config: Config, facts: RunFacts) -> dict[str, str]:
     options, resolution = config.denoising, facts.grid.resolution
+    of_indicators: dict[str, str] = {}
+    for stat in config.indicators.indicators:
+        of_indicators |= INDICATORS[stat].table(config)
     return {
         "Space": facts.grid.space,
         "Resolution": f"{resolution:g} mm" if isinstance(resolution, float) else resolution,
@@ -194,8 +199,7 @@ def _settings(config: Config, facts: RunFacts) -> dict[str, str]:
         "Order": processing_order(config),
         "Nuisance": f"{len(facts.denoising.regressors)} regressors, rank {facts.denoising.design_rank} in the band",
         "Atlas": facts.indicators.atlas,
-        "ALFF definition": config.indicators.alff_definition,
-        "ReHo neighbourhood": f"{config.indicators.reho_neighbours} voxels",
+        **of_indicators,
         "Preset": config.preset,
     }
 
@@ -249,10 +253,9 @@ def software_versions() -> dict[str, str]:
 
 def methods_facts(config: Config, source: Literal["raw", "fmriprep"], runs: Sequence[RunSummary]) -> MethodsFacts:
     """Gather what the methods paragraph may claim: what all runs have in common; without runs, the plan alone."""
-    own_atlas = config.indicators.atlas is not None
     if not runs:
         space = config.preprocessing.space or SPACE
-        return MethodsFacts(migxai.__version__, source, space=space, own_atlas=own_atlas)
+        return MethodsFacts(migxai.__version__, source, space=space)
     steps = [{step.name: step.status for step in run.steps} for run in runs]
 
     def common(name: str) -> bool | None:
@@ -267,7 +270,6 @@ def methods_facts(config: Config, source: Literal["raw", "fmriprep"], runs: Sequ
         slice_timing=common("Slice timing"),
         anatomical=common("T1w to template"),
         brain_extraction=common("Brain extraction"),
-        own_atlas=own_atlas,
         n_dropped=dropped.pop() if len(dropped) == 1 else None,
         n_excluded=sum(not run.usable for run in runs),
     )

@@ -53,14 +53,9 @@ def run_subject(config: Config, label: str, report: Callable[[str], None]) -> No
     MigxaiError
         If the subject, or one of its runs, could not be processed; what could be is written all the same.
     """
-    assert config.run.output_dir is not None
-    with subject_lock(config.run.output_dir, label):
-        report("reading the dataset")
-        inputs = collect_inputs(config.replace("selection", participant_label=(label,)))
-        _prepare_output(config, inputs)
-        errors = _process(config, inputs, report)
-        if label in errors:
-            raise errors[label]
+    errors = _run_subjects(config, (label,), report)
+    if label in errors:
+        raise errors[label]
 
 
 def run_with_plugin(config: Config, labels: Sequence[str], plugin: dict[str, Any]) -> dict[str, MigxaiError]:
@@ -80,84 +75,79 @@ def run_with_plugin(config: Config, labels: Sequence[str], plugin: dict[str, Any
     dict
         The error of each subject that failed.
     """
-    assert config.run.output_dir is not None
-    with ExitStack() as stack:
-        for label in labels:
-            stack.enter_context(subject_lock(config.run.output_dir, label))
-        inputs = collect_inputs(config.replace("selection", participant_label=tuple(labels)))
-        _prepare_output(config, inputs)
-        return _process(config, inputs, lambda step: logger.info("%s", step), plugin)
+    return _run_subjects(config, labels, lambda step: logger.info("%s", step), plugin)
 
 
 def report_subject(config: Config, label: str, report: Callable[[str], None]) -> None:
     """Rebuild a subject's report from its derivatives (``--reports-only``)."""
-    assert config.run.output_dir is not None
     report("writing the report")
-    write_report(config, label)
+    _write_report(config, label)
 
 
 def write_boilerplate(config: Config) -> None:
-    """Write ``logs/CITATION.md`` and print it (``--boilerplate-only``)."""
-    inputs = collect_inputs(config)
-    text = methods_markdown(config, methods_facts(config, inputs.mode, ()))
-    assert config.run.output_dir is not None
-    write_text(config.run.output_dir / "logs" / "CITATION.md", text)
+    """Write the methods paragraph as ``logs/CITATION.md`` (``--boilerplate-only``)."""
+    _write_methods(config, collect_inputs(config))
 
 
-def write_report(config: Config, label: str) -> Path:
-    """Write one subject's HTML report from the figures and summaries beside it."""
-    assert config.run.output_dir is not None
-    runs = find_summaries(config.run.output_dir, label)
-    facts = methods_facts(config, "fmriprep" if runs[0].inputs.get("source") == "fmriprep" else "raw", runs)
-    return write_participant_report(config.run.output_dir, label, runs, methods_html(config, facts))
+def _run_subjects(
+    config: Config, labels: Sequence[str], report: Callable[[str], None], plugin: dict[str, Any] | None = None
+) -> dict[str, MigxaiError]:
+    """Lock the subjects, find their runs, process them and record what became of each; returns the errors of some."""
+    with ExitStack() as stack:
+        for label in labels:
+            stack.enter_context(subject_lock(_output(config), label))
+        report("reading the dataset")
+        inputs = collect_inputs(config.replace("selection", participant_label=tuple(labels)))
+        _prepare_output(config, inputs)
+        errors: dict[str, MigxaiError] = {
+            subject.label: InputError(subject.failure) for subject in inputs.subjects if subject.failure is not None
+        }
+        ready = [subject for subject in inputs.subjects if subject.failure is None]
+        if ready:
+            executed = _execute(config, ready, report, plugin)
+            for subject in ready:
+                crashes = [crash for crash in executed.crashes if crash.subject == subject.label]
+                if crashes:
+                    errors[subject.label] = _combine(crashes)
+                else:
+                    _finish(config, subject, executed.written(subject.label))
+        for label, error in errors.items():
+            _record(config, Record(label, "failed", config.resume_key(), error=str(error)))
+        return errors
 
 
 def _prepare_output(config: Config, inputs: Inputs) -> None:
-    assert config.run.output_dir is not None
-    initialise_output(config.run.output_dir, inputs.sources)
-    update_participants(config.run.output_dir, inputs.participants, [subject.label for subject in inputs.subjects])
-    text = methods_markdown(config, methods_facts(config, inputs.mode, ()))
-    write_text(config.run.output_dir / "logs" / "CITATION.md", text)
-    for message in inputs.messages:
+    output_dir = _output(config)
+    initialise_output(output_dir, inputs.sources)
+    update_participants(output_dir, inputs.participants, [subject.label for subject in inputs.subjects])
+    _write_methods(config, inputs)
+    for message in (*inputs.messages, *(message for subject in inputs.subjects for message in subject.messages)):
         logger.info("%s", message)
 
 
-def _process(
-    config: Config, inputs: Inputs, report: Callable[[str], None], plugin: dict[str, Any] | None = None
-) -> dict[str, MigxaiError]:
-    """Run the workflow of the subjects that can be processed; returns each failed subject's error."""
-    errors: dict[str, MigxaiError] = {}
-    ready = []
-    for subject in inputs.subjects:
-        for message in subject.messages:
-            logger.info("%s", message)
-        if subject.failure is None:
-            ready.append(subject)
-        else:
-            errors[subject.label] = InputError(subject.failure)
-    executed = Execution()
+def _write_methods(config: Config, inputs: Inputs) -> None:
+    text = methods_markdown(config, methods_facts(config, inputs.mode, ()))
+    write_text(_output(config) / "logs" / "CITATION.md", text)
+
+
+def _execute(
+    config: Config, subjects: Sequence[Subject], report: Callable[[str], None], plugin: dict[str, Any] | None
+) -> Execution:
+    """Run the workflow of subjects."""
+    for subject in subjects:
+        _renew_work(config, subject.label)
+    workflow = init_participant_wf(config, subjects)
+    if config.run.write_graph:
+        _write_graph(workflow, config, [subject.label for subject in subjects])
     # A plugin runs the subjects side by side, so each step has to say whose it is.
     name_step = step_name if plugin is None else lambda node: f"{subject_of(node)}: {step_name(node)}"
-    if ready:
-        for subject in ready:
-            _renew_work(config, subject.label)
-        workflow = init_participant_wf(config, ready)
-        if config.run.write_graph:
-            _write_graph(workflow, config, [subject.label for subject in ready])
-        executed = execute(
-            workflow,
-            stop_on_first_crash=config.run.stop_on_first_crash,
-            used_file=used_file(config) if config.run.resource_monitor else None,
-            report=lambda node, status: report(name_step(node)) if status == "start" else None,
-            **(plugin or {}),
-        )
-    for subject in ready:
-        error = _finish(config, subject, executed)
-        if error is not None:
-            errors[subject.label] = error
-    for label, error in errors.items():
-        _record(config, (), Record(label, "failed", config.resume_key(), error=str(error)))
-    return errors
+    return execute(
+        workflow,
+        stop_on_first_crash=config.run.stop_on_first_crash,
+        used_file=used_file(config) if config.run.resource_monitor else None,
+        report=lambda node, status: report(name_step(node)) if status == "start" else None,
+        **(plugin or {}),
+    )
 
 
 def _renew_work(config: Config, label: str) -> None:
@@ -172,7 +162,6 @@ def _renew_work(config: Config, label: str) -> None:
 
 def _write_graph(workflow: pe.Workflow, config: Config, labels: Sequence[str]) -> None:
     """Write the workflow as ``logs/<subjects>_graph.dot``, and as a picture where Graphviz is installed."""
-    assert config.run.output_dir is not None
     folder = Path(workflow.base_dir) / workflow.name
     drawn = shutil.which("dot") is not None
     try:
@@ -185,36 +174,38 @@ def _write_graph(workflow: pe.Workflow, config: Config, labels: Sequence[str]) -
     name = f"sub-{labels[0]}" if len(labels) == 1 else "workflow"
     for extension in ("dot", "svg") if drawn else ("dot",):
         text = (folder / f"graph.{extension}").read_text(encoding="utf-8")
-        write_text(config.run.output_dir / "logs" / f"{name}_graph.{extension}", text)
-
-
-def _finish(config: Config, subject: Subject, executed: Execution) -> MigxaiError | None:
-    """Write a subject's report and record; returns its error, if it has one."""
-    crashes = [crash for crash in executed.crashes if crash.subject == subject.label]
-    if crashes:
-        return _combine(crashes)
-    assert config.run.output_dir is not None
-    report = write_report(config, subject.label)
-    paths = [*executed.written(subject.label), report.relative_to(config.run.output_dir).as_posix()]
-    runs = tuple(
-        RunVerdict(run.name, run.usable, " ".join(run.exclusion) or None)
-        for run in find_summaries(config.run.output_dir, subject.label)
-    )
-    messages = tuple(dict.fromkeys(item for run in subject.runs for item in run.messages))
-    _record(config, paths, Record(subject.label, "complete", config.resume_key(), runs=runs, messages=messages))
-    _clean(config, subject.label)
-    return None
+        write_text(_output(config) / "logs" / f"{name}_graph.{extension}", text)
 
 
 def _combine(crashes: Sequence[Crash]) -> MigxaiError:
     """One error for a subject: the first one's class, everybody's sentence."""
-    first = crashes[0].error
-    return type(first)(" ".join(dict.fromkeys(str(crash.error) for crash in crashes)))
+    return type(crashes[0].error)(" ".join(dict.fromkeys(str(crash.error) for crash in crashes)))
 
 
-def _record(config: Config, paths: Sequence[str], record: Record) -> None:
-    output_dir = config.run.output_dir
-    assert output_dir is not None
+def _finish(config: Config, subject: Subject, written: Sequence[str]) -> None:
+    """Write the report and the record of a subject that is complete, and free its work directory."""
+    output_dir = _output(config)
+    report = _write_report(config, subject.label)
+    runs = tuple(
+        RunVerdict(run.name, run.usable, " ".join(run.exclusion) or None)
+        for run in find_summaries(output_dir, subject.label)
+    )
+    messages = tuple(dict.fromkeys(message for run in subject.runs for message in run.messages))
+    record = Record(subject.label, "complete", config.resume_key(), runs=runs, messages=messages)
+    _record(config, record, [*written, report.relative_to(output_dir).as_posix()])
+    _clean(config, subject.label)
+
+
+def _write_report(config: Config, label: str) -> Path:
+    """Write one subject's HTML report from the figures and summaries beside it."""
+    runs = find_summaries(_output(config), label)
+    facts = methods_facts(config, "fmriprep" if runs[0].inputs.get("source") == "fmriprep" else "raw", runs)
+    return write_participant_report(_output(config), label, runs, methods_html(config, facts))
+
+
+def _record(config: Config, record: Record, paths: Sequence[str] = ()) -> None:
+    """Write what became of a subject, with the files that it got."""
+    output_dir = _output(config)
     outputs = tuple(describe_output(output_dir, output_dir / path) for path in sorted(paths))
     roots = {"<output_dir>": output_dir, "<bids_dir>": config.run.bids_dir, "<work_dir>": config.run.work_dir}
     write_record(
@@ -235,15 +226,20 @@ def _clean(config: Config, label: str) -> None:
                 path.unlink()
 
 
+def _output(config: Config) -> Path:
+    assert config.run.output_dir is not None, "the command line has named it"
+    return config.run.output_dir
+
+
 def work_folder(config: Config, label: str) -> Path:
     """Where the steps of a subject keep their results."""
-    assert config.run.work_dir is not None
+    assert config.run.work_dir is not None, "the command line has named it"
     return config.run.work_dir / "migxai_wf" / f"sub_{label}_wf"
 
 
 def used_file(config: Config) -> Path:
     """Where ``--resource-monitor`` writes what the steps used: into the logs beside the subject's work directory."""
-    assert config.run.work_dir is not None
+    assert config.run.work_dir is not None, "the command line has named it"
     return config.run.work_dir.parent / "logs" / f"{config.run.work_dir.name}_steps.json"
 
 

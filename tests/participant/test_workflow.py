@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
+from nipype.interfaces.base import isdefined
 from nipype.pipeline import engine as pe
 
+from migxai.bids.fmriprep import FmriprepRun
+from migxai.bids.inputs import RawRun, Subject
 from migxai.config import Config, Run, Selection
 from migxai.execution.plugins.engine import execute
 from migxai.participant.interfaces.base import Step, inputs, outputs
-from migxai.participant.workflow import for_steps
+from migxai.participant.workflow import for_steps, init_participant_wf
 
 
 class Fill(Step):
@@ -42,3 +46,49 @@ def test_steps_do_not_know_the_machine():
 def test_more_memory_does_not_make_a_killed_run_begin_anew(change):
     config = Config()
     assert for_steps(config.replace("run", **change)) == for_steps(config)
+
+
+def steps_of(tmp_path, *runs, **preprocessing):
+    """Names of the steps of one subject, each with the inputs that it must have and that nobody gives it."""
+    config = Config(run=Run(output_dir=tmp_path / "out", work_dir=tmp_path / "work"))
+    config = config.replace("preprocessing", **preprocessing)
+    workflow = init_participant_wf(config, [Subject("01", runs)])
+    graph = workflow._create_flat_graph()
+    lacking = {}
+    for node in graph.nodes():
+        given = {pair[1] for *_, data in graph.in_edges(node, data=True) for pair in data["connect"]}
+        traits = {} if "Merge" in type(node.interface).__name__ else node.inputs.traits(mandatory=True)
+        absent = [name for name in traits if name not in given and not isdefined(getattr(node.inputs, name))]
+        absent += [name for name in traits if name not in given and getattr(node.inputs, name) is None]
+        lacking[node.fullname.removeprefix("migxai_wf.sub_01_wf.")] = absent
+    return lacking
+
+
+def raw_run(tmp_path, number, t1w="sub-01_T1w.nii.gz"):
+    sources = (f"bids:raw:sub-01/func/run-{number}", f"bids:raw:sub-01/anat/{t1w}")
+    entities = {"sub": "01", "task": "rest", "run": number}
+    (tmp_path / "sub-01_T1w.nii.gz").touch()
+    return RawRun(entities, tmp_path / "bold.nii", {}, tmp_path / t1w if t1w else None, sources)
+
+
+def test_runs_share_a_t1w_and_are_averaged(tmp_path):
+    steps = steps_of(tmp_path, raw_run(tmp_path, "1"), raw_run(tmp_path, "2"))
+    assert not any(steps.values())
+    assert [name for name in steps if name.endswith("extract_brain")] == ["anat_0_wf.extract_brain"]
+    assert {"task_rest_run_1_wf.raw_wf.coregister", "task_rest_run_2_wf.raw_wf.coregister", "average_0"} <= set(steps)
+
+
+def test_a_run_without_t1w(tmp_path):
+    steps = steps_of(tmp_path, raw_run(tmp_path, "1"), anat="none")
+    assert not any(steps.values())
+    assert "task_rest_run_1_wf.raw_wf.normalise_epi" in steps
+    assert "anat_0_wf.extract_brain" not in steps
+
+
+def test_a_run_after_fmriprep(tmp_path):
+    fields = {field.name: None for field in dataclasses.fields(FmriprepRun)}
+    run = FmriprepRun(**fields | {"entities": {"sub": "01", "task": "rest"}, "bold": tmp_path / "bold.nii"})
+    steps = steps_of(tmp_path, run)
+    assert not any(steps.values())
+    assert {"task_rest_wf.resample", "task_rest_wf.confounds", "task_rest_wf.draw"} <= set(steps)
+    assert "average_0" not in steps

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from migxai.cli.options.base import Option, choices_of
-from migxai.cli.values import comparison, count, number, path, weights, whole
+from migxai.cli.values import comparison, path, weights
 from migxai.config import Learning
 from migxai.explain.methods import METHODS
 from migxai.learning.backbones import NETWORKS, TIMM
 from migxai.learning.estimators import ESTIMATORS, baselines
+from migxai.options import Option, choices_of, count, number, whole
 
 
 def cohort() -> Iterable[Option]:

@@ -89,7 +89,7 @@ class EstimatorEntry(Entry):
         `migxai.learning.tabular.TableClassifier` is a base class that does all but the learning.
     tables
         The tables of `Inputs` whose columns it reads.
-    options
+    fields
         The fields of `migxai.config.Learning` that change what it learns.
     always
         Whether it is a baseline that runs beside whatever models are asked for, and is never saved.
@@ -97,7 +97,7 @@ class EstimatorEntry(Entry):
 
     make: _Maker
     tables: tuple[Table, ...] = ("regions",)
-    options: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
     always: bool = False
 
 
@@ -152,7 +152,7 @@ def is_deep(name: str) -> bool:
 
 def options_of(name: str) -> tuple[str, ...]:
     """Return the fields of `Learning` that change what a model learns from given inputs."""
-    return ESTIMATORS[name].options if name in ESTIMATORS else _NETWORK_OPTIONS
+    return ESTIMATORS[name].fields if name in ESTIMATORS else _NETWORK_OPTIONS
 
 
 def tables_of(name: str) -> tuple[Table, ...]:

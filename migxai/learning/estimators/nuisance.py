@@ -16,6 +16,6 @@ ENTRY = EstimatorEntry(
     order=90,
     make=_make,
     tables=("nuisance",),
-    options=("class_weights",),
+    fields=("class_weights",),
     always=True,
 )

@@ -11,5 +11,5 @@ def _make(settings: Learning, *, n_classes: int, seed: int) -> Estimator:
 
 
 ENTRY = EstimatorEntry(
-    name="rf", title="Random forest", citation="breiman2001", order=20, make=_make, options=("class_weights",)
+    name="rf", title="Random forest", citation="breiman2001", order=20, make=_make, fields=("class_weights",)
 )

@@ -10,4 +10,4 @@ def _make(settings: Learning, *, n_classes: int, seed: int) -> Estimator:
     return LinearSVM(settings, n_classes=n_classes, seed=seed)
 
 
-ENTRY = EstimatorEntry(name="svm", title="SVM", citation="cortes1995", order=10, make=_make, options=("class_weights",))
+ENTRY = EstimatorEntry(name="svm", title="SVM", citation="cortes1995", order=10, make=_make, fields=("class_weights",))

@@ -13,7 +13,7 @@ from migxai.bids.confounds import MOTION, read_confounds
 from migxai.config import Config, Denoising
 from migxai.data.images import TemplateName
 from migxai.errors import DenoisingError, InputError
-from migxai.indicators.registry import find_indicator
+from migxai.indicators.registry import INDICATORS
 from migxai.io import read_tsv, write_tsv
 from migxai.participant.facts import AcquisitionFacts, DenoisingFacts, MotionFacts
 from migxai.participant.interfaces.base import (
@@ -129,8 +129,8 @@ def judge_volumes(
         tr = acquisition.repetition_time
         kept = kept_volumes(displacement, options.fd_threshold, repetition_time=tr, minimum_time=options.min_time)
         for stat in config.indicators.indicators:
-            if find_indicator(stat).spectral:
-                require_unbroken(kept, find_indicator(stat).name)
+            if INDICATORS[stat].spectral:
+                require_unbroken(kept, INDICATORS[stat].title)
     table["kept"] = kept.astype(int)
     write_tsv(folder / "confounds.tsv", table)
     facts = MotionFacts(

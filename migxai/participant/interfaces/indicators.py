@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from migxai.config import Config
 from migxai.data import Atlas, check_space, load_atlas
 from migxai.errors import AtlasError, ImageError
-from migxai.indicators.normalisation import mean_normalised, z_scored
-from migxai.indicators.registry import Denoised, Indicator, find_indicator
-from migxai.indicators.rfcs import correlation_matrix
+from migxai.indicators.registry import INDICATORS, Denoised, Indicator
 from migxai.participant.facts import IndicatorFacts, RunFacts, mean_facts
 from migxai.participant.interfaces.base import (
     Step,
@@ -30,6 +28,8 @@ from migxai.participant.interfaces.derivatives import RunFiles
 from migxai.participant.resources import Memory
 from migxai.registration.resample import labels_on_grid
 from migxai.registration.volume import voxel_sizes
+from migxai.signal.connectivity import correlation_matrix
+from migxai.signal.normalisation import mean_normalised, z_scored
 from migxai.signal.regions import region_coverage, region_means, region_values
 from migxai.signal.smoothing import smooth
 
@@ -74,7 +74,7 @@ class ComputeIndicators(Step):
         maps: Maps = {}
         means: dict[str, float] = {}
         for stat in config.indicators.indicators:
-            indicator = find_indicator(stat)
+            indicator = INDICATORS[stat]
             values = compute_map(indicator, denoised, config, sizes)
             forms, means[stat] = forms_of(values, mask, config.indicators.forms, indicator)
             maps |= {f"{stat}-{form}" if form else stat: item for form, item in forms.items()}

@@ -142,7 +142,7 @@ class DrawRun(Step):
         paths = []
         for key, values in load_arrays(self.inputs.maps).items():
             stat, _, form = key.partition("-")
-            name = INDICATORS[stat].name + {"": "", "raw": ", not normalised", "zscore": ", z-scored"}[form]
+            name = INDICATORS[stat].title + {"": "", "raw": ", not normalised", "zscore": ", z-scored"}[form]
             paths.append(
                 overlays.plot_map(
                     mask.with_data(on_grid(values, inside)),
@@ -151,13 +151,13 @@ class DrawRun(Step):
                     packaged_volume("mask"),
                     self._file(stat + form),
                     name=name,
-                    unit="of the brain's mean" if INDICATORS[stat].normalised and not form else "",
+                    unit=INDICATORS[stat].unit_of(form),
                 )
             )
         labels = [str(name) for name in regional["names"]]
         for stat in (item for item in regional if item in INDICATORS):
             file = self._file(f"{stat}regions")
-            paths.append(region_values.plot_regions(labels, regional[stat], file, name=INDICATORS[stat].name))
+            paths.append(region_values.plot_regions(labels, regional[stat], file, name=INDICATORS[stat].title))
         paths.append(region_values.plot_coverage(labels, regional["coverage"], self._file("coverage")))
         return paths
 

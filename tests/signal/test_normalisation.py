@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from migxai.errors import ImageError
-from migxai.indicators import mean_normalised, z_scored
+from migxai.signal import mean_normalised, z_scored
 
 
 @pytest.fixture

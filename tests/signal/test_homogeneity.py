@@ -8,7 +8,7 @@ from scipy.ndimage import binary_dilation
 from scipy.stats import rankdata
 
 from migxai.errors import ImageError, UsageError
-from migxai.indicators import reho, reho_voxels
+from migxai.signal import reho, reho_voxels
 
 
 def plain_w(series, corrected=False):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migxai.errors import ImageError, UsageError
-from migxai.indicators import correlation_matrix, rfcs
+from migxai.signal import correlation_matrix, rfcs
 
 
 @given(seed=st.integers(0, 999), regions=st.integers(2, 12), volumes=st.integers(5, 60))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migxai.errors import ImageError, TimingError, UsageError
-from migxai.indicators import alff, alff_voxels, falff, falff_voxels
+from migxai.signal import alff, alff_voxels, falff, falff_voxels
 from migxai.signal.spectrum import next_length, spectral_plan
 
 DEFINITIONS = ("rest", "dpabi", "afni", "xcpd")
