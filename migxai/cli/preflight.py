@@ -14,7 +14,7 @@ from migxai.bids.inputs import check_output_place
 from migxai.bids.outputs import IMAGE_VARIABLE, refuse_foreign_output
 from migxai.config import Config, directories
 from migxai.errors import InputError, MissingDependencyError, OutputError, ResourceError, UsageError
-from migxai.execution.resources import cpu_count, memory_gb, overstated, provide_scratch
+from migxai.execution.resources import cpu_count, memory_gb, provide_scratch
 from migxai.io import free_gb, prepare_directory
 
 #: Free space in GB below which a run is not begun.
@@ -241,7 +241,19 @@ def doubts(config: Config) -> list[str]:
     list of str
         Sentences, none if all is well.
     """
-    sentences = overstated(config.run, cpu_count(), memory_gb())
+    run, cpus, memory = config.run, cpu_count(), memory_gb()
+    limit = "by its affinity, its cgroup (a container's limit) or its batch job"
+    sentences = []
+    if run.nprocs is not None and run.nprocs > cpus:
+        sentences.append(
+            f"--nprocs {run.nprocs} is more than the {cpus} CPUs that this process may use {limit}; it will be slower, "
+            "not faster, than with fewer."
+        )
+    if run.mem_gb is not None and run.mem_gb > memory:
+        sentences.append(
+            f"--mem-gb {run.mem_gb:g} is more than the {memory:.1f} GB that this process may use {limit}; a run that "
+            "needs more will be killed."
+        )
     output_dir = directories(config)[1]
     if IMAGE_VARIABLE in os.environ and output_dir.stat().st_dev == Path("/").stat().st_dev:
         sentences.append(

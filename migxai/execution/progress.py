@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Literal, Self, TextIO
 
 from migxai.errors import EXIT_OK
 
@@ -45,22 +45,6 @@ class Outcome:
     def sentence(self) -> str:
         """Return the outcome as a line for the user."""
         return f"sub-{self.subject}: {self.status}" + (f": {self.message}" if self.message else "") + self.hint
-
-
-class Display(Protocol):
-    """What shows a run to the user."""
-
-    def step(self, subject: str, text: str) -> None:
-        """Show what a subject is at."""
-
-    def end(self, outcome: Outcome) -> None:
-        """Show how a subject ended."""
-
-    def write(self, text: str) -> None:
-        """Show a message."""
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
 
 
 class LineDisplay:
@@ -125,6 +109,10 @@ class TerminalDisplay:
     def close(self) -> None:
         """Leave the terminal as it was."""
         self._progress.stop()
+
+
+#: What shows a run to the user.
+Display = LineDisplay | TerminalDisplay
 
 
 def make_display(total: int, stream: TextIO | None = None, *, live: bool = True) -> Display:

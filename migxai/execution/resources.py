@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from migxai.config import Config, Run
+from migxai.config import Config
 from migxai.errors import OutputError
 from migxai.io import free_gb
 
@@ -57,17 +57,13 @@ def cpu_count(root: Path = CGROUP_ROOT, proc: Path = PROC) -> int:
     return max(1, min(quotas))
 
 
-def memory_gb(
-    environment: Mapping[str, str] | None = None, cpus: int | None = None, root: Path = CGROUP_ROOT, proc: Path = PROC
-) -> float:
+def memory_gb(environment: Mapping[str, str] | None = None, root: Path = CGROUP_ROOT, proc: Path = PROC) -> float:
     """Return the memory in GB this process may use: the least of machine, cgroup and SLURM job.
 
     Parameters
     ----------
     environment
         Environment variables (default: this process's); SLURM's are in MB, and 0 means all of the node.
-    cpus
-        CPUs of the job, for ``SLURM_MEM_PER_CPU`` (default: ``SLURM_CPUS_ON_NODE``, else `cpu_count`).
     root, proc
         Where the cgroups and ``/proc`` are mounted.
     """
@@ -84,7 +80,7 @@ def memory_gb(
     per_cpu = environment.get("SLURM_MEM_PER_CPU", "")
     if per_cpu.isdigit() and int(per_cpu) > 0:
         on_node = environment.get("SLURM_CPUS_ON_NODE", "")
-        job_cpus = cpus or (int(on_node) if on_node.isdigit() else cpu_count(root, proc))
+        job_cpus = int(on_node) if on_node.isdigit() else cpu_count(root, proc)
         limits.append(int(per_cpu) * job_cpus / MB_PER_GB)
     return min(limits)
 
@@ -136,36 +132,6 @@ def divide(config: Config, n_subjects: int, subject_gb: float | None = None) -> 
         at_once = 1
     threads = run.omp_nthreads or max(1, min(MAX_THREADS, cpus // at_once))
     return Share(at_once, threads, total / at_once, need)
-
-
-def overstated(run: Run, cpus: int, memory: float) -> list[str]:
-    """Say where more was asked for than this process may use.
-
-    Parameters
-    ----------
-    run
-        What was asked for.
-    cpus, memory
-        What there is: see `cpu_count` and `memory_gb` (GB).
-
-    Returns
-    -------
-    list of str
-        Sentences, none if all is well.
-    """
-    limit = "by its affinity, its cgroup (a container's limit) or its batch job"
-    sentences = []
-    if run.nprocs is not None and run.nprocs > cpus:
-        sentences.append(
-            f"--nprocs {run.nprocs} is more than the {cpus} CPUs that this process may use {limit}; it will be slower, "
-            "not faster, than with fewer."
-        )
-    if run.mem_gb is not None and run.mem_gb > memory:
-        sentences.append(
-            f"--mem-gb {run.mem_gb:g} is more than the {memory:.1f} GB that this process may use {limit}; a run that "
-            "needs more will be killed."
-        )
-    return sentences
 
 
 def thread_environment(threads: int) -> dict[str, str]:
