@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import BaseInterfaceInputSpec as BaseInterfaceInputSpec
-from nipype.interfaces.base import TraitedSpec as TraitedSpec
-from nipype.interfaces.base import traits as traits
+from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, Undefined, traits
 from numpy.typing import NDArray
 
-from migxai.data import template
-from migxai.data.images import TemplateName
 from migxai.execution.plugins.measured import MeasuredInterface
 from migxai.participant.resources import Memory
 from migxai.registration.transforms import Affine, Chain, Field
 from migxai.registration.volume import Volume
 
+Kind = Literal["file", "file?", "files", "value", "value?"]
 
-def inputs(**kinds: str) -> type[BaseInterfaceInputSpec]:
+
+def inputs(**kinds: Kind) -> type[BaseInterfaceInputSpec]:
     """Make a nipype input specification.
 
     Parameters
@@ -29,19 +27,21 @@ def inputs(**kinds: str) -> type[BaseInterfaceInputSpec]:
         Of each input ``file`` or ``files``, whose content nipype's cache compares, or ``value``, any plain value or
         frozen dataclass, compared by its representation. ``?`` marks what may be left out.
     """
-    fields = {name: _trait(kind.removesuffix("?"), mandatory=not kind.endswith("?")) for name, kind in kinds.items()}
-    return type("input_spec", (BaseInterfaceInputSpec,), fields)
+    return type("input_spec", (BaseInterfaceInputSpec,), {name: _trait(kind) for name, kind in kinds.items()})
 
 
-def outputs(**kinds: str) -> type[TraitedSpec]:
+def outputs(**kinds: Kind) -> type[TraitedSpec]:
     """Make a nipype output specification of kinds as for `inputs`."""
     return type("output_spec", (TraitedSpec,), {name: _trait(kind) for name, kind in kinds.items()})
 
 
-def _trait(kind: str, **metadata: bool) -> Any:
+def _trait(kind: Kind) -> Any:
+    needed = not kind.endswith("?")
     if kind == "files":
-        return traits.List(traits.File(exists=True), value=[], usedefault=True, **metadata)
-    return traits.File(exists=True, **metadata) if kind == "file" else traits.Any(**metadata)
+        return traits.List(traits.File(exists=True), value=[], usedefault=True, mandatory=needed)
+    if kind in ("value", "value?"):
+        return traits.Any(Undefined if needed else None, mandatory=needed)
+    return traits.File(exists=True, mandatory=needed)
 
 
 class Step(MeasuredInterface):
@@ -56,9 +56,8 @@ class Step(MeasuredInterface):
     def __init_subclass__(cls) -> None:
         # nipype pickles results, and pickle finds a class by its module and qualified name.
         for name in ("input_spec", "output_spec"):
-            if name in cls.__dict__:
-                spec = cls.__dict__[name]
-                spec.__module__, spec.__qualname__ = cls.__module__, f"{cls.__qualname__}.{name}"
+            spec = getattr(cls, name)
+            spec.__module__, spec.__qualname__ = cls.__module__, f"{cls.__qualname__}.{name}"
 
     def make(self, folder: Path) -> dict[str, Any]:
         """Make the outputs from ``self.inputs``, files of them in the node's folder, and return them by name."""
@@ -131,12 +130,6 @@ def load_image(path: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
 def load_volume(path: str) -> Volume:
     """Read a 3-D intermediate image."""
     return Volume(*load_image(path))
-
-
-def packaged_volume(name: TemplateName) -> Volume:
-    """Read a packaged image of the template, scaled as its header says."""
-    image = nib.nifti1.load(template(name))
-    return Volume(image.get_fdata(dtype=np.float32), image.affine)
 
 
 def on_grid(values: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[Any]:
