@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from migxai.execution.executor import Terminated, signals_raise
     from migxai.execution.worker import failure
 
-    for sentence in problems():
+    for sentence in problems(request.level):
         sys.stderr.write(f"migxai: {sentence}\n")
     try:
         with signals_raise():

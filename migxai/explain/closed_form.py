@@ -23,9 +23,9 @@ from torch import Tensor
 
 from migxai.errors import UsageError
 from migxai.explain.methods import METHODS
-from migxai.explain.receptive_fields import Cells, find_cells
+from migxai.explain.receptive_fields import ReceptiveFields, find_receptive_fields
 from migxai.explain.targets import Target
-from migxai.learning.backbones import NETWORKS
+from migxai.learning.backbones import pooled_layer
 from migxai.learning.devices import single_thread
 from migxai.learning.families.vision_transformer import TokenHead
 from migxai.metrics.types import IntArray
@@ -46,7 +46,7 @@ def explain(head: Head, features: Features, split: Split, method: CamMethod, tar
     head
         Trained, in evaluation mode.
     features
-        Of the clean view, as `FeatureStore.clean` returns them.
+        Features of the images' clean view, as `FeatureStore.clean` returns them.
     split
         Where the network is cut.
     method, target
@@ -90,43 +90,6 @@ def explain(head: Head, features: Features, split: Split, method: CamMethod, tar
         return method.combine(maps, (direction / cells)[:, :, None, None].expand_as(maps))
 
 
-def explain_rows(head: Head, store: FeatureStore, rows: IntArray, method: str, target: Target) -> NDArray[np.float32]:
-    """Make maps of all slices of some subjects from a store.
-
-    Parameters
-    ----------
-    head
-        Trained on others than these subjects.
-    store
-        Of the network that `head` belongs to.
-    rows
-        The subjects, (n,).
-    method
-        A key of `migxai.explain.methods.METHODS`.
-    target
-        What to explain.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n, S, h, w).
-
-    Raises
-    ------
-    UsageError
-        If the method does not fit the network.
-    """
-    found = METHODS[method]
-    slices = np.arange(store.slices)
-    maps = []
-    with single_thread():
-        for row in np.asarray(rows).tolist():
-            features = store.clean(np.full(store.slices, row), slices)
-            maps.append(explain(head, features, store.split, found, target).numpy())
-    store.release()
-    return np.stack(maps)
-
-
 def explain_people(
     head: Head, store: FeatureStore, rows: IntArray, method: str, space: SliceSpace, n_classes: int
 ) -> NDArray[np.float32]:
@@ -160,12 +123,45 @@ def explain_people(
     UsageError
         If the method does not fit the network.
     """
+    found, slices, made = METHODS[method], np.arange(store.slices), []
+    with single_thread():
+        for row in np.asarray(rows).tolist():
+            features = store.clean(np.full(store.slices, row), slices)
+            made.append(explain_classes(head, features, store.split, found, n_classes, space.rows))
+    store.release()
+    return np.stack(made)
 
-    def at_voxels(target: Target) -> NDArray[np.float32]:
-        maps = explain_rows(head, store, rows, method, target)
-        return space.rows(maps, pooled_cells(store.split, maps.shape[-1]))
 
-    return class_maps(METHODS[method], n_classes, at_voxels)
+def explain_classes(
+    head: Head,
+    features: Features,
+    split: Split,
+    method: CamMethod,
+    n_classes: int,
+    at_voxels: Callable[[NDArray[np.float32], ReceptiveFields], NDArray[np.float32]],
+) -> NDArray[np.float32]:
+    """Make maps of each class's margin from the features of some images, as `explain` does.
+
+    Parameters
+    ----------
+    head, features, split, method
+        As `explain` takes them.
+    n_classes
+        Number of classes, C.
+    at_voxels
+        Brings maps (B, h, w), which look where the second argument says, to V voxels.
+
+    Returns
+    -------
+    numpy.ndarray
+        (C, V); (1, V) where the method does not depend on the class.
+    """
+
+    def of(target: Target) -> NDArray[np.float32]:
+        maps = explain(head, features, split, method, target).numpy()
+        return at_voxels(maps, pooled_receptive_fields(split, maps.shape[-1]))
+
+    return class_maps(method, n_classes, of)
 
 
 def class_maps(
@@ -181,19 +177,14 @@ def class_maps(
     return np.stack([explain_target(Target(of=label, margin=True)) for label in range(n_classes)], axis=-2)
 
 
-def pooled_cells(split: Split, count: int) -> Cells:
-    """Say where the cells of the maps lie that `explain` makes, `count` along an edge."""
-    return find_cells(split.network, NETWORKS[split.network].pooled_layer, count)
-
-
-def token_grid(split: Split) -> tuple[int, int]:
-    """Return rows and columns of a transformer's patches."""
-    return int(split.details["rows"]), int(split.details["columns"])
+def pooled_receptive_fields(split: Split, count: int) -> ReceptiveFields:
+    """Say where in the picture the maps look that `explain` makes, of `count` values along an edge."""
+    return find_receptive_fields(split, pooled_layer(split), count)
 
 
 def as_grid(tokens: Tensor, split: Split) -> Tensor:
     """See patches (B, N, D) as maps (B, D, h, w)."""
-    rows, columns = token_grid(split)
+    rows, columns = int(split.details["rows"]), int(split.details["columns"])
     return tokens.reshape(len(tokens), rows, columns, -1).permute(0, 3, 1, 2)
 
 

@@ -15,12 +15,11 @@ Motion
     `motion_parameters`, `motion_matrices`, `power_displacement`, `jenkinson_displacement`, `dvars`, `judge_motion`,
     `motion_expansion`.
 Denoising
-    `nuisance_model`, `regress`, `bandpass`, `band_dimensions`, `check_freedom`, `smooth`, `smooth_map`,
+    `nuisance_model`, `regress`, `bandpass`, `band_dimensions`, `check_freedom`, `smooth`,
     `kept_volumes`, `require_unbroken`.
 """
 
 from migxai.signal.amplitude import alff, alff_voxels, falff, falff_voxels
-from migxai.signal.censoring import kept_volumes, require_unbroken
 from migxai.signal.connectivity import correlation_matrix, rfcs
 from migxai.signal.filtering import band_dimensions, bandpass
 from migxai.signal.homogeneity import reho, reho_voxels
@@ -37,8 +36,8 @@ from migxai.signal.normalisation import mean_normalised, z_scored
 from migxai.signal.nuisance import NuisanceModel, check_freedom, motion_expansion, nuisance_model, regress
 from migxai.signal.regions import paint, region_coverage, region_means, region_values
 from migxai.signal.slicetiming import check_slice_timing, correct_slice_timing, slice_axis
-from migxai.signal.smoothing import smooth, smooth_map
-from migxai.signal.steadystate import count_non_steady_volumes
+from migxai.signal.smoothing import smooth
+from migxai.signal.volumes import count_non_steady_volumes, kept_volumes, require_unbroken
 
 __all__ = [
     "MotionVerdict",
@@ -75,6 +74,5 @@ __all__ = [
     "rfcs",
     "slice_axis",
     "smooth",
-    "smooth_map",
     "z_scored",
 ]

@@ -6,9 +6,9 @@ from torch import nn
 from migxai.config import Learning
 from migxai.errors import UsageError
 from migxai.explain.engines import explain_network
-from migxai.explain.fusion import explain_fused, fuse, fused_layers, fused_people, look_around
+from migxai.explain.fusion import explain_fused, fuse, fused_layers, fused_people, respond_to_average
 from migxai.explain.methods import METHODS
-from migxai.explain.receptive_fields import find_cells, measure_cells
+from migxai.explain.receptive_fields import find_receptive_fields
 from migxai.explain.targets import Target, watch
 from migxai.explain.volumes import SliceSpace
 from migxai.learning.backbone import make_backbone
@@ -20,7 +20,9 @@ from migxai.learning.weights import synthetic_images
 #: 2 mm voxels: five of them are 10 mm.
 AFFINE = np.array([[2.0, 0, 0, -96], [0, 2, 0, -132], [0, 0, 2, -20], [0, 0, 0, 1]])
 SHAPE = (97, 115, 20)
-PHANTOM = Split("phantom", "linear", {}, {}, {})
+PHANTOM = Split(
+    "resnet18", "linear", {}, {}, {}, receptive_fields={"fine": (1.5, 4), "middle": (7.5, 16), "last": (15.5, 32)}
+)
 MARGIN = Target(of=1, margin=True)
 
 
@@ -53,8 +55,8 @@ def pictures(volume, space):
 
 
 def explained(network, images, average, split, targets, space, layers=None):
-    around = look_around(network, average, targets, layers or fused_layers(split))
-    return explain_fused(network, images, split, around, space, layers)
+    average_seen = respond_to_average(network, average, targets, layers or fused_layers(split))
+    return explain_fused(network, images, split, average_seen, space, layers)
 
 
 def peaks(line):
@@ -120,7 +122,7 @@ def test_the_last_layers_map_is_the_librarys_change(built, space):
     last = NETWORKS[split.network].fused_layers[-1]
     made = explained(network, person, average, split, [MARGIN], space, (last,))[0]
     theirs = [explain_network(network, each, split, "hirescam", MARGIN).numpy() for each in (person, average)]
-    wanted = space.rows(theirs[0] - theirs[1], find_cells(split.network, last, 7))
+    wanted = space.rows(theirs[0] - theirs[1], find_receptive_fields(split, last, 7))
     np.testing.assert_allclose(made, wanted / np.abs(wanted).mean(), atol=1e-3)
 
 
@@ -128,24 +130,15 @@ def test_gradients_are_averaged_over_a_cell_of_the_last_layer(built):
     backbone, head = built
     network, images = backbone.assemble(head), backbone.normalise(torch.from_numpy(synthetic_images(1)))
     names = NETWORKS[backbone.split.network].fused_layers
-    around = look_around(network, images, [MARGIN], names)
-    assert [made.shape[-1] for made in around.outputs] == [56, 28, 14, 7]
+    average_seen = respond_to_average(network, images, [MARGIN], names)
+    assert [made.shape[-1] for made in average_seen.outputs] == [56, 28, 14, 7]
     with torch.enable_grad(), watch(network, names[:1]) as seen:
         logits = network(images.clone().requires_grad_())
         gradient = torch.autograd.grad(logits[0, 1] - logits[0, (0, 2)].mean(), seen[names[0]])[0]
     # Cells of 4 pixels, so nine of them around a place; at the edge, as many as there are.
-    made = around.gradients[0][0][0]
+    made = average_seen.gradients[0][0][0]
     torch.testing.assert_close(made[:, 20, 30], gradient[0, :, 16:25, 26:35].mean(dim=(1, 2)), rtol=1e-3, atol=1e-6)
     torch.testing.assert_close(made[:, 0, 55], gradient[0, :, :5, 51:].mean(dim=(1, 2)), rtol=1e-3, atol=1e-6)
-
-
-def test_cells_lie_where_they_are_said_to(built):
-    backbone, head = built
-    network, images = backbone.assemble(head), backbone.normalise(torch.from_numpy(synthetic_images(1)))
-    name = NETWORKS[backbone.split.network].fused_layers[0]
-    known, found = find_cells(backbone.split.network, name, 56), measure_cells(network, name, images)
-    assert known.step == found.step
-    assert abs(known.start - found.start) < 1.5
 
 
 def test_people_are_explained_beside_the_average_of_those_the_model_learned_from(built, space):
@@ -212,8 +205,8 @@ def test_what_cannot_be_fused_is_refused_in_a_sentence(space):
         fused_layers(Split("timm:resnet18", "linear", {}, {}, {}))
     images = pictures(np.ones(SHAPE), space)
     with pytest.raises(UsageError, match="runs 'fine' before 'last'"):
-        look_around(Phantom(), images, [MARGIN], ("last", "fine"))
+        respond_to_average(Phantom(), images, [MARGIN], ("last", "fine"))
     with pytest.raises(UsageError, match="'fc' gives no maps"):
-        look_around(Phantom(), images, [MARGIN], ("fine", "fc"))
+        respond_to_average(Phantom(), images, [MARGIN], ("fine", "fc"))
     with pytest.raises(UsageError, match="no layer 'layer9'"):
-        look_around(Phantom(), images, [MARGIN], ("layer9",))
+        respond_to_average(Phantom(), images, [MARGIN], ("layer9",))

@@ -28,15 +28,13 @@ from migxai.participant.interfaces.base import (
 )
 from migxai.participant.interfaces.denoising import require_length
 from migxai.participant.resources import Memory
-from migxai.registration.images import mask_centre
 from migxai.registration.masks import brain_mask_in_target, epi_brain_mask, template_grid
 from migxai.registration.realignment import realign
 from migxai.registration.resample import resample_series, resample_to_grid
-from migxai.registration.template import template_volume
 from migxai.registration.transforms import save_affines
-from migxai.registration.volume import Volume
+from migxai.registration.volume import Volume, mask_centre, template_volume
 from migxai.signal.slicetiming import check_slice_timing, correct_slice_timing, slice_axis
-from migxai.signal.steadystate import count_non_steady_volumes
+from migxai.signal.volumes import count_non_steady_volumes
 
 logger = logging.getLogger("migxai")
 
@@ -53,8 +51,7 @@ class PrepareBold(Step):
     output_spec = outputs(bold="file", acquisition="value")
     memory = Memory(0.3, 5)
 
-    def make(self, folder: Path) -> dict[str, Any]:
-        """Write the series as an image, (X, Y, Z, T) float32."""
+    def _make(self, folder: Path) -> dict[str, Any]:
         run: RawRun = self.inputs.run
         config: Config = self.inputs.config
         options = config.preprocessing
@@ -124,14 +121,13 @@ def time_slices(
 
 
 class Realign(Step):
-    """Estimate head motion; average realigned volumes; find the brain in the average."""
+    """Estimate head motion, (T, 4, 4); average realigned volumes; find the brain in the average, and its centre."""
 
     input_spec = inputs(bold="file")
     output_spec = outputs(matrices="file", transforms="files", mean="file", mask="file", head_centre="value")
     memory = Memory(0.5, 11)
 
-    def make(self, folder: Path) -> dict[str, Any]:
-        """Write matrices (T, 4, 4), mean image and brain mask; `head_centre` is the mask's centre in mm."""
+    def _make(self, folder: Path) -> dict[str, Any]:
         data, affine = load_image(self.inputs.bold)
         matrices = realign(data, affine)
         mean = mean_image(data, affine, matrices)
@@ -160,14 +156,13 @@ def mean_image(data: NDArray[Any], affine: NDArray[np.float64], matrices: NDArra
 
 
 class ResampleBold(Step):
-    """Compose motion, coregistration and normalisation; interpolate once, inside the template's brain."""
+    """Compose motion, coregistration and normalisation; interpolate once, inside the template's brain: (V, T)."""
 
     input_spec = inputs(bold="file", matrices="file", to_template="file", epi="file", epi_mask="file", options="value")
     output_spec = outputs(series="file", mask="file", mean="file", grid="value")
     memory = Memory(0.3, 8)
 
-    def make(self, folder: Path) -> dict[str, Any]:
-        """Write the series (V, T), the mask of its voxels, and the mean image on that grid."""
+    def _make(self, folder: Path) -> dict[str, Any]:
         files, resolution = self.inputs, float(self.inputs.options.resolution)
         chain = load_chain(files.to_template)
         template_mask = template_volume("mask")

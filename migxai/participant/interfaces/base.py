@@ -47,7 +47,7 @@ def _trait(kind: Kind) -> Any:
 class Step(MeasuredInterface):
     """A step of a workflow: reads files, calls pure functions, writes files into the node's folder.
 
-    A subclass names its inputs and outputs with the functions above and makes the outputs in `make`.
+    A subclass names its inputs and outputs with the functions above and makes the outputs in `_make`.
     """
 
     #: What the step needs in a process of its own.
@@ -59,12 +59,12 @@ class Step(MeasuredInterface):
             spec = getattr(cls, name)
             spec.__module__, spec.__qualname__ = cls.__module__, f"{cls.__qualname__}.{name}"
 
-    def make(self, folder: Path) -> dict[str, Any]:
+    def _make(self, folder: Path) -> dict[str, Any]:
         """Make the outputs from ``self.inputs``, files of them in the node's folder, and return them by name."""
         raise NotImplementedError
 
     def _run_interface(self, runtime: Any) -> Any:
-        self._results |= self.make(Path(runtime.cwd))
+        self._results |= self._make(Path(runtime.cwd))
         return runtime
 
 

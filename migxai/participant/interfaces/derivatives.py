@@ -39,9 +39,8 @@ from migxai.participant.resources import Memory
 from migxai.registration.engines import Registration
 from migxai.registration.normalise import compact
 from migxai.registration.resample import resample_to_grid
-from migxai.registration.template import template_volume
 from migxai.registration.transforms import save_transform
-from migxai.registration.volume import Volume
+from migxai.registration.volume import Volume, template_volume
 from migxai.reports.figures import overlays
 
 Fields = dict[str, Any]
@@ -60,8 +59,7 @@ class WriteRun(Step):
     # A resumed run must find its files even if the output directory was emptied meanwhile.
     _always_run = True
 
-    def make(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - all goes to the output dataset
-        """Write into the output dataset."""
+    def _make(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - all goes to the output dataset
         given = self.inputs
         facts = RunFacts(
             given.acquisition, given.registration, given.grid, given.motion, given.denoising, given.indicators
@@ -227,8 +225,7 @@ class WriteAnatomy(Step):
     memory = Memory(1.0)
     _always_run = True
 
-    def make(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - all goes to the output dataset
-        """Write into the output dataset."""
+    def _make(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - all goes to the output dataset
         given, root = self.inputs, Path(self.inputs.output_dir)
         anatomy: AnatomyFacts = given.anatomy
         image, affine = load_image(given.image)
