@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from migxai.evaluation.model_comparison import holm
-from migxai.evaluation.results import BASELINES, Cell, Results, share
+from migxai.evaluation.results import BASELINES, Results, ScoredModel, share
 from migxai.evaluation.wording import Tone, interval, percent, plural
 
 #: The score that a permutation test is read from: chance is the same whatever the sizes of the classes.
@@ -77,7 +77,7 @@ class Judged:
         Of the permutation test, corrected for the other results of the comparison; NaN without one.
     """
 
-    cell: Cell
+    cell: ScoredModel
     standing: Standing
     p_holm: float
 
@@ -90,7 +90,9 @@ class Judged:
 def chance_of(results: Results, comparison: str) -> Chance:
     """Return the chance level of a comparison: the larger of the largest class's share and the majority baseline."""
     counts = results.class_counts(comparison)
-    measured = [cell.scores["accuracy"].value for cell in results.cells_of(comparison) if cell.model == "majority"]
+    measured = [
+        cell.scores["accuracy"].value for cell in results.scored_models_of(comparison) if cell.model == "majority"
+    ]
     levels = [level for level in (share(list(counts.values())), *measured) if np.isfinite(level)]
     largest = max(counts, key=lambda name: counts[name]) if counts else ""
     return Chance(max(levels, default=float("nan")), largest, len(results.comparisons[comparison]))
@@ -103,14 +105,14 @@ def judge(results: Results, comparison: str) -> list[Judged]:
     corrected p value is under `ALPHA`; it stands at chance if the interval holds the chance level.
     """
     chance = chance_of(results, comparison)
-    cells = [cell for cell in results.cells_of(comparison) if cell.model not in BASELINES]
+    cells = [cell for cell in results.scored_models_of(comparison) if cell.model not in BASELINES]
     raw = [cell.permuted[TESTED].p if TESTED in cell.permuted else np.nan for cell in cells]
     pairs = zip(cells, holm(raw), strict=True)
     judged = [Judged(cell, _standing(cell, chance.level, float(p)), float(p)) for cell, p in pairs]
     return sorted(judged, key=lambda one: -one.accuracy)
 
 
-def _standing(cell: Cell, chance: float, p: float) -> Standing:
+def _standing(cell: ScoredModel, chance: float, p: float) -> Standing:
     score = cell.scores["accuracy"]
     if not np.isfinite([score.low, score.high, chance]).all():
         return "unknown"
@@ -183,7 +185,7 @@ def _nuisance(results: Results, best: Judged) -> list[str]:
     cell = next(
         (
             cell
-            for cell in results.cells_of(best.cell.comparison)
+            for cell in results.scored_models_of(best.cell.comparison)
             if cell.model == "nuisance" and cell.indicator == best.cell.indicator
         ),
         None,

@@ -171,15 +171,13 @@ def table_3(table: pd.DataFrame, *, comparison: str = THREE_CLASSES, indicator: 
     return pd.DataFrame(columns)
 
 
-def table_1(cohort: Sequence[Variable], *, correction: str = "Holm") -> pd.DataFrame:
+def table_1(cohort: Sequence[Variable]) -> pd.DataFrame:
     """Lay out a cohort's statistics as the paper's Table 1, its values beside ours.
 
     Parameters
     ----------
     cohort
         From `migxai.evaluation.cohort_statistics.describe_cohort`.
-    correction
-        The name of the correction of its p values, for the column's title.
 
     Returns
     -------
@@ -198,7 +196,7 @@ def table_1(cohort: Sequence[Variable], *, correction: str = "Holm") -> pd.DataF
             row |= {
                 "Missing": ", ".join(f"{group} {n}" for group, n in one.missing.items() if n),
                 "P": p_text(one.test.p),
-                f"P, {correction}": p_text(one.p_adjusted),
+                "P, Holm": p_text(one.p_adjusted),
                 "Test": one.test.name,
                 "Effect size": f"{one.test.effect:.3f} ({one.test.effect_name})" if one.test.effect_name else "",
                 "Note": one.test.note,

@@ -15,7 +15,7 @@ import pandas as pd
 from migxai.cohort.datasets import cohort_name
 from migxai.evaluation.group_folder import GroupFolder, read_description
 from migxai.evaluation.paper import COMPARISON_NAMES, INDICATOR_NAMES, MODEL_NAMES
-from migxai.evaluation.predictions import Unit, read_units
+from migxai.evaluation.predictions import PredictionSet, split_predictions
 from migxai.io import read_json, read_tsv
 
 #: Models that look at no brain: what is reached without one.
@@ -45,7 +45,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Permuted:
+class PermutationScore:
     """A score of the first trial against the same with permuted labels."""
 
     observed: float
@@ -56,7 +56,7 @@ class Permuted:
 
 
 @dataclass(frozen=True)
-class Cell:
+class ScoredModel:
     """What one model reached on one indicator in one comparison, at subject level.
 
     Attributes
@@ -75,7 +75,7 @@ class Cell:
     n: int
     trials: int
     scores: Mapping[str, Score]
-    permuted: Mapping[str, Permuted] = field(default_factory=dict)
+    permuted: Mapping[str, PermutationScore] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -105,8 +105,8 @@ class Results:
         What was run.
     tables
         Tables by file name; an empty one where there is no file.
-    units
-        Out-of-fold predictions of subjects.
+    predictions
+        Out-of-fold predictions of subjects, one set for each model, indicator and comparison.
     document
         ``metrics.json``; empty if there is none.
     versions
@@ -116,7 +116,7 @@ class Results:
     folder: GroupFolder
     description: Mapping[str, Any]
     tables: Mapping[str, pd.DataFrame]
-    units: Sequence[Unit]
+    predictions: Sequence[PredictionSet]
     document: Mapping[str, Any]
     versions: Mapping[str, str]
 
@@ -131,17 +131,17 @@ class Results:
         return {str(name): [str(label) for label in labels] for name, labels in self.description["Comparisons"].items()}
 
     @cached_property
-    def cells(self) -> tuple[Cell, ...]:
+    def scored_models(self) -> tuple[ScoredModel, ...]:
         """Every model's scores, those of the paper's models first and in its order."""
-        return _cells(self.tables["metrics.tsv"], self.tables["permutations.tsv"])
+        return _scored_models(self.tables["metrics.tsv"], self.tables["permutations.tsv"])
 
-    def cells_of(self, comparison: str) -> list[Cell]:
-        """Return the scores of one comparison."""
-        return [cell for cell in self.cells if cell.comparison == comparison]
+    def scored_models_of(self, comparison: str) -> list[ScoredModel]:
+        """Return the models' scores in one comparison."""
+        return [model for model in self.scored_models if model.comparison == comparison]
 
-    def unit(self, cell: Cell) -> Unit | None:
-        """Return the predictions behind a cell's scores."""
-        return next((unit for unit in self.units if unit.key[:3] == cell.key), None)
+    def predictions_of(self, model: ScoredModel) -> PredictionSet | None:
+        """Return the predictions behind a model's scores."""
+        return next((one for one in self.predictions if one.key[:3] == model.key), None)
 
     def title(self, comparison: str) -> str:
         """Name a comparison in words."""
@@ -209,7 +209,9 @@ def read_results(folder: GroupFolder) -> Results:
         folder=folder,
         description=description,
         tables=tables,
-        units=() if predictions.empty else tuple(read_units(_probabilities(predictions), classes, "subject")),
+        predictions=()
+        if predictions.empty
+        else tuple(split_predictions(_probabilities(predictions), classes, "subject")),
         document=read_json(metrics, folder.root) if metrics.is_file() else {},
         versions=_versions(folder, description),
     )
@@ -246,25 +248,25 @@ def _probabilities(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{name: pd.to_numeric(table[name].replace("n/a", None)) for name in columns})
 
 
-def _cells(metrics: pd.DataFrame, permutations: pd.DataFrame) -> tuple[Cell, ...]:
+def _scored_models(metrics: pd.DataFrame, permutations: pd.DataFrame) -> tuple[ScoredModel, ...]:
     if metrics.empty:
         return ()
     keys = ["comparison", "indicator", "model"]
-    permuted: dict[tuple[str, ...], dict[str, Permuted]] = {}
+    permuted: dict[tuple[str, ...], dict[str, PermutationScore]] = {}
     for row in permutations.to_dict("records"):
-        one = Permuted(row["observed"], row["p"], int(row["permutations"]), row["null_mean"], row["null_95th"])
+        one = PermutationScore(row["observed"], row["p"], int(row["permutations"]), row["null_mean"], row["null_95th"])
         permuted.setdefault((row["comparison"], row["indicator"], row["model"]), {})[row["metric"]] = one
-    cells = []
+    models = []
     for (comparison, indicator, model), rows in metrics[metrics["level"] == "subject"].groupby(keys, sort=False):
         records = rows.to_dict("records")
         scores = {str(row["metric"]): Score(row["value"], row["low"], row["high"], row["sd"]) for row in records}
         first = rows.iloc[0]
         n, trials = int(first["n"]), int(first["n_trials"])
-        cell = (str(comparison), str(indicator), str(model))
-        cells.append(Cell(*cell, n, trials, scores, permuted.get(cell, {})))
+        key = (str(comparison), str(indicator), str(model))
+        models.append(ScoredModel(*key, n, trials, scores, permuted.get(key, {})))
     names = (COMPARISON_NAMES, INDICATOR_NAMES, MODEL_NAMES)
     return tuple(
-        sorted(cells, key=lambda cell: [place(name, known) for name, known in zip(cell.key, names, strict=True)])
+        sorted(models, key=lambda model: [place(name, known) for name, known in zip(model.key, names, strict=True)])
     )
 
 

@@ -13,14 +13,14 @@ from sklearn.svm import SVC
 from migxai.errors import InputError, UsageError
 from migxai.evaluation.model_comparison import (
     COMPARED,
-    Candidate,
+    ComparedModel,
     allowed_tests,
     compare_models,
     corrected_t_test,
     delong_test,
     holm,
 )
-from migxai.evaluation.predictions import read_units
+from migxai.evaluation.predictions import split_predictions
 from migxai.metrics.intervals import delong_covariance
 
 # DeLong, DeLong & Clarke-Pearson 1988: 43 patients with ovarian cancer; albumin, total protein, Krebs-Goplerud score
@@ -159,10 +159,10 @@ def candidate(model, *, seed, trials=1, folds=5, n=20):
                 }
             ).sample(frac=1, random_state=seed)
         )
-    unit = read_units(pd.concat(blocks, ignore_index=True), {"c": ("a", "b")}, "subject")[0]
+    unit = split_predictions(pd.concat(blocks, ignore_index=True), {"c": ("a", "b")}, "subject")[0]
     names = ("accuracy", "balanced_accuracy", "roc_auc")
     values = {name: float(rng.uniform()) for name in names}
-    return Candidate(
+    return ComparedModel(
         unit,
         values,
         {name: rng.uniform(size=(trials, folds)) for name in names},

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.evaluation.predictions import Unit
+from migxai.evaluation.predictions import PredictionSet
 from migxai.metrics.intervals import resample_groups
 
 Array = NDArray[np.float64]
@@ -29,7 +29,7 @@ class Band(NamedTuple):
     high: Array
 
 
-def roc_band(unit: Unit, positive: int, *, seed: int, resamples: int = RESAMPLES) -> Band | None:
+def roc_band(unit: PredictionSet, positive: int, *, seed: int, resamples: int = RESAMPLES) -> Band | None:
     """Trace the ROC curve of a class against the rest, mean over trials, with a band from resampled subjects.
 
     Subjects are drawn with replacement within their classes; all trials of a subject are drawn together. At each false
@@ -80,7 +80,9 @@ def _rate(counts: Array, last: NDArray[np.intp]) -> Array:
     return shares
 
 
-def calibration_band(unit: Unit, positive: int, *, seed: int, bins: int = 5, resamples: int = RESAMPLES) -> Band:
+def calibration_band(
+    unit: PredictionSet, positive: int, *, seed: int, bins: int = 5, resamples: int = RESAMPLES
+) -> Band:
     """Compare probabilities of a class with how often it is true, in bins of equal width, with bars from resampling.
 
     Parameters

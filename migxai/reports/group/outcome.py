@@ -10,7 +10,7 @@ import numpy as np
 
 from migxai.audit.verdict import Judged
 from migxai.evaluation.paper import NOTES, published_problems
-from migxai.evaluation.results import BASELINES, Cell, Results
+from migxai.evaluation.results import BASELINES, Results, ScoredModel
 from migxai.evaluation.wording import interval, percent, plural, slug
 from migxai.reports.group.gallery import Drawn, Gallery
 from migxai.reports.group.html import bullets, folded, frame_table, linked_table, paragraph, table
@@ -46,7 +46,7 @@ _SCORES = {
 
 def outcome_section(results: Results, judged: dict[str, list[Judged]], gallery: Gallery) -> str:
     """Write the results of all comparisons."""
-    if not results.cells:
+    if not results.scored_models:
         return paragraph("No predictions have been scored (group/metrics.tsv is absent): there is no result to show.")
     parts = [paragraph(_READ, "about"), _paper_tables(results)]
     for name in results.comparisons:
@@ -90,14 +90,14 @@ def _paper_tables(results: Results) -> str:
 
 def _scores_table(results: Results, comparison: str) -> str:
     rows = []
-    for cell in results.cells_of(comparison):
+    for cell in results.scored_models_of(comparison):
         rows.append([cell.name, cell.n, *(_score(cell, metric) for metric in _SCORES)])
     heads = ["Model and maps", "People", *_SCORES.values()]
     caption = f"Scores of people, mean over trials (95 % interval): {results.title(comparison)}"
     return folded("The same as numbers", table(rows, heads, caption=caption))
 
 
-def _score(cell: Cell, metric: str) -> str:
+def _score(cell: ScoredModel, metric: str) -> str:
     score = cell.scores.get(cell.area if metric == "area" else metric)
     if score is None or np.isnan(score.value):
         return ""
@@ -113,8 +113,8 @@ def _misclassified(results: Results, comparison: str) -> str:
     total: Counter[str] = Counter()
     taken: dict[str, Counter[str]] = {}
     truth: dict[str, str] = {}
-    for cell in results.cells_of(comparison):
-        unit = results.unit(cell)
+    for cell in results.scored_models_of(comparison):
+        unit = results.predictions_of(cell)
         if unit is None or cell.model in BASELINES:
             continue
         for subject, label, predicted in zip(unit.subject, unit.y, unit.predicted, strict=True):

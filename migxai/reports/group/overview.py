@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from migxai.audit.verdict import Judged, chance_of
-from migxai.evaluation.results import BASELINES, Cell, Results, indicator_name
+from migxai.evaluation.results import BASELINES, Results, ScoredModel, indicator_name
 from migxai.evaluation.wording import percent, plural
 from migxai.reports.figures.drawing import BLUE, GREEN, GREY, ORANGE, RED, new_figure
 from migxai.reports.group.curves import half_width, people_needed
@@ -109,7 +109,7 @@ _PANELS = (("accuracy", "Accuracy"), ("balanced_accuracy", "Balanced accuracy"),
 
 def scores_figure(results: Results, comparison: str) -> tuple[Figure, str] | None:
     """Draw every model's scores with intervals, beside chance, the baselines and what permuted labels reach."""
-    cells = [cell for cell in results.cells_of(comparison) if cell.model != "majority"]
+    cells = [cell for cell in results.scored_models_of(comparison) if cell.model != "majority"]
     if not cells:
         return None
     indicators = list(dict.fromkeys(cell.indicator for cell in cells))
@@ -142,7 +142,7 @@ def scores_figure(results: Results, comparison: str) -> tuple[Figure, str] | Non
     return figure, words
 
 
-def _score(axes: Axes, cell: Cell, metric: str, place: float) -> None:
+def _score(axes: Axes, cell: ScoredModel, metric: str, place: float) -> None:
     # Of more than two classes the area has another name, but not where labels were permuted.
     test = cell.permuted.get("roc_auc" if metric == "area" else metric)
     score = cell.scores.get(cell.area if metric == "area" else metric)
@@ -212,7 +212,7 @@ def learning_figure(results: Results, comparison: str) -> tuple[Figure, str] | N
     said = []
     for place, ((indicator, model), points) in enumerate(curves):
         points = points.sort_values("n")
-        name = Cell(comparison, str(indicator), str(model), 0, 0, {}).name
+        name = ScoredModel(comparison, str(indicator), str(model), 0, 0, {}).name
         colour = (BLUE, RED, GREEN, ORANGE, GREY)[place % 5]
         axes.fill_between(points["n"], 100 * points["low"], 100 * points["high"], color=colour, alpha=0.14, linewidth=0)
         axes.plot(points["n"], 100 * points["value"], color=colour, marker="o", markersize=3.5, label=name)

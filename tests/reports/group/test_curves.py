@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from migxai.evaluation.predictions import Unit, UnitKey
+from migxai.evaluation.predictions import PredictionKey, PredictionSet
 from migxai.reports.group.curves import calibration_band, half_width, people_needed, roc_band
 
 
 def make_unit(y, p, trials=1):
     n = len(y)
-    return Unit(
-        key=UnitKey("c", "i", "m", "subject"),
+    return PredictionSet(
+        key=PredictionKey("c", "i", "m", "subject"),
         classes=("A", "B"),
         y=np.tile(y, trials),
         predicted=np.tile((np.asarray(p) > 0.5).astype(int), trials),

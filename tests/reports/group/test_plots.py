@@ -24,7 +24,7 @@ def style():
 
 
 def accuracy(results, model):
-    return next(cell for cell in results.cells if cell.model == model).scores["accuracy"].value
+    return next(cell for cell in results.scored_models if cell.model == model).scores["accuracy"].value
 
 
 def test_a_panel_for_every_model_but_the_majority(results):

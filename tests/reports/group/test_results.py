@@ -16,13 +16,13 @@ from tests.reports.group.building import COMPARISON, DATASET
 def test_scores_are_those_of_the_table(results, made):
     table = pd.read_csv(made.file("metrics.tsv"), sep="\t")
     chosen = table[(table["model"] == "svm") & (table["level"] == "subject") & (table["metric"] == "accuracy")].iloc[0]
-    cell = next(cell for cell in results.cells if cell.model == "svm")
+    cell = next(cell for cell in results.scored_models if cell.model == "svm")
     assert (cell.scores["accuracy"].value, cell.n, cell.trials) == (chosen["value"], 24, 2)
     assert cell.name == "SVM on ReHo"
-    assert [one.model for one in results.cells_of(COMPARISON)] == ["googlenet", "svm", "majority", "nuisance"]
+    assert [one.model for one in results.scored_models_of(COMPARISON)] == ["googlenet", "svm", "majority", "nuisance"]
     assert results.title(COMPARISON) == "HC versus migraine"
     assert results.class_counts(COMPARISON) == {"HC": 12, "Migraine": 12}
-    assert len(results.unit(cell).y) == 48
+    assert len(results.predictions_of(cell).y) == 48
     assert results.versions == {"migxai": "0.1.0"}
 
 
@@ -40,7 +40,12 @@ def test_a_description_alone_is_enough(folder):
         path.unlink()
     folder.file("metrics.json").unlink()
     found = read_results(folder)
-    assert (found.cells, found.units, found.people.empty, found.class_counts(COMPARISON)) == ((), (), True, {})
+    assert (found.scored_models, found.predictions, found.people.empty, found.class_counts(COMPARISON)) == (
+        (),
+        (),
+        True,
+        {},
+    )
     folder.description.unlink()
     with pytest.raises(InputError, match="no results of the group level"):
         read_results(folder)
