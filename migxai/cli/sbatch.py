@@ -16,7 +16,7 @@ from migxai.cli.parser import build_parser
 from migxai.cli.preflight import directories
 from migxai.cli.values import bids_filters, derivative, path, plugin, weights
 from migxai.config import Config
-from migxai.data.images import packaged
+from migxai.data.templates import packaged
 from migxai.errors import InputError
 from migxai.execution.resources import MAX_THREADS
 from migxai.learning.estimators.registry import is_deep

@@ -14,7 +14,7 @@ import numpy as np
 from migxai import __version__
 from migxai.bids.names import derivative_path
 from migxai.bids.outputs import BIDS_VERSION, BIDSIGNORE, resolution_label, sidecar
-from migxai.data.images import SPACE
+from migxai.data.templates import SPACE
 from migxai.demo.cohort import EFFECT_SHARE, claim, make_participant
 from migxai.demo.map_model import MIN_COVERAGE, RESOLUTION, effect_map, effect_names, ground, make_maps
 from migxai.demo.recipe import MAP_EFFECT_SIZE, MapRecipe, Recipe

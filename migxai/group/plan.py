@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from migxai.bids.outputs import Source
+from migxai.bids.outputs import SourceDataset
 from migxai.cohort.cohort import Cohort, read_cohort
 from migxai.cohort.comparisons import Comparison, choose_comparisons
 from migxai.cohort.maps import common_grid
@@ -155,9 +155,9 @@ def _has_maps(root: Path) -> bool:
     return any(any(root.glob(f"{folder}/*_boldmap.nii.gz")) for folder in ("sub-*/func", "sub-*/ses-*/func"))
 
 
-def sources(config: Config) -> list[Source]:
+def sources(config: Config) -> list[SourceDataset]:
     """Return the datasets that outputs refer to, each under a name."""
-    return [Source(name or "maps", place) for name, place in datasets(config)]
+    return [SourceDataset(name or "maps", place) for name, place in datasets(config)]
 
 
 def _covering_enough(

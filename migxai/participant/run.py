@@ -10,9 +10,10 @@ from typing import Any
 
 from nipype.pipeline import engine as pe
 
-from migxai.bids.inputs import Inputs, Subject, collect_inputs
-from migxai.bids.outputs import initialise_output, update_participants
-from migxai.bids.records import Record, RunVerdict, describe_output, write_record
+from migxai.bids.inputs import DatasetInputs, Subject, collect_inputs
+from migxai.bids.outputs import initialise_output
+from migxai.bids.participants import update_participants
+from migxai.bids.records import RunRecord, SubjectRecord, describe_output, write_record
 from migxai.config import Config
 from migxai.errors import InputError, MigxaiError
 from migxai.execution.locks import subject_lock
@@ -127,7 +128,7 @@ def write_report(config: Config, label: str) -> Path:
     return write_participant_report(config.run.output_dir, label, runs, methods_html(config, facts))
 
 
-def _prepare_output(config: Config, inputs: Inputs) -> None:
+def _prepare_output(config: Config, inputs: DatasetInputs) -> None:
     assert config.run.output_dir is not None
     initialise_output(config.run.output_dir, inputs.sources)
     update_participants(config.run.output_dir, inputs.participants, [subject.label for subject in inputs.subjects])
@@ -138,7 +139,7 @@ def _prepare_output(config: Config, inputs: Inputs) -> None:
 
 
 def _process(
-    config: Config, inputs: Inputs, report: Callable[[str], None], plugin: dict[str, Any] | None = None
+    config: Config, inputs: DatasetInputs, report: Callable[[str], None], plugin: dict[str, Any] | None = None
 ) -> dict[str, MigxaiError]:
     """Run the workflow of the subjects that can be processed; returns each failed subject's error."""
     errors: dict[str, MigxaiError] = {}
@@ -169,7 +170,7 @@ def _process(
         if error is not None:
             errors[subject.label] = error
     for label, error in errors.items():
-        _record(config, (), Record(label, "failed", config.resume_key(), error=str(error)))
+        _record(config, (), SubjectRecord(label, "failed", config.resume_key(), error=str(error)))
     return errors
 
 
@@ -200,11 +201,11 @@ def _finish(config: Config, subject: Subject, executed: Execution) -> MigxaiErro
     report = write_report(config, subject.label)
     paths = [*executed.written(subject.label), report.relative_to(config.run.output_dir).as_posix()]
     runs = tuple(
-        RunVerdict(run.name, run.usable, " ".join(run.exclusion) or None)
+        RunRecord(run.name, run.usable, " ".join(run.exclusion) or None)
         for run in find_summaries(config.run.output_dir, subject.label)
     )
     messages = tuple(dict.fromkeys(item for run in subject.runs for item in run.messages))
-    _record(config, paths, Record(subject.label, "complete", config.resume_key(), runs=runs, messages=messages))
+    _record(config, paths, SubjectRecord(subject.label, "complete", config.resume_key(), runs=runs, messages=messages))
     _clean(config, subject.label)
     return None
 
@@ -215,7 +216,7 @@ def _combine(crashes: Sequence[Crash]) -> MigxaiError:
     return type(first)(" ".join(dict.fromkeys(str(crash.error) for crash in crashes)))
 
 
-def _record(config: Config, paths: Sequence[str], record: Record) -> None:
+def _record(config: Config, paths: Sequence[str], record: SubjectRecord) -> None:
     import dataclasses
 
     output_dir = config.run.output_dir

@@ -11,7 +11,7 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, traits
 from numpy.typing import NDArray
 
 from migxai.data import template
-from migxai.data.images import TemplateName
+from migxai.data.templates import TemplateName
 from migxai.execution.plugins.measured import MeasuredInterface
 from migxai.participant.resources import Memory
 from migxai.registration.transforms import Affine, Chain, Field

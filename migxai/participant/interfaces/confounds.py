@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from migxai.bids.confounds import MOTION, read_confounds
+from migxai.bids.fmriprep import MOTION, read_confounds
 from migxai.config import Config, Denoising
 from migxai.errors import InputError
 from migxai.indicators.registry import find_indicator

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.data.images import TemplateName
+from migxai.data.templates import TemplateName
 from migxai.participant.interfaces.base import packaged_volume
 from migxai.registration.masks import tissue_compartment
 from migxai.registration.resample import resample_to_grid

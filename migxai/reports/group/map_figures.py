@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migxai.data import template
-from migxai.data.images import TemplateName
+from migxai.data.templates import TemplateName
 from migxai.registration.volume import Volume
 from migxai.reports.figures.drawing import WIDTH, bare, new_figure
 from migxai.reports.figures.slices import Layout, axial_layout, box, grey, label_tiles, outlines, picture
