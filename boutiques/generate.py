@@ -15,8 +15,9 @@ from typing import Any
 
 from migxai import __version__
 from migxai.cli import values
-from migxai.cli.options import GROUPS, OPTIONS, Option
+from migxai.cli.options import GROUPS, Option, all_options
 from migxai.cli.parser import DESCRIPTION
+from migxai.options import count, number, whole
 
 FILE = Path(__file__).with_name("migxai.json")
 
@@ -26,9 +27,9 @@ LEFT_OUT = ("action.version", "action.notrack", "action.md_only_boilerplate")
 FIRST = ("participant_label", "session_label")
 #: What the readers of values make of text; everything else stays text.
 NUMBERS: dict[Callable[[str], Any], dict[str, Any]] = {
-    values.number: {},
-    values.whole: {"integer": True, "minimum": 0},
-    values.count: {"integer": True, "minimum": 1},
+    number: {},
+    whole: {"integer": True, "minimum": 0},
+    count: {"integer": True, "minimum": 1},
     values.memory_gb: {"minimum": 0},
     values.memory_mb: {"minimum": 0},
 }
@@ -56,7 +57,7 @@ def main(arguments: list[str]) -> int:
 
 def descriptor() -> dict[str, Any]:
     """Return the descriptor of the command line."""
-    inputs = [item for option in OPTIONS if option.dest not in LEFT_OUT for item in inputs_of(option)]
+    inputs = [item for option in all_options() if option.dest not in LEFT_OUT for item in inputs_of(option)]
     inputs.sort(key=lambda item: FIRST.index(item["id"]) if item["id"] in FIRST else len(FIRST))
     keys = " ".join(item["value-key"] for item in inputs)
     return {
@@ -111,15 +112,15 @@ def groups() -> Iterable[dict[str, Any]]:
         "mutually-exclusive": True,
         "one-is-required": True,
     }
-    actions = [identifier(option) for option in OPTIONS if option.section == "action" and option.kind == "flag"]
-    told = {identifier(option) for option in OPTIONS if option.dest in LEFT_OUT} | {"sbatch_group"}
+    actions = [identifier(option) for option in all_options() if option.section == "action" and option.kind == "flag"]
+    told = {identifier(option) for option in all_options() if option.dest in LEFT_OUT} | {"sbatch_group"}
     yield {
         "id": "what_to_do",
         "name": "What to do instead of a run",
         "members": [action for action in actions if action not in told],
         "mutually-exclusive": True,
     }
-    for option in OPTIONS:
+    for option in all_options():
         if option.kind == "switch":
             name = identifier(option)
             yield {

@@ -163,7 +163,12 @@ class Explaining:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything a run depends on."""
+    """Everything a run depends on.
+
+    `extensions` holds the settings of indicators, networks and so on that other packages bring; its keys are
+    ``<entry's name>.<setting>``, its values what the command line or a configuration file yielded (see
+    `migxai.registry.Entry.setting`).
+    """
 
     run: Run = field(default_factory=Run)
     selection: Selection = field(default_factory=Selection)
@@ -172,6 +177,7 @@ class Config:
     indicators: Indicators = field(default_factory=Indicators)
     learning: Learning = field(default_factory=Learning)
     explaining: Explaining = field(default_factory=Explaining)
+    extensions: dict[str, Any] = field(default_factory=dict)
     preset: Literal["default", "paper"] = "default"
     random_seed: int = 0
 
@@ -185,6 +191,8 @@ class Config:
         """Nested plain values, without the fields that are None."""
         plain = _plain(self)
         assert isinstance(plain, dict)
+        if not self.extensions:
+            del plain["extensions"]
         return plain
 
     def resume_key(self) -> str:
@@ -200,8 +208,12 @@ class Config:
 
     def hash(self) -> str:
         """Eight hexadecimal digits that change when, and only when, a number of the participant level may change."""
-        elsewhere = ("run", "selection", "learning", "explaining", "preset")
+        elsewhere = ("run", "selection", "learning", "explaining", "preset", "extensions")
         numbers = {key: value for key, value in self.to_dict().items() if key not in elsewhere}
+        made = [f"{stat}." for stat in self.indicators.indicators]
+        own = {key: _plain(value) for key, value in self.extensions.items() if key.startswith(tuple(made))}
+        if own:
+            numbers["extensions"] = own
         # The user's atlas enters by content, not by where it lies on one machine.
         numbers["indicators"].pop("atlas", None)
         numbers["indicators"].pop("atlas_labels", None)
@@ -247,6 +259,9 @@ def to_toml(config: Config) -> str:
                 plain[section.name][item.name] = PLACEHOLDER
             elif item.name == "derivatives" and value:
                 plain[section.name][item.name] = [[name, PLACEHOLDER] for name, _ in value]
+    for key, value in config.extensions.items():
+        if isinstance(value, Path):
+            plain["extensions"][key] = PLACEHOLDER
     return tomli_w.dumps(plain)
 
 
@@ -282,6 +297,9 @@ def from_toml(text: str, base: Config | None = None, origin: str = "configuratio
                 if not _is_placeholder(item)
             }
             config = config.replace(name, **changes)
+        elif name == "extensions" and isinstance(value, dict):
+            given = {key: item for key, item in _dotted(value).items() if not _is_placeholder(item)}
+            config = dataclasses.replace(config, extensions={**config.extensions, **given})
         else:
             config = config.replace("config", **{name: _typed(Config, name, value, f"{origin}: {name}")})
     return config
@@ -312,6 +330,14 @@ def _is_placeholder(value: Any) -> bool:
     if isinstance(value, list):
         return any(_is_placeholder(item) for item in value)
     return bool(value == PLACEHOLDER)
+
+
+def _dotted(content: dict[str, Any]) -> dict[str, Any]:
+    """Bring ``[extensions.dc]`` with ``threshold = 0.3`` and ``"dc.threshold" = 0.3`` to one form, the latter."""
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        found |= {f"{key}.{name}": item for name, item in value.items()} if isinstance(value, dict) else {key: value}
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -19,9 +19,11 @@ from difflib import get_close_matches
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from migxai.config import Config
 from migxai.errors import UsageError
+from migxai.options import Option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,9 @@ class Entry:
         Reference for the methods text, in full; empty where there is none.
     order
         Entries are listed by it, then by name; those of other packages come last.
+    options
+        Options of the command line that are its own. Those of an entry of another package have the section
+        ``extensions`` and fields ``<name of the entry>.<name of the setting>``.
     origin
         Name and version of the package that brought it, set when it is found; empty for built-in entries.
     """
@@ -46,7 +51,28 @@ class Entry:
     title: str
     citation: str = ""
     order: int = 100
+    options: tuple[Option, ...] = ()
     origin: str = dataclasses.field(default="", compare=False)
+
+    def setting(self, config: Config, name: str) -> Any:
+        """Return the value of one of its own options.
+
+        Parameters
+        ----------
+        config
+            The configuration of the run.
+        name
+            Name of the setting: the option's field, without the name of the entry in front.
+
+        Raises
+        ------
+        KeyError
+            If it has no such option.
+        """
+        for option in self.options:
+            if option.field in (name, f"{self.name}.{name}"):
+                return option.value(config)
+        raise KeyError(f"{self.name} has no option {name!r}")
 
 
 E = TypeVar("E", bound=Entry)
@@ -87,6 +113,14 @@ class Registry(Mapping[str, E], Generic[E]):
         close = get_close_matches(name, self._entries, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise UsageError(f"There is no {self.kind} {name!r}; there are {', '.join(self._entries)}.{hint}")
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return an entry, or the default if there is none of that name."""
+        return self._entries.get(name, default)
+
+    def title(self, name: str) -> str:
+        """Return how people read an entry's name; a name that is not known is returned as it is."""
+        return self._entries[name].title if name in self._entries else name
 
     def __contains__(self, name: object) -> bool:
         """Say whether there is an entry of that name."""

@@ -13,7 +13,9 @@ from migxai.config import PAPER_PRESET, PLACEHOLDER, Config, from_toml, placehol
 from migxai.errors import UsageError
 
 QUICK = settings(max_examples=40, deadline=None)
-SECTIONS = [item.name for item in dataclasses.fields(Config) if item.name not in ("preset", "random_seed")]
+SECTIONS = [
+    item.name for item in dataclasses.fields(Config) if item.name not in ("extensions", "preset", "random_seed")
+]
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=8)
 FILTERS = st.dictionaries(
     WORDS, st.dictionaries(WORDS, WORDS | st.integers(0, 9) | st.booleans(), max_size=2), max_size=2
@@ -49,7 +51,10 @@ def configs(draw):
         hints = typing.get_type_hints(type(getattr(config, name)))
         config = config.replace(name, **{field: draw(values(hint)) for field, hint in hints.items()})
     return config.replace(
-        "config", preset=draw(st.sampled_from(["default", "paper"])), random_seed=draw(st.integers(0, 99))
+        "config",
+        preset=draw(st.sampled_from(["default", "paper"])),
+        random_seed=draw(st.integers(0, 99)),
+        extensions=draw(st.dictionaries(WORDS, WORDS | st.integers(0, 9) | st.booleans(), max_size=2)),
     )
 
 
@@ -181,3 +186,17 @@ def test_the_preset_names_settings_that_exist():
         config = config.replace(section, **changes)
     assert from_toml(to_toml(config)) == config
     assert config.hash() != Config().hash()
+
+
+def test_settings_of_extensions():
+    config = Config().replace("config", extensions={"dc.threshold": 0.3, "dc.mask": Path("/somewhere/mask.nii")})
+    assert from_toml("[extensions.dc]\nthreshold = 0.3").extensions == {"dc.threshold": 0.3}
+    assert from_toml(to_toml(config)).extensions == {"dc.threshold": 0.3}
+    assert "extensions" not in to_toml(Config())
+    # Settings of what is not made change no number.
+    assert config.hash() == Config().hash()
+    made, other = (
+        item.replace("indicators", indicators=("alff", "dc"))
+        for item in (config, config.replace("config", extensions={"dc.threshold": 0.4}))
+    )
+    assert made.hash() != other.hash()

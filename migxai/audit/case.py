@@ -17,7 +17,7 @@ from migxai.metrics.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from migxai.explain.volumes import SliceSpace
-    from migxai.learning.backbones.backbone import Backbone
+    from migxai.learning.backbone import Backbone
     from migxai.learning.heads import Head
     from migxai.learning.store import FeatureStore
 

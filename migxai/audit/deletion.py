@@ -23,7 +23,7 @@ from migxai.audit.maps import Window, make_window
 from migxai.audit.people import spread
 from migxai.explain.aggregate import difference
 from migxai.explain.closed_form import explain, pooled_cells
-from migxai.explain.methods import find_method
+from migxai.explain.methods import METHODS
 from migxai.explain.saliency_maps import Evidence
 from migxai.explain.targets import Target
 from migxai.explain.volumes import to_planes
@@ -133,7 +133,7 @@ def _prepare(case: Case, number: int, slices: int) -> _Fold | None:
 def _basis(case: Case) -> NDArray[np.float32]:
     """Return how each cell of a map is drawn in the plane, (cells, H0, W0)."""
     features = case.store.clean(case.people[:1], np.zeros(1, dtype=np.intp))
-    count = explain(case.heads[0], features, case.store.split, find_method(case.method), Target()).shape[-1]
+    count = explain(case.heads[0], features, case.store.split, METHODS[case.method], Target()).shape[-1]
     cells = np.eye(count * count, dtype=np.float32).reshape(-1, count, count)
     return to_planes(cells, pooled_cells(case.store.split, count), case.space.geometry)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from migxai.explain.closed_form import explain, pooled_cells
-from migxai.explain.methods import find_method
+from migxai.explain.methods import METHODS
 from migxai.explain.targets import Target
 from migxai.explain.volumes import to_planes
 from migxai.learning.backbones import make_head
@@ -88,7 +88,7 @@ def explain_window(head: Head, case: Case, rows: IntArray, window: Window) -> ND
 
 def explain_features(head: Head, case: Case, features: Features, window: Window) -> NDArray[np.float32]:
     """Make a head's maps of one person's slices from their features, (C, v) or (1, v)."""
-    found, split, classes = find_method(case.method), case.store.split, len(case.classes)
+    found, split, classes = METHODS[case.method], case.store.split, len(case.classes)
 
     def at_voxels(target: Target) -> NDArray[np.float32]:
         maps = explain(head, features, split, found, target).numpy()

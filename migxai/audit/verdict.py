@@ -9,8 +9,9 @@ from typing import Literal
 import numpy as np
 
 from migxai.evaluation.model_comparison import holm
-from migxai.evaluation.results import BASELINES, Results, ScoredModel, share
+from migxai.evaluation.results import Results, ScoredModel, share
 from migxai.evaluation.wording import Tone, interval, percent, plural
+from migxai.learning.estimators import baselines
 
 #: The score that a permutation test is read from: chance is the same whatever the sizes of the classes.
 TESTED = "balanced_accuracy"
@@ -105,7 +106,7 @@ def judge(results: Results, comparison: str) -> list[Judged]:
     corrected p value is under `ALPHA`; it stands at chance if the interval holds the chance level.
     """
     chance = chance_of(results, comparison)
-    cells = [cell for cell in results.scored_models_of(comparison) if cell.model not in BASELINES]
+    cells = [cell for cell in results.scored_models_of(comparison) if cell.model not in baselines()]
     raw = [cell.permuted[TESTED].p if TESTED in cell.permuted else np.nan for cell in cells]
     pairs = zip(cells, holm(raw), strict=True)
     judged = [Judged(cell, _standing(cell, chance.level, float(p)), float(p)) for cell, p in pairs]

@@ -21,7 +21,7 @@ from migxai.audit.maps import (
     make_window,
 )
 from migxai.audit.people import rows_of, spread
-from migxai.explain.methods import find_method
+from migxai.explain.methods import METHODS
 from migxai.learning.backbones import find_family
 from migxai.learning.slices import to_pixels
 from migxai.metrics.types import FloatArray, IntArray
@@ -39,7 +39,7 @@ _LIMIT = f"mean rank correlation under {SAME:g}"
 def check(case: Case) -> list[Check]:
     """Set maps against those of networks with the classifier, all trained layers, and all layers drawn anew."""
     window = make_window(case.space)
-    by_class, linear = find_method(case.method).by_class, set(case.store.split.modules) == {"classifier"}
+    by_class, linear = METHODS[case.method].by_class, set(case.store.split.modules) == {"classifier"}
     found = [_classifier(case, window, judged=by_class or linear)]
     if not linear:
         found.append(_trained_layers(case, window))
@@ -79,7 +79,7 @@ def _whole_network(case: Case, window: Window) -> Check:
         return Check(name, case.of, limit=_LIMIT, detail="Not made: the slices or the network are not at hand.")
     import torch
 
-    from migxai.learning.backbones.backbone import Backbone
+    from migxai.learning.backbone import Backbone
     from migxai.learning.weights import LoadedNetwork, draw_network
 
     rng, split = case.generator(3), case.store.split
@@ -99,7 +99,7 @@ def _whole_network(case: Case, window: Window) -> Check:
 
 
 def _heads(case: Case) -> int:
-    return HEADS if find_method(case.method).by_class else HEADS_BLIND
+    return HEADS if METHODS[case.method].by_class else HEADS_BLIND
 
 
 def _shown(case: Case, places: IntArray, window: Window) -> FloatArray:

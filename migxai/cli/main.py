@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Sequence
 
 from migxai.cli.doors import Doors
+from migxai.cli.options import problems
 from migxai.cli.parser import Request, parse
 from migxai.errors import EXIT_INTERNAL, EXIT_OK, EXIT_RESOURCES, EXIT_SIGNAL, MigxaiError
 
@@ -37,6 +38,8 @@ def main(argv: Sequence[str] | None = None, *, doors: Doors | None = None) -> in
     from migxai.execution.runner import Terminated, signals_raise
     from migxai.execution.worker import failure
 
+    for sentence in problems():
+        sys.stderr.write(f"migxai: {sentence}\n")
     try:
         with signals_raise():
             return _dispatch(request, doors or Doors())

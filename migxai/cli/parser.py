@@ -15,10 +15,11 @@ from typing import Any, Literal, NoReturn
 
 from migxai import __version__
 from migxai.cli.checks import check
-from migxai.cli.options import FORMS, GROUPS, INDICATORS, OPTIONS, POSITIONALS, Option
+from migxai.cli.options import FORMS, GROUPS, POSITIONALS, Option, all_options
 from migxai.cli.values import path
 from migxai.config import PAPER_PRESET, Config, from_toml, placeholders
 from migxai.errors import UsageError
+from migxai.indicators.registry import INDICATORS
 
 Action = Literal["run", "status", "dry_run", "reports_only", "boilerplate_only", "write_sbatch"]
 Level = Literal["participant", "group"]
@@ -106,7 +107,7 @@ def build_parser(read: Callable[[Option], Callable[[str], Any]] | None = None) -
         help="participant: indicator maps of each subject; group: classification by the maps of all.",
     )
     groups = {key: parser.add_argument_group(title) for key, title in GROUPS.items()}
-    for option in OPTIONS:
+    for option in all_options():
         groups[option.group].add_argument(*_spellings(option), **_arguments(option, (read or _reader)(option)))
     return parser
 
@@ -217,9 +218,9 @@ def build_config(typed: dict[str, Any]) -> Config:
         config = _apply_preset(config, preset)
     for name in POSITIONALS:
         config = config.replace("run", **{name.partition(".")[2]: typed[name.partition(".")[2]]})
-    for option in OPTIONS:
+    for option in all_options():
         if option.section != "action" and option.dest in typed:
-            config = config.replace(option.section, **{option.field: _value(typed[option.dest])})
+            config = option.set(config, _value(typed[option.dest]))
     if "learning.indicators" in typed:
         config = config.replace("learning", indicators=_value(typed["learning.indicators"]))
     # The order in which maps are named changes nothing, so it must not change the hash either.
@@ -230,7 +231,27 @@ def build_config(typed: dict[str, Any]) -> Config:
     unknown = set(config.indicators.indicators) - set(INDICATORS) | set(config.indicators.forms) - set(FORMS)
     if unknown:
         raise UsageError(f"{', '.join(sorted(unknown))}: no such indicator or form of it (see --help).")
-    return config.replace("indicators", **ordered)
+    return _with_extensions(config.replace("indicators", **ordered))
+
+
+def _with_extensions(config: Config) -> Config:
+    """Check the settings of other packages, and name those of the indicators that are made also where none was given.
+
+    Raises
+    ------
+    UsageError
+        If a setting is of no package that is installed, or does not fit.
+    """
+    known = {option.field: option for option in all_options() if option.section == "extensions"}
+    for key, value in config.extensions.items():
+        if key not in known:
+            listed = f"known are {', '.join(known)}" if known else "no package that is installed has settings"
+            raise UsageError(f"extensions: {key} is not a setting of an extension of migxai; {listed}.")
+        config = known[key].set(config, known[key].checked(value, f"extensions: {key}"))
+    for stat in config.indicators.indicators:
+        for option in INDICATORS[stat].options:
+            config = option.set(config, option.value(config)) if option.section == "extensions" else config
+    return config
 
 
 def _value(typed: Any) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from migxai import __version__
-from migxai.cli.options import OPTIONS, Option
+from migxai.cli.options import Option, all_options
 from migxai.cli.parser import build_parser
 from migxai.cli.preflight import directories
 from migxai.cli.values import bids_filters, derivative, path, plugin, weights
@@ -19,7 +19,7 @@ from migxai.config import Config
 from migxai.data.templates import packaged
 from migxai.errors import InputError
 from migxai.execution.resources import MAX_THREADS
-from migxai.learning.estimators.registry import is_deep
+from migxai.learning.estimators import is_deep
 from migxai.participant.resources import estimate
 
 #: CPUs of a task, unless --nprocs says otherwise: one subject makes good use of two.
@@ -116,7 +116,7 @@ def given_words(argv: Sequence[str] | None) -> list[str]:
     """
     typed = vars(build_parser(read=lambda option: _PLACES.get(option.parse, str)).parse_args(argv))
     words: list[str] = []
-    for option in OPTIONS:
+    for option in all_options():
         if option.dest in typed and option.dest not in _NOT_HANDED_ON:
             words += _spell(option, typed.pop(option.dest))
     return words

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
@@ -11,32 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from migxai.errors import UsageError
-
-
-def number(text: str) -> float:
-    """Read a finite number."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ArgumentTypeError(f"{text!r} is not a number")
-    return value
-
-
-def whole(text: str) -> int:
-    """Read a whole number that is not negative."""
-    if not re.fullmatch(r"\d+", text):
-        raise ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
-
-
-def count(text: str) -> int:
-    """Read a whole number of at least 1."""
-    value = whole(text)
-    if value < 1:
-        raise ArgumentTypeError("it must be at least 1")
-    return value
+from migxai.options import number, whole
 
 
 def whole_or_auto(text: str) -> int | str:

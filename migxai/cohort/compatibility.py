@@ -11,16 +11,11 @@ from typing import Any
 
 from migxai.bids.names import BIDSName
 from migxai.errors import InputError
+from migxai.indicators.registry import INDICATORS
 
-#: Sidecar fields that say how a map's numbers were made; what scanners and runs differ in by nature is not among them.
-DEFINITION_FIELDS: tuple[str, ...] = (
-    "Statistic",
-    "Definition",
-    "Neighbours",
-    "ConstantVoxels",
-    "GridBorder",
-    "Correlation",
-    "DiagonalCounted",
+#: Sidecar fields that say how the numbers of any map were made, beside those of its indicator's own definition; what
+#: scanners and runs differ in by nature is not among them.
+COMMON_FIELDS: tuple[str, ...] = (
     "Atlas",
     "FrequencyBand",
     "Normalization",
@@ -35,6 +30,19 @@ DEFINITION_FIELDS: tuple[str, ...] = (
 
 #: Of the atlas, what changes numbers.
 _ATLAS_FIELDS = ("Name", "Regions", "MinimumCoverage")
+
+
+def definition_fields(indicator: str) -> tuple[str, ...]:
+    """Name the sidecar fields in which all maps of an indicator must agree to be pooled.
+
+    Parameters
+    ----------
+    indicator
+        Value of ``stat-``. Of one that is not known here, the fields of all that are known count.
+    """
+    entries = [INDICATORS[indicator]] if indicator in INDICATORS else list(INDICATORS.values())
+    own = dict.fromkeys(field for entry in entries for field in entry.definition_fields())
+    return ("Statistic", *own, *COMMON_FIELDS)
 
 
 @dataclass(frozen=True)
@@ -152,8 +160,9 @@ def common_definition(maps: Sequence[MapFile]) -> tuple[dict[str, Any], list[str
         If two maps were made differently; both are named, and the field.
     """
     said: dict[str, tuple[Any, MapFile]] = {}
+    fields = definition_fields(maps[0].indicator)
     for item in maps:
-        for field in DEFINITION_FIELDS:
+        for field in fields:
             if field not in item.metadata:
                 continue
             value = _number_free(field, item.metadata[field])
@@ -163,7 +172,7 @@ def common_definition(maps: Sequence[MapFile]) -> tuple[dict[str, Any], list[str
                     f"The maps of {item.indicator} were not all made alike: {field} is {before!r} for {first}, and "
                     f"{value!r} for {item}. Make all maps with the same options, or leave a dataset out."
                 )
-    silent = [item for item in maps if not any(field in item.metadata for field in DEFINITION_FIELDS)]
+    silent = [item for item in maps if not any(field in item.metadata for field in fields)]
     messages = []
     if silent:
         what = f"All {len(maps)}" if len(silent) == len(maps) else f"{len(silent)} of the {len(maps)}"
@@ -175,7 +184,7 @@ def common_definition(maps: Sequence[MapFile]) -> tuple[dict[str, Any], list[str
     if len(makers) > 1:
         listed = ", ".join(f"{maker} ({count})" for maker, count in sorted(makers.items()))
         messages.append(f"The maps of {maps[0].indicator} were made by different versions: {listed}.")
-    return {field: said[field][0] for field in DEFINITION_FIELDS if field in said}, messages
+    return {field: said[field][0] for field in fields if field in said}, messages
 
 
 def _number_free(field: str, value: Any) -> Any:
@@ -191,7 +200,8 @@ def _maker(metadata: Mapping[str, Any]) -> str:
     maker = metadata.get("GeneratedBy")
     if not isinstance(maker, Mapping):
         return ""
-    return f"{maker.get('Name', '')} {maker.get('Version', '')}".strip()
+    extension = f" with {metadata['Extension']}" if "Extension" in metadata else ""
+    return f"{maker.get('Name', '')} {maker.get('Version', '')}".strip() + extension
 
 
 def refuse_same_maps(maps: Iterable[MapFile]) -> None:

@@ -11,6 +11,7 @@ from migxai.bids.layout import inherited_metadata
 from migxai.bids.names import BIDSName, parse_name
 from migxai.bids.participants import participant_columns, read_participants
 from migxai.errors import InputError, UsageError
+from migxai.indicators.registry import INDICATORS
 from migxai.io import read_json
 
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ MAP_COLUMNS = (
 
 #: The form of a map whose name has no ``desc-``: divided by its mean over the brain.
 DEFAULT_FORM = "mean"
-
-#: Indicators of a cohort for which none were asked, where the data have them.
-DEFAULT_INDICATORS = ("alff", "reho", "rfcs")
 
 #: What participant level puts in front of the name of the dataset that it was given.
 _NAME_PREFIX = "migxai derivatives of "
@@ -78,7 +76,7 @@ def open_datasets(datasets: Sequence[tuple[str | None, Path]]) -> list[MapDatase
 
 
 def choose_indicators(wanted: Sequence[str], opened: Sequence[MapDataset]) -> tuple[tuple[str, ...], list[str]]:
-    """Settle the indicators: those wanted, else those of `DEFAULT_INDICATORS` that every dataset has.
+    """Settle the indicators: those wanted, else those learnt by default that every dataset has.
 
     Raises
     ------
@@ -93,14 +91,15 @@ def choose_indicators(wanted: Sequence[str], opened: Sequence[MapDataset]) -> tu
     if wanted:
         return tuple(dict.fromkeys(wanted)), []
     common = set.intersection(*present.values())
-    chosen = tuple(indicator for indicator in DEFAULT_INDICATORS if indicator in common)
+    default = [name for name, entry in INDICATORS.items() if entry.learnt_by_default]
+    chosen = tuple(indicator for indicator in default if indicator in common)
     if not chosen:
         held = "; ".join(f"{name}: {', '.join(sorted(stats))}" for name, stats in present.items())
         raise InputError(
-            f"There is no indicator of {', '.join(DEFAULT_INDICATORS)} that every dataset holds ({held}); choose with "
+            f"There is no indicator of {', '.join(default)} that every dataset holds ({held}); choose with "
             "--indicators."
         )
-    partly = sorted(set.union(*present.values()) & set(DEFAULT_INDICATORS) - common)
+    partly = sorted(set.union(*present.values()) & set(default) - common)
     messages = [f"Indicators: {', '.join(chosen)}."]
     if partly:
         messages.append(f"Not every dataset holds {', '.join(partly)}, so they are left aside.")

@@ -176,10 +176,10 @@ def _map_sidecar(stat: str) -> dict[str, Any]:
     indicator = INDICATORS[stat]
     fields: dict[str, Any] = {"Statistic": stat, "Definition": "simulated; see the dataset's README"}
     if indicator.regional:
-        what = f"Simulated {indicator.name} map, painted on the regions of AAL. No person was scanned."
+        what = f"Simulated {indicator.title} map, painted on the regions of AAL. No person was scanned."
         fields |= {"Normalization": "none", "Atlas": {"Name": "AAL", "MinimumCoverage": MIN_COVERAGE}}
     else:
-        what = f"Simulated {indicator.name} map. No person was scanned."
+        what = f"Simulated {indicator.title} map. No person was scanned."
         fields |= {"Normalization": "divided by its mean in the mask, before the group effect was added"}
     return _sidecar(what, **fields, SpatialReference=SPACE)
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from migxai.evaluation.cohort_statistics import Variable
+from migxai.indicators.registry import INDICATORS
+from migxai.learning.estimators import model_titles
 from migxai.metrics.consistency import accuracy_reachable, check_scores
 
 if TYPE_CHECKING:
@@ -19,16 +21,6 @@ if TYPE_CHECKING:
 
 HC_MIGRAINE, THREE_CLASSES = "hc_vs_migraine", "hc_vs_mwoa_vs_mwa"
 
-MODEL_NAMES = {
-    "resnet18": "ResNet18",
-    "googlenet": "GoogLeNet",
-    "vit_b_16": "ViT-B/16",
-    "svm": "SVM",
-    "rf": "Random forest",
-    "majority": "Majority class",
-    "nuisance": "Nuisance only",
-}
-INDICATOR_NAMES = {"alff": "ALFF", "reho": "ReHo", "rfcs": "RFCS"}
 COMPARISON_NAMES = {
     HC_MIGRAINE: "HC versus migraine",
     THREE_CLASSES: "HC versus MWoA versus MWA",
@@ -122,8 +114,8 @@ def table_2(table: pd.DataFrame) -> pd.DataFrame:
     for model, indicator, comparison in _ordered(table):
         published = TABLE_2.get((model, indicator, comparison), ("", ""))
         row = {
-            "Model": MODEL_NAMES.get(model, model),
-            "Indicator": INDICATOR_NAMES.get(indicator, indicator),
+            "Model": model_titles().get(model, model),
+            "Indicator": INDICATORS.title(indicator),
             "Comparison": COMPARISON_NAMES.get(comparison, comparison),
         }
         for title, metric, paper in (("Accuracy", "accuracy", published[0]), ("F1", "f1_macro", published[1])):
@@ -158,7 +150,7 @@ def table_3(table: pd.DataFrame, *, comparison: str = THREE_CLASSES, indicator: 
     found = _texts(chosen)
     columns: dict[str, list[str]] = {"Score (%)": list(TABLE_3_METRICS)}
     for model, *_ in _ordered(chosen):
-        name = MODEL_NAMES.get(model, model)
+        name = model_titles().get(model, model)
         for level in ("subject", "slice"):
             texts = [
                 next(filter(None, (found.get((model, indicator, comparison, level, one), "") for one in metrics)), "")
@@ -225,7 +217,7 @@ def published_problems() -> list[str]:
         for average in ("macro", "weighted"):
             averaged = {f"{name.lower()}_{average}": values[name][0] for name in ("Precision", "Recall", "F1")}
             for problem in check_scores(scores | averaged, shares=list(GROUPS.values()), tolerance=tolerance):
-                problems.append(f"Table 3, {MODEL_NAMES[model]}, if averages are {average}: {problem}")
+                problems.append(f"Table 3, {model_titles()[model]}, if averages are {average}: {problem}")
     accuracies = [_printed(accuracy) for accuracy, _ in TABLE_2.values()]
     for unit, factor in (("subjects", 1), ("slices", 30)):
         counts = [
@@ -265,7 +257,7 @@ def _texts(table: pd.DataFrame) -> dict[tuple[str, str, str, str, str], str]:
 def _ordered(table: pd.DataFrame) -> list[tuple[str, str, str]]:
     """Return models, indicators and comparisons there are, the paper's first and in its order."""
     cells = table[["model", "indicator", "comparison"]].drop_duplicates().itertuples(index=False, name=None)
-    orders = [list(names) for names in (MODEL_NAMES, INDICATOR_NAMES, COMPARISON_NAMES)]
+    orders = [list(names) for names in (model_titles(), INDICATORS, COMPARISON_NAMES)]
 
     def place(cell: tuple[str, str, str]) -> list[tuple[int, str]]:
         return [

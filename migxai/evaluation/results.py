@@ -14,12 +14,11 @@ import pandas as pd
 
 from migxai.cohort.datasets import cohort_name
 from migxai.evaluation.group_folder import GroupFolder, read_description
-from migxai.evaluation.paper import COMPARISON_NAMES, INDICATOR_NAMES, MODEL_NAMES
+from migxai.evaluation.paper import COMPARISON_NAMES
 from migxai.evaluation.predictions import PredictionSet, split_predictions
+from migxai.indicators.registry import INDICATORS
 from migxai.io import read_json, read_tsv
-
-#: Models that look at no brain: what is reached without one.
-BASELINES = ("majority", "nuisance")
+from migxai.learning.estimators import model_titles
 
 #: Columns of text; all others of these tables are numbers.
 _TEXT = {
@@ -219,15 +218,15 @@ def read_results(folder: GroupFolder) -> Results:
 
 def model_name(model: str) -> str:
     """Name a model as the paper does."""
-    return MODEL_NAMES.get(model, model)
+    return model_titles().get(model, model)
 
 
 def indicator_name(indicator: str) -> str:
     """Name an indicator as the paper does."""
-    return INDICATOR_NAMES.get(indicator, indicator)
+    return INDICATORS.title(indicator)
 
 
-def place(name: str, known: Mapping[str, str]) -> tuple[int, str]:
+def place(name: str, known: Mapping[str, Any]) -> tuple[int, str]:
     """Return a key that sorts known names first, in their order."""
     return (list(known).index(name) if name in known else len(known), name)
 
@@ -264,7 +263,7 @@ def _scored_models(metrics: pd.DataFrame, permutations: pd.DataFrame) -> tuple[S
         n, trials = int(first["n"]), int(first["n_trials"])
         key = (str(comparison), str(indicator), str(model))
         models.append(ScoredModel(*key, n, trials, scores, permuted.get(key, {})))
-    names = (COMPARISON_NAMES, INDICATOR_NAMES, MODEL_NAMES)
+    names = (COMPARISON_NAMES, INDICATORS, model_titles())
     return tuple(
         sorted(models, key=lambda model: [place(name, known) for name, known in zip(model.key, names, strict=True)])
     )

@@ -13,6 +13,7 @@ gives, since the gradient of the patch tokens at the last block's output is zero
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,24 +22,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from migxai.errors import UsageError
-from migxai.explain.methods import find_method
+from migxai.explain.methods import METHODS
 from migxai.explain.receptive_fields import Cells, find_cells
 from migxai.explain.targets import Target
-from migxai.learning.backbones.vit import TokenHead
+from migxai.learning.backbones import NETWORKS
 from migxai.learning.devices import single_thread
+from migxai.learning.families.vision_transformer import TokenHead
 from migxai.metrics.types import IntArray
 
 if TYPE_CHECKING:
-    from migxai.explain.methods.base import Method
+    from migxai.explain.methods import CamMethod
     from migxai.learning.backbones.base import Split
     from migxai.learning.heads import Features, Head
     from migxai.learning.store import FeatureStore
 
-#: The layer whose output feeds the pooling in front of the classifier.
-POOLED = {"resnet18": "layer4.1", "googlenet": "inception5b"}
 
-
-def explain(head: Head, features: Features, split: Split, method: Method, target: Target) -> Tensor:
+def explain(head: Head, features: Features, split: Split, method: CamMethod, target: Target) -> Tensor:
     """Make maps of some images.
 
     Parameters
@@ -63,13 +62,20 @@ def explain(head: Head, features: Features, split: Split, method: Method, target
         If the method does not fit the network.
     """
     transformer = head if isinstance(head, TokenHead) else None
-    if method.of_attention:
+    if method.attend is not None:
         if transformer is None and "attention" not in features:
-            method = _misfit(split, method)
+            raise UsageError(
+                f"--cam {method.name} reads a transformer's attention, and {split.network} has none in its store; "
+                "use gradcam."
+            )
         with torch.inference_mode():
             return as_grid(method.attend(transformer, features)[:, 1:, None], split)[:, 0]
+    if method.combine is None:
+        raise UsageError(
+            f"--cam {method.name} looks at the intact network, of which the store holds the last layer only."
+        )
     if transformer is not None:
-        return _explain_tokens(transformer, features, split, method, target)
+        return _explain_tokens(transformer, features, split, method.combine, target)
     if "attention" in features:
         raise UsageError(
             f"--cam {method.name} needs gradients within the last block of {split.network}, which is frozen "
@@ -109,7 +115,7 @@ def explain_rows(head: Head, store: FeatureStore, rows: IntArray, method: str, t
     UsageError
         If the method does not fit the network.
     """
-    found = find_method(method)
+    found = METHODS[method]
     slices = np.arange(store.slices)
     maps = []
     with single_thread():
@@ -122,7 +128,7 @@ def explain_rows(head: Head, store: FeatureStore, rows: IntArray, method: str, t
 
 def pooled_cells(split: Split, count: int) -> Cells:
     """Say where the cells of the maps lie that `explain` makes, `count` along an edge."""
-    return find_cells(split.network, POOLED.get(split.network, ""), count)
+    return find_cells(split.network, NETWORKS[split.network].pooled_layer, count)
 
 
 def token_grid(split: Split) -> tuple[int, int]:
@@ -136,7 +142,9 @@ def as_grid(tokens: Tensor, split: Split) -> Tensor:
     return tokens.reshape(len(tokens), rows, columns, -1).permute(0, 3, 1, 2)
 
 
-def _explain_tokens(head: TokenHead, features: Features, split: Split, method: Method, target: Target) -> Tensor:
+def _explain_tokens(
+    head: TokenHead, features: Features, split: Split, combine: Callable[[Tensor, Tensor], Tensor], target: Target
+) -> Tensor:
     with torch.no_grad():
         # Features made in inference mode may not enter a differentiation.
         scaled, cls = head.scaled(features).clone(), features["cls"].clone()
@@ -145,10 +153,4 @@ def _explain_tokens(head: TokenHead, features: Features, split: Split, method: M
     wanted = (target.coefficients(logits.detach()) * logits).sum()
     gradients = torch.autograd.grad(wanted, scaled)[0]
     with torch.inference_mode():
-        return method.combine(*(as_grid(each.detach()[:, 1:], split) for each in (scaled, gradients)))
-
-
-def _misfit(split: Split, method: Method) -> Method:
-    raise UsageError(
-        f"--cam {method.name} reads a transformer's attention, and {split.network} has none in its store; use gradcam."
-    )
+        return combine(*(as_grid(each.detach()[:, 1:], split) for each in (scaled, gradients)))

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from migxai.errors import UsageError
-from migxai.explain.closed_form import POOLED, as_grid
+from migxai.explain.closed_form import as_grid
 from migxai.explain.hooks import find_layer, watch
-from migxai.explain.methods import find_method
+from migxai.explain.methods import METHODS
 from migxai.explain.targets import Target
+from migxai.learning.backbones import NETWORKS
 
 if TYPE_CHECKING:
     from migxai.learning.backbones.base import Split
@@ -56,7 +57,12 @@ def explain_network(
     UsageError
         If the layer does not exist or gives no maps, or the method looks at attention.
     """
-    library = find_method(method).library()
+    found = METHODS[method]
+    if found.library is None:
+        raise UsageError(
+            f"--cam {method} is not made of one layer's output and gradients; pytorch-grad-cam has no such."
+        )
+    library = found.library()
     name = layer if layer is not None else default_layer(split)
     transform = (lambda tokens: as_grid(tokens[:, 1:], split)) if "rows" in split.details else None
     with torch.no_grad(), watch(network, [name]) as seen:
@@ -98,8 +104,8 @@ def default_layer(split: Split) -> str:
     """
     if "block" in split.modules and "rows" in split.details:
         return f"{split.modules['block']}.norm1"
-    if split.network in POOLED:
-        return POOLED[split.network]
+    if layer := NETWORKS[split.network].pooled_layer:
+        return layer
     raise UsageError(f"Which layer of {split.network} feeds its classifier is not known here: name one.")
 
 

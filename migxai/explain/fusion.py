@@ -39,44 +39,43 @@ from migxai.errors import UsageError
 from migxai.explain.hooks import find_layer
 from migxai.explain.receptive_fields import find_cells
 from migxai.explain.targets import Target
-from migxai.learning.backbones.backbone import fuse_batch_norms
+from migxai.learning.backbone import fuse_batch_norms
+from migxai.learning.backbones import NETWORKS
 from migxai.learning.devices import single_thread
 from migxai.learning.slices import to_pixels
 from migxai.metrics.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from migxai.explain.volumes import SliceSpace
-    from migxai.learning.backbones.backbone import Backbone
+    from migxai.learning.backbone import Backbone
     from migxai.learning.backbones.base import Split
     from migxai.learning.heads import Head
 
-#: Layers that are fused, the finest first: cells of 4 (56 x 56), 8, 16 and 32 pixels. A picture's pixel is 1 mm on the
-#: usual grids; two places 10 mm apart are seen as two only by cells of 5 mm or less.
-FUSED: dict[str, tuple[str, ...]] = {
-    "googlenet": ("conv3", "inception3b", "inception4e", "inception5b"),
-    "resnet18": ("layer1", "layer2", "layer3", "layer4"),
-}
 #: Pictures that go through a network together; what all layers keep for the way back fills some 50 MB each.
 _BATCH = 10
 
 
 def fused_layers(split: Split) -> tuple[str, ...]:
-    """Name the layers of a network that are fused.
+    """Name the layers of a network that are fused, the finest first.
+
+    Those of the built-in networks have cells of 4 (56 x 56), 8, 16 and 32 pixels. A picture's pixel is 1 mm on the
+    usual grids; two places 10 mm apart are seen as two only by cells of 5 mm or less.
 
     Raises
     ------
     UsageError
         If it has none of several sizes, or they are not known here.
     """
-    if split.network in FUSED:
-        return FUSED[split.network]
+    if layers := NETWORKS[split.network].fused_layers:
+        return layers
     if "rows" in split.details:
         raise UsageError(
             f"--cam fused needs layers of several sizes, and all blocks of {split.network} have the same patches: use "
             "--cam gradcam."
         )
+    known = [name for name, entry in NETWORKS.items() if entry.fused_layers]
     raise UsageError(
-        f"--cam fused knows the layers of {', '.join(FUSED)}, not those of {split.network}: use --cam gradcam."
+        f"--cam fused knows the layers of {', '.join(known)}, not those of {split.network}: use --cam gradcam."
     )
 
 
@@ -196,11 +195,11 @@ def fused_people(
     backbone: Backbone,
     head: Head,
     planes: FloatArray,
+    space: SliceSpace,
+    *,
     rows: IntArray,
     trained: IntArray,
-    space: SliceSpace,
     n_classes: int,
-    *,
     layers: Sequence[str] | None = None,
 ) -> NDArray[np.float32]:
     """Make a model's fused maps of some people; as `saliency_maps.explain_people`, but not from the store.
@@ -213,12 +212,12 @@ def fused_people(
         Trained on others than these people.
     planes
         Everybody's slices, (N, S, H0, W0), 0 to 1.
+    space
+        The voxels that slices show.
     rows
         The people, (n,).
     trained
         The people that the model was trained on, whose average these are compared with.
-    space
-        The voxels that slices show.
     n_classes
         Number of classes, C.
     layers

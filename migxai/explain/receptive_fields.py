@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migxai.errors import InputError
+from migxai.learning.backbones import NETWORKS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -67,18 +68,6 @@ class Cells:
         return np.clip(1.0 - distance, 0.0, None).astype(np.float32)
 
 
-#: By network and the beginning of a layer's name; worked out from strides, kernels and paddings.
-_KNOWN: dict[str, dict[str, Cells]] = {
-    "resnet18": {"layer1": Cells(0, 4), "layer2": Cells(0, 8), "layer3": Cells(0, 16), "layer4": Cells(0, 32)},
-    "googlenet": {
-        "conv3": Cells(2, 4),
-        "inception3": Cells(6, 8),
-        "inception4": Cells(14, 16),
-        "inception5": Cells(22, 32),
-    },
-}
-
-
 def find_cells(network: str, layer: str, count: int) -> Cells:
     """Say where the cells of a layer's maps lie.
 
@@ -96,9 +85,9 @@ def find_cells(network: str, layer: str, count: int) -> Cells:
     Cells
         Evenly spread where the layer is not known here; `measure_cells` can tell then.
     """
-    for start, cells in _KNOWN.get(network, {}).items():
-        if layer.startswith(start):
-            return cells
+    for beginning, centres in (NETWORKS[network].receptive_fields if network in NETWORKS else {}).items():
+        if layer.startswith(beginning):
+            return Cells(*centres)
     return Cells.even(count)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.explain.methods import find_method
+from migxai.explain.methods import METHODS
 from migxai.explain.targets import Target
 from migxai.metrics.types import IntArray
 
@@ -109,7 +109,7 @@ def explain_people(
     """
     from migxai.explain.closed_form import explain_rows, pooled_cells
 
-    found = find_method(method)
+    found = METHODS[method]
 
     def at_voxels(target: Target) -> NDArray[np.float32]:
         maps = explain_rows(head, store, rows, method, target)

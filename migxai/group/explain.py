@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from migxai.evaluation.paper import INDICATOR_NAMES, MODEL_NAMES
 from migxai.explain.aggregate import evened
-from migxai.explain.methods import FUSED, METHOD_NAMES, fits
+from migxai.explain.methods import METHODS
 from migxai.explain.saliency_maps import Evidence, explain_people, joined
 from migxai.group.features import MapArrays, slice_space, with_store
 from migxai.group.fit import Unit, fitted_models, read_folds
+from migxai.indicators.registry import INDICATORS
 from migxai.io import atomic, write_json
-from migxai.learning.backbones import find_split, make_backbone
+from migxai.learning.backbones import find_split
 from migxai.learning.devices import choose_device
-from migxai.learning.estimators.registry import is_deep, make_estimator
+from migxai.learning.estimators import is_deep, make_estimator, model_titles
 from migxai.metrics.scores import aggregate_subjects
 from migxai.participant.interfaces.base import BaseInterfaceInputSpec, Step, TraitedSpec, load_array, traits
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from migxai.audit import Case
     from migxai.config import Config, Learning
-    from migxai.learning.estimators.deep import DeepEstimator
+    from migxai.learning.deep import DeepEstimator
     from migxai.learning.heads import Head
     from migxai.metrics.types import IntArray
 
@@ -125,6 +125,7 @@ def make_case(
         If features or weights are missing.
     """
     from migxai.audit import Case, Truth
+    from migxai.learning.backbone import make_backbone
 
     unit = units[0]
     store = with_store(arrays.inputs(), arrays, unit.model, settings, seed).store
@@ -137,8 +138,8 @@ def make_case(
         names = dict(zip(content["indices"].tolist(), content["names"].tolist(), strict=True))
         truth = Truth(content["planted"][space.inside], regions, names, tuple(content["planted_names"].tolist()))
     return Case(
-        of=f"{METHOD_NAMES[method]} of {MODEL_NAMES.get(unit.model, unit.model)} on "
-        f"{INDICATOR_NAMES.get(unit.indicator, unit.indicator)}, {' versus '.join(unit.classes)}",
+        of=f"{METHODS[method].title} of {model_titles().get(unit.model, unit.model)} on "
+        f"{INDICATORS.title(unit.indicator)}, {' versus '.join(unit.classes)}",
         labels=np.asarray(unit.labels),
         people=np.asarray(unit.people),
         folds=unit.folds or (),
@@ -159,19 +160,21 @@ def make_case(
 def methods_of(config: Config, model: str, trial: int = 1) -> list[str]:
     """Return the ways to make maps that were asked for and that fit a model, in the order they were asked for.
 
-    Fused layers are made of the first trial alone: they need the whole network, minutes for each trial.
+    What needs the whole network, minutes for each trial, is made of the first trial alone.
     """
     if not config.explaining.explain or not is_deep(model):
         return []
     split = find_split(model, config.learning.unfreeze)
     return [
-        name for name in dict.fromkeys(config.explaining.cam) if fits(name, split) and (name != FUSED or trial == 1)
+        name
+        for name in dict.fromkeys(config.explaining.cam)
+        if METHODS[name].fits(split) and (METHODS[name].explain_network is None or trial == 1)
     ]
 
 
 def first_method(config: Config, model: str) -> str:
     """Return the way to make maps that a model's checks look at; empty if none is made of its store."""
-    return next((name for name in methods_of(config, model) if name != FUSED), "")
+    return next((name for name in methods_of(config, model) if METHODS[name].explain_network is None), "")
 
 
 def make_drawer(unit: Unit, arrays: MapArrays, method: str, settings: Learning, seed: int) -> Drawer:
@@ -184,12 +187,15 @@ def make_drawer(unit: Unit, arrays: MapArrays, method: str, settings: Learning, 
     """
     space, _, _ = slice_space(arrays)
     classes = len(unit.classes)
-    if method == FUSED:
-        from migxai.explain.fusion import fused_people
+    by_network = METHODS[method].explain_network
+    if by_network is not None:
+        from migxai.learning.backbone import make_backbone
 
         backbone = make_backbone(unit.model, settings, seed, device=choose_device(settings.device))
         planes = load_array(arrays.planes)
-        return lambda head, rows, trained: fused_people(backbone, head, planes, rows, trained, space, classes)
+        return lambda head, rows, trained: by_network(
+            backbone, head, planes, space, rows=rows, trained=trained, n_classes=classes
+        )
     store = with_store(arrays.inputs(), arrays, unit.model, settings, seed).store
     assert store is not None
     return lambda head, rows, _: explain_people(head, store, rows, method, space, classes)

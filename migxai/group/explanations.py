@@ -26,7 +26,7 @@ from migxai.explain.aggregate import (
     person_means,
     regional_t,
 )
-from migxai.explain.methods import METHOD_NAMES, is_by_class
+from migxai.explain.methods import METHODS
 from migxai.explain.regions import region_means
 from migxai.explain.saliency_maps import Evidence
 from migxai.explain.univariate import GroupTest, compare_groups
@@ -78,7 +78,7 @@ class Cell:
     @property
     def title(self) -> str:
         """What the maps are of, for messages."""
-        return f"{METHOD_NAMES[self.method]} of {self.unit.model} on {self.unit.indicator} ({self.unit.comparison})"
+        return f"{METHODS[self.method].title} of {self.unit.model} on {self.unit.indicator} ({self.unit.comparison})"
 
     def explained(self, kind: Any, label: str, row: Row, *, people: int = 0, predicted: str = "") -> ExplainedMap:
         """Say what a map is."""
@@ -87,7 +87,7 @@ class Cell:
             comparison=self.unit.comparison,
             indicator=self.unit.indicator,
             model=self.unit.model,
-            method=METHOD_NAMES[self.method],
+            method=METHODS[self.method].title,
             kind=kind,
             label=label,
             people=people,
@@ -232,7 +232,7 @@ def write_difference(
     people = int(np.isin(cell.unit.labels, pair).sum())
     differences = fold_differences(cell.trials, pair)
     facts: dict[str, Any] = {}
-    two_sided = not is_by_class(cell.method)
+    two_sided = not METHODS[cell.method].by_class
     names = tuple(brain.names)
     table = brain.table(row, regional_t(cell.trials, pair, brain.regions, names), two_sided=two_sided)
     table["fold_agreement"] = np.nan
@@ -255,7 +255,7 @@ def write_difference(
             "comparison": cell.unit.comparison,
             "indicator": cell.unit.indicator,
             "model": cell.unit.model,
-            "method": METHOD_NAMES[cell.method],
+            "method": METHODS[cell.method].title,
             "contrast": label,
         }.items()
     ):
@@ -318,7 +318,7 @@ def _cells(
                 warning, checked = warnings.get(unit.cell, ""), first_method(config, unit.model)
                 if warning and method != checked:
                     # What the network has not learned, no way to make maps can show.
-                    warning = f"{METHOD_NAMES[checked]} of this network: {warning}"
+                    warning = f"{METHODS[checked].title} of this network: {warning}"
                 yield Cell(tasks[unit.comparison], unit, method, found, warning, config.explaining.cam_threshold)
 
 

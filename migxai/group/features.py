@@ -10,9 +10,8 @@ import numpy as np
 
 from migxai.config import Learning
 from migxai.explain.volumes import SliceSpace
-from migxai.learning.backbones import make_backbone
 from migxai.learning.devices import choose_device
-from migxai.learning.estimators.registry import is_deep
+from migxai.learning.estimators import is_deep
 from migxai.learning.slices import SliceGeometry
 from migxai.learning.store import FeatureStore, extract_subject, is_extracted, make_recipe
 from migxai.learning.types import Inputs
@@ -90,6 +89,8 @@ class ExtractFeatures(Step):
             if not is_extracted(recipe, folder=folder, subject=arrays.subjects[row], map_hash=arrays.hashes[row])
         ]
         if missing:
+            from migxai.learning.backbone import make_backbone
+
             backbone = make_backbone(
                 self.inputs.model, settings, self.inputs.seed, device=choose_device(settings.device)
             )

@@ -19,7 +19,7 @@ from migxai.group.features import MapArrays
 from migxai.group.plan import Plan, nuisance_table
 from migxai.io import atomic, write_json, write_tsv
 from migxai.learning.cards import software_versions
-from migxai.learning.estimators.registry import is_deep
+from migxai.learning.estimators import is_deep
 from migxai.learning.splits import folds_to_table
 from migxai.learning.store import make_recipe
 

@@ -17,8 +17,7 @@ from migxai.evaluation.permutation import SCORES, permuted_scores
 from migxai.group.features import MapArrays, slice_space, with_store
 from migxai.io import atomic, read_json, write_bytes, write_json
 from migxai.learning.crossval import FoldResult, fold_path, only, read_fold, run_fold, unit_key, unit_seed, write_fold
-from migxai.learning.estimators.base import Estimator
-from migxai.learning.estimators.registry import make_estimator
+from migxai.learning.estimators import Estimator, make_estimator
 from migxai.learning.splits import Fold
 from migxai.learning.types import Inputs
 from migxai.metrics.types import FloatArray, IntArray

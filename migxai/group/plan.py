@@ -21,11 +21,8 @@ from migxai.errors import InputError
 from migxai.group.maps import PreparedMaps, Template, common_template, prepare_maps
 from migxai.io import read_tsv
 from migxai.learning.crossval import unit_seed
-from migxai.learning.estimators.registry import check_models
+from migxai.learning.estimators import baselines, check_models
 from migxai.learning.splits import Fold, folds_from_table, make_folds
-
-#: Baselines that every table holds, whatever models were asked for: what is reached without looking at the brain.
-ALWAYS = ("majority", "nuisance")
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ def make_plan(config: Config) -> Plan:
         If there is nothing to compare, or something about the cohort, the maps or the options does not fit.
     """
     settings = config.learning
-    models = check_models((*settings.models, *ALWAYS))
+    models = check_models((*settings.models, *baselines()))
     roster = _read(config)
     comparisons, messages = choose_comparisons(
         settings.comparisons,

@@ -21,7 +21,7 @@ from migxai.group.prediction_tables import TestedFold
 from migxai.group.workflow import permutation_starts, permuted_units
 from migxai.io import read_json
 from migxai.learning.cards import ModelCard, cohort_summary, software_versions, trunk_facts
-from migxai.learning.estimators.registry import is_deep, make_estimator, options_of
+from migxai.learning.estimators import is_deep, make_estimator, options_of
 from migxai.learning.persistence import save_model
 from migxai.metrics.scores import aggregate_subjects
 from migxai.metrics.types import IntArray

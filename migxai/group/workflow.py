@@ -15,9 +15,9 @@ from migxai.errors import ResourceError, UsageError
 from migxai.group.explain import CheckMaps, Explain, first_method, methods_of
 from migxai.group.features import ExtractFeatures, MapArrays
 from migxai.group.fit import CrossValidate, Permute, Unit
-from migxai.group.plan import ALWAYS, Plan
+from migxai.group.plan import Plan
 from migxai.io import free_gb
-from migxai.learning.estimators.registry import is_deep
+from migxai.learning.estimators import baselines, is_deep
 from migxai.learning.store import estimate_bytes, make_recipe
 
 #: People whose features one node makes: minutes of work, so that starting it costs little beside it.
@@ -41,7 +41,7 @@ def make_units(plan: Plan, config: Config) -> list[Unit]:
     for indicator, model, task in itertools.product(plan.maps, plan.models, plan.tasks):
         trials = sorted({fold.trial for fold in task.folds})
         of_trials = [tuple(fold for fold in task.folds if fold.trial == trial) for trial in trials]
-        saved = "none" if model in ALWAYS else config.learning.save_models
+        saved = "none" if model in baselines() else config.learning.save_models
         explained = bool(methods_of(config, model))
         everybody = [None] if saved != "none" else []
         units += [
@@ -117,7 +117,7 @@ def permuted_units(units: Sequence[Unit], config: Config) -> list[Unit]:
     """Choose the units whose cross-validation is repeated with permuted labels: the first trial of each model."""
     if not config.learning.permutations:
         return []
-    return [unit for unit in units if unit.folds and unit.folds[0].trial == 1 and unit.model not in ALWAYS]
+    return [unit for unit in units if unit.folds and unit.folds[0].trial == 1 and unit.model not in baselines()]
 
 
 def permutation_starts(config: Config) -> range:

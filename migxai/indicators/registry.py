@@ -1,28 +1,27 @@
-"""The indicators migxai makes: which series each is taken from, what it computes, and what its sidecar says.
+"""What an indicator is: which series it is taken from, how it is computed, and what is said of it everywhere else.
 
-A new indicator is a function in a file of its own and one entry in `INDICATORS`.
+A new indicator is one module with an `Indicator`: here, or in another package that names it as an entry point of the
+group ``migxai.indicators`` (``tests/extending/degree_centrality.py`` is a worked example).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+from migxai.config import Config
+from migxai.options import words
+from migxai.registry import Entry, Registry
 
-from migxai.config import Config, Indicators
-from migxai.errors import UsageError
-from migxai.indicators.alff import alff_voxels, falff_voxels
-from migxai.indicators.reho import reho_voxels
-from migxai.indicators.rfcs import rfcs
-from migxai.signal.regions import paint
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
 class Denoised:
-    """What indicators are computed from.
+    """What indicators are computed from: the series of one run.
 
     Attributes
     ----------
@@ -51,105 +50,68 @@ class Denoised:
     region_indices: NDArray[np.integer[Any]]
 
 
-@dataclass(frozen=True)
-class Indicator:
-    """One entry of the registry.
+@dataclass(frozen=True, kw_only=True)
+class Indicator(Entry):
+    """One indicator; its `name` is the value of ``stat-`` in file names.
 
     Attributes
     ----------
-    name
-        In words, for reports.
     compute
         Takes the series and the configuration and returns the un-normalised map: (V,), or (X, Y, Z) if `regional`.
     definition
-        Sidecar fields that say how the numbers were made.
+        Sidecar fields that say how the numbers were made. The fields are the same for every configuration; maps that
+        differ in the value of one are not pooled.
+    sentence
+        What the methods text says. ``[@name]``, with the entry's own name, cites `citation`; other keys are those of
+        ``data/reports/references.yml``.
+    series
+        What it reads: ``unfiltered`` voxel series, which must have no gaps, ``filtered`` ones, or those of ``regions``.
     normalised
         Whether the main map is divided by its mean in the mask.
     smoothed_after
         Whether the map is smoothed after it is computed, since its series is not smoothed.
     regional
         Whether it has one value a region, painted on the whole region; NaN where the run does not cover it.
-    spectral
-        Whether it is taken from the series before the band-pass, which must have no gaps.
+    unit
+        Unit of the un-normalised map, in words; empty where it has none that helps.
+    learnt_by_default
+        Whether the group level learns from it where ``--indicators`` names none.
+    parameters
+        Lines for the report's table of parameters (default: the values of its options).
     """
 
-    name: str
     compute: Callable[[Denoised, Config], NDArray[np.floating[Any]]]
-    definition: Callable[[Indicators], dict[str, Any]]
+    definition: Callable[[Config], dict[str, Any]]
+    sentence: Callable[[Config], str]
+    series: Literal["unfiltered", "filtered", "regions"] = "filtered"
     normalised: bool = True
     smoothed_after: bool = False
     regional: bool = False
-    spectral: bool = False
+    unit: str = ""
+    learnt_by_default: bool = False
+    parameters: Callable[[Config], dict[str, str]] | None = None
+
+    @property
+    def spectral(self) -> bool:
+        """Whether it is taken from the series before the band-pass, which must have no gaps."""
+        return self.series == "unfiltered"
+
+    def unit_of(self, form: str) -> str:
+        """Return the unit of a map in words: of the main form (``""``), ``raw`` or ``zscore``; empty for none."""
+        if form == "zscore":
+            return ""
+        return "of the brain's mean" if self.normalised and not form else self.unit
+
+    def definition_fields(self) -> tuple[str, ...]:
+        """Name the sidecar fields of its own that decide whether maps may be pooled."""
+        return tuple(self.definition(Config()))
+
+    def table(self, config: Config) -> dict[str, str]:
+        """Return its lines for the report's table of parameters."""
+        if self.parameters is not None:
+            return self.parameters(config)
+        return {f"{self.title}, {option.flags[0]}": words(option.value(config)) for option in self.options}
 
 
-def _alff(series: Denoised, config: Config) -> NDArray[np.floating[Any]]:
-    band = config.denoising
-    definition = config.indicators.alff_definition
-    return alff_voxels(series.unfiltered, series.repetition_time, band.low, band.high, definition)
-
-
-def _falff(series: Denoised, config: Config) -> NDArray[np.floating[Any]]:
-    band = config.denoising
-    definition = config.indicators.alff_definition
-    return falff_voxels(series.unfiltered, series.repetition_time, band.low, band.high, definition)
-
-
-def _reho(series: Denoised, config: Config) -> NDArray[np.floating[Any]]:
-    options = config.indicators
-    return reho_voxels(
-        series.filtered,
-        series.mask,
-        options.reho_neighbours,
-        tie_correction=options.reho_tie_correction,
-        border=options.reho_border,
-        constant=options.reho_constant,
-    )
-
-
-def _rfcs(series: Denoised, config: Config) -> NDArray[np.floating[Any]]:
-    strength = rfcs(series.region_series, divisor=config.indicators.rfcs_divisor)
-    return paint(strength, series.atlas, series.region_indices)
-
-
-def _amplitude_definition(options: Indicators) -> dict[str, Any]:
-    return {"Definition": options.alff_definition}
-
-
-def _reho_definition(options: Indicators) -> dict[str, Any]:
-    return {
-        "Definition": "Kendall's W with mid-ranks" + (", corrected for ties" if options.reho_tie_correction else ""),
-        "Neighbours": options.reho_neighbours,
-        "ConstantVoxels": options.reho_constant,
-        "GridBorder": options.reho_border,
-    }
-
-
-def _rfcs_definition(options: Indicators) -> dict[str, Any]:
-    divisor = "(N - 1)" if options.rfcs_divisor == "n-1" else "N"
-    return {
-        "Definition": f"S(i) = sum over j != i of |R_ij| / {divisor}",
-        "Correlation": "Pearson",
-        "DiagonalCounted": False,
-    }
-
-
-#: By the value of ``stat-``.
-INDICATORS: dict[str, Indicator] = {
-    "alff": Indicator("ALFF", _alff, _amplitude_definition, spectral=True),
-    "falff": Indicator("fALFF", _falff, _amplitude_definition, spectral=True),
-    "reho": Indicator("ReHo", _reho, _reho_definition, smoothed_after=True),
-    "rfcs": Indicator("RFCS", _rfcs, _rfcs_definition, normalised=False, regional=True),
-}
-
-
-def find_indicator(stat: str) -> Indicator:
-    """Look an indicator up by its ``stat-`` value.
-
-    Raises
-    ------
-    UsageError
-        If there is none of that name.
-    """
-    if stat not in INDICATORS:
-        raise UsageError(f"There is no indicator {stat!r}; known are {', '.join(INDICATORS)}.")
-    return INDICATORS[stat]
+#: All indicators by the value of ``stat-``.
+INDICATORS: Registry[Indicator] = Registry("indicator", Indicator, package="migxai.indicators", group="indicators")

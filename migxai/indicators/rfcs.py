@@ -1,102 +1,61 @@
-"""Regional functional connectivity strength (RFCS) from regional series."""
+"""Regional functional connectivity strength (RFCS)."""
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from migxai.config import Config, Indicators
+from migxai.indicators.registry import Denoised, Indicator
+from migxai.options import Option, choices_of
 
-from migxai.errors import ImageError, UsageError
-from migxai.signal._parallel import serial_blas
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-Divisor: TypeAlias = Literal["n-1", "n"]
-
-#: Variation below this share of a series' size is rounding, not signal.
-_FLAT = 1e-12
-
-
-def rfcs(timeseries: ArrayLike, *, divisor: Divisor = "n-1") -> NDArray[np.float64]:
-    """Mean absolute Pearson correlation of each region with all others: S(i) = sum_{j != i} |R_ij| / (N - 1).
-
-    N counts the regions that have a series. The diagonal never enters: with ``divisor="n"`` the same sum is divided
-    by N, which is how 1/N in Li et al. 2025 (doi:10.2196/72155) is read here.
-
-    Parameters
-    ----------
-    timeseries
-        Regional series (T, R). A column that is constant or holds NaN is a region without data.
-    divisor
-        ``"n-1"`` (the mean over the other regions) or ``"n"``.
-
-    Returns
-    -------
-    array
-        Strength (R,), 0 to 1; NaN for regions without data, and for all if fewer than two have any.
-
-    Raises
-    ------
-    ImageError
-        If the input is not a matrix of at least three volumes.
-    UsageError
-        If the divisor is neither of the two.
-
-    Examples
-    --------
-    >>> wave = np.sin(np.arange(20.0))
-    >>> rfcs(np.column_stack([wave, -wave, np.zeros(20)])).round(6).tolist()
-    [1.0, 1.0, nan]
-    """
-    if divisor not in get_args(Divisor):
-        raise UsageError(f"There is no RFCS divisor {divisor!r}; known are {', '.join(get_args(Divisor))}.")
-    strength = np.abs(correlation_matrix(timeseries))
-    np.fill_diagonal(strength, 0.0)
-    missing = _without_data(np.asarray(timeseries, dtype=np.float64))
-    regions = int(np.count_nonzero(~missing))
-    result = np.full(len(missing), np.nan)
-    if regions > 1:
-        sums = strength[np.ix_(~missing, ~missing)].sum(axis=1)
-        result[~missing] = sums / (regions - 1 if divisor == "n-1" else regions)
-    return result
+_DIVISOR = Option(
+    ("--rfcs-divisor",), "indicators", "indicators", "rfcs_divisor", "What RFCS divides the sum over regions by.",
+    choices=choices_of(Indicators, "rfcs_divisor"),
+)  # fmt: skip
 
 
-def correlation_matrix(timeseries: ArrayLike) -> NDArray[np.float64]:
-    """Pearson correlation of regional series.
+def _compute(series: Denoised, config: Config) -> NDArray[np.floating[Any]]:
+    from migxai.signal.connectivity import rfcs
+    from migxai.signal.regions import paint
 
-    Parameters
-    ----------
-    timeseries
-        Regional series (T, R).
-
-    Returns
-    -------
-    array
-        Correlations (R, R), -1 to 1, exactly symmetric, 1 on the diagonal; NaN in the rows and columns of regions
-        that are constant or hold NaN.
-
-    Raises
-    ------
-    ImageError
-        If the input is not a matrix of at least three volumes.
-    """
-    series = np.asarray(timeseries, dtype=np.float64)
-    if series.ndim != 2 or len(series) < 3:
-        raise ImageError(f"Regional series form a matrix of at least 3 volumes by regions, not {series.shape}.")
-    missing = _without_data(series)
-    present = series[:, ~missing] - series[:, ~missing].mean(axis=0)
-    present /= np.sqrt((present * present).sum(axis=0))
-    with serial_blas():
-        product = present.T @ present
-    product = np.clip((product + product.T) / 2, -1.0, 1.0)
-    np.fill_diagonal(product, 1.0)
-    result = np.full((series.shape[1],) * 2, np.nan)
-    result[np.ix_(~missing, ~missing)] = product
-    return result
+    strength = rfcs(series.region_series, divisor=config.indicators.rfcs_divisor)
+    return paint(strength, series.atlas, series.region_indices)
 
 
-def _without_data(series: NDArray[np.float64]) -> NDArray[np.bool_]:
-    finite = np.isfinite(series).all(axis=0)
-    size = np.abs(np.where(finite, series, 0.0)).max(axis=0)
-    spread = np.ptp(np.where(finite, series, 0.0), axis=0)
-    missing: NDArray[np.bool_] = ~finite | (spread <= _FLAT * size)
-    return missing
+def _definition(config: Config) -> dict[str, Any]:
+    divisor = "(N - 1)" if config.indicators.rfcs_divisor == "n-1" else "N"
+    return {
+        "Definition": f"S(i) = sum over j != i of |R_ij| / {divisor}",
+        "Correlation": "Pearson",
+        "DiagonalCounted": False,
+    }
+
+
+def _sentence(config: Config) -> str:
+    own = config.indicators.atlas is not None
+    atlas = "the given atlas" if own else "the AAL atlas (116 regions [@tzouriomazoyer2002])"
+    divisor = "N - 1" if config.indicators.rfcs_divisor == "n-1" else "N"
+    return (
+        "Regional functional connectivity strength (RFCS) is the sum of a region's absolute Pearson correlations with "
+        f"all others in {atlas}, divided by {divisor}, N being the number of regions."
+    )
+
+
+ENTRY = Indicator(
+    name="rfcs",
+    title="RFCS",
+    order=4,
+    options=(_DIVISOR,),
+    series="regions",
+    compute=_compute,
+    definition=_definition,
+    sentence=_sentence,
+    normalised=False,
+    regional=True,
+    parameters=lambda config: {},  # noqa: ARG005 - the divisor stands in the methods text
+    learnt_by_default=True,
+)

@@ -18,8 +18,7 @@ from migxai.config import Learning
 from migxai.errors import InputError
 from migxai.io import atomic
 from migxai.learning.cards import software_versions
-from migxai.learning.estimators.base import Estimator
-from migxai.learning.estimators.registry import is_deep, make_estimator, options_of, tables_of
+from migxai.learning.estimators import Estimator, is_deep, make_estimator, options_of, tables_of
 from migxai.learning.splits import Fold
 from migxai.learning.types import Inputs
 from migxai.metrics.types import FloatArray, IntArray

@@ -16,8 +16,7 @@ from migxai.config import Learning
 from migxai.errors import InputError
 from migxai.io import atomic
 from migxai.learning.cards import ModelCard
-from migxai.learning.estimators.base import Estimator
-from migxai.learning.estimators.registry import make_estimator
+from migxai.learning.estimators import Estimator, make_estimator
 from migxai.metrics.types import FloatArray
 
 #: Version of the file's layout.

@@ -19,7 +19,7 @@ from migxai.config import Learning
 from migxai.data import Atlas, load_atlas
 from migxai.errors import InputError
 from migxai.learning.cards import ModelCard
-from migxai.learning.estimators.registry import is_deep, tables_of
+from migxai.learning.estimators import is_deep, tables_of
 from migxai.learning.persistence import SavedModel
 from migxai.learning.regional import regional_means
 from migxai.learning.slices import SliceGeometry, cut, scale_intensity
@@ -220,7 +220,7 @@ def _classify_slices(
     saved: SavedModel, maps: Sequence[NewMap], settings: Learning, work_dir: Path | None
 ) -> FloatArray:
     """Make features of the maps' slices as they were made for training, and classify them, (n, S, C)."""
-    from migxai.learning.backbones import make_backbone
+    from migxai.learning.backbone import make_backbone
     from migxai.learning.devices import choose_device
     from migxai.learning.store import FeatureStore, extract_subject, make_recipe
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import torch
 
     from migxai.config import Learning
-    from migxai.learning.backbones.backbone import Backbone
+    from migxai.learning.backbone import Backbone
 
 #: Of the files; part of the key, so that files of another layout are never opened.
 _FORMAT = 1

@@ -1,8 +1,12 @@
 """Numbers from voxel series: pure functions on arrays, no files, no names, no configuration.
 
-Voxel series are matrices (V, T), rows in C order of a mask, so that no step needs a second 4-D copy. Single precision
-stays single. Results are the same bits for any number of threads. numba and scipy are loaded when first needed.
+Voxel series are matrices (V, T), rows in C order of a mask, so that no step needs a second 4-D copy; `alff`, `falff`
+and `reho` also take images (X, Y, Z, T) with a mask. Single precision stays single. Results are the same bits for any
+number of threads. numba and scipy are loaded when first needed.
 
+Indicators
+    `alff`, `falff`, `reho`, `rfcs`, `correlation_matrix`, their forms on voxel series `alff_voxels`, `falff_voxels`,
+    `reho_voxels`, and their normalisation `mean_normalised`, `z_scored`.
 Regions
     `region_means`, `region_values`, `region_coverage`, `paint`.
 Preparation
@@ -15,8 +19,11 @@ Denoising
     `kept_volumes`, `require_unbroken`.
 """
 
+from migxai.signal.amplitude import alff, alff_voxels, falff, falff_voxels
 from migxai.signal.censoring import kept_volumes, require_unbroken
+from migxai.signal.connectivity import correlation_matrix, rfcs
 from migxai.signal.filtering import band_dimensions, bandpass
+from migxai.signal.homogeneity import reho, reho_voxels
 from migxai.signal.motion import (
     MotionVerdict,
     dvars,
@@ -26,6 +33,7 @@ from migxai.signal.motion import (
     motion_parameters,
     power_displacement,
 )
+from migxai.signal.normalisation import mean_normalised, z_scored
 from migxai.signal.nuisance import NuisanceModel, check_freedom, motion_expansion, nuisance_model, regress
 from migxai.signal.regions import paint, region_coverage, region_means, region_values
 from migxai.signal.slicetiming import check_slice_timing, correct_slice_timing, slice_axis
@@ -35,16 +43,22 @@ from migxai.signal.steadystate import count_non_steady_volumes
 __all__ = [
     "MotionVerdict",
     "NuisanceModel",
+    "alff",
+    "alff_voxels",
     "band_dimensions",
     "bandpass",
     "check_freedom",
     "check_slice_timing",
     "correct_slice_timing",
+    "correlation_matrix",
     "count_non_steady_volumes",
     "dvars",
+    "falff",
+    "falff_voxels",
     "jenkinson_displacement",
     "judge_motion",
     "kept_volumes",
+    "mean_normalised",
     "motion_expansion",
     "motion_matrices",
     "motion_parameters",
@@ -55,8 +69,12 @@ __all__ = [
     "region_means",
     "region_values",
     "regress",
+    "reho",
+    "reho_voxels",
     "require_unbroken",
+    "rfcs",
     "slice_axis",
     "smooth",
     "smooth_map",
+    "z_scored",
 ]

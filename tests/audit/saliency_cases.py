@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import sys
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,8 +17,7 @@ from torch.nn import functional
 from migxai.audit import Case, Truth
 from migxai.config import Learning
 from migxai.explain.aggregate import evened
-from migxai.explain.methods import METHODS
-from migxai.explain.methods.base import Method
+from migxai.explain.methods import METHODS, CamMethod
 from migxai.explain.saliency_maps import Evidence, explain_people, joined
 from migxai.explain.volumes import SliceSpace
 from migxai.learning.backbones import find_split, make_head
@@ -86,36 +83,26 @@ class Store:
         pass
 
 
-class Edges(Method):
-    """An edge detector: it sees the picture through the frozen part, and nothing that was learned."""
-
-    name = "edges"
-    by_class = False
-
-    def combine(self, activations, gradients):
-        seen = activations[:, :896].mean(dim=1, keepdim=True)
-        kernel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
-        kernels = torch.stack([kernel, kernel.T])[:, None]
-        return functional.conv2d(functional.pad(seen, (1, 1, 1, 1), "replicate"), kernels).norm(dim=1)
+def detect_edges(activations, gradients):
+    """See the picture through the frozen part, and nothing that was learned."""
+    seen = activations[:, :896].mean(dim=1, keepdim=True)
+    kernel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
+    kernels = torch.stack([kernel, kernel.T])[:, None]
+    return functional.conv2d(functional.pad(seen, (1, 1, 1, 1), "replicate"), kernels).norm(dim=1)
 
 
-class Nothing(Edges):
-    """Maps that are zero throughout."""
-
-    name = "nothing"
-    by_class = True
-
-    def combine(self, activations, gradients):
-        return torch.zeros(activations.shape[0], *activations.shape[2:])
+def see_nothing(activations, gradients):
+    return torch.zeros(activations.shape[0], *activations.shape[2:])
 
 
-def register(patch: Any, kind: type[Method]) -> str:
+EDGES = CamMethod(name="edges", title="Edges", combine=detect_edges, by_class=False)
+NOTHING = CamMethod(name="nothing", title="Nothing", combine=see_nothing)
+
+
+def register(patch: Any, method: CamMethod) -> str:
     """Add a way to make maps for a test; returns its name."""
-    module = ModuleType(f"migxai.explain.methods.{kind.name}_of_tests")
-    module.method = kind  # type: ignore[attr-defined]
-    patch.setitem(sys.modules, module.__name__, module)
-    patch.setitem(METHODS, kind.name, f"{kind.name}_of_tests")
-    return kind.name
+    patch.setitem(METHODS._entries, method.name, method)
+    return method.name
 
 
 @functools.cache

@@ -26,7 +26,7 @@ from migxai.explain.saliency_maps import Evidence, explain_people
 from migxai.explain.volumes import SliceSpace
 from migxai.learning.backbones import make_head
 from migxai.learning.splits import make_folds
-from tests.audit.saliency_cases import Edges, Nothing, heads_of, make_case, register, space
+from tests.audit.saliency_cases import EDGES, NOTHING, heads_of, make_case, register, space
 from tests.learning.networks import GRID, geometry, settings, write_store
 
 FEATURES = ("Maps change when the classifier is random", "Maps change when all trained layers are random")
@@ -83,7 +83,7 @@ def test_a_network_fails_where_there_is_nothing_to_learn():
 
 def test_an_edge_detector_fails(monkeypatch):
     """Though the classes differ, so that its maps differ between them too."""
-    found = by_name(run_battery(make_case(method=register(monkeypatch, Edges), trials=1)))
+    found = by_name(run_battery(make_case(method=register(monkeypatch, EDGES), trials=1)))
     assert trusted(list(found.values()))[0] is False
     for name in (FEATURES[1], LABELS):
         assert found[name].passed is False
@@ -95,7 +95,7 @@ def test_an_edge_detector_fails(monkeypatch):
 
 
 def test_maps_that_are_zero_throughout_are_counted_and_divide_nothing(monkeypatch):
-    case = make_case(method=register(monkeypatch, Nothing), trials=1)
+    case = make_case(method=register(monkeypatch, NOTHING), trials=1)
     with np.errstate(all="raise"):
         found = by_name(run_battery(case))
     assert (found["Maps show anything"].passed, found["Maps show anything"].value) == (False, "0 of 32 people")

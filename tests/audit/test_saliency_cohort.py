@@ -18,12 +18,13 @@ from migxai.explain.aggregate import evened
 from migxai.explain.saliency_maps import Evidence, explain_people, joined
 from migxai.explain.volumes import SliceSpace
 from migxai.group.maps import common_template, prepare_maps
-from migxai.learning.backbones import make_backbone, make_head
+from migxai.learning.backbone import make_backbone
+from migxai.learning.backbones import make_head
 from migxai.learning.slices import cut
 from migxai.learning.splits import make_folds
 from migxai.learning.store import FeatureStore, extract_subject, make_recipe
 from migxai.learning.training import Schedule, predict_head, train_head
-from tests.audit.saliency_cases import Edges, register
+from tests.audit.saliency_cases import EDGES, register
 
 PEOPLE, CLASSES, PLANTED = 40, ("HC", "migraine"), ("Cuneus", "Precuneus")
 SETTINGS = Learning(weights="random", slices=10, augmentations=0, epochs=10, precision="fp32", device="cpu")
@@ -110,7 +111,7 @@ def test_an_untrained_network_fails(cohort):
 
 @pytest.mark.slow
 def test_an_edge_detector_fails(cohort, monkeypatch):
-    case = with_heads(cohort, trained=True, method=register(monkeypatch, Edges))
+    case = with_heads(cohort, trained=True, method=register(monkeypatch, EDGES))
     verdict, sentence = shown(run_battery(dataclasses.replace(case, planes=None)))
     assert verdict is False
     assert "when all trained layers are random" in sentence

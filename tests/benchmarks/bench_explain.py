@@ -40,12 +40,12 @@ from migxai.explain.closed_form import as_grid, explain
 from migxai.explain.engines import default_layer
 from migxai.explain.fusion import fused_people
 from migxai.explain.hooks import find_layer
-from migxai.explain.methods import find_method
+from migxai.explain.methods import METHODS
 from migxai.explain.saliency_maps import explain_people
 from migxai.explain.targets import Target
 from migxai.explain.volumes import SliceSpace
-from migxai.learning.backbones import find_family, make_backbone, make_head
-from migxai.learning.backbones.backbone import Backbone
+from migxai.learning.backbone import Backbone, make_backbone
+from migxai.learning.backbones import find_family, make_head
 from migxai.learning.heads import Head
 from migxai.learning.slices import plan_slices, to_pixels
 from migxai.learning.store import FeatureStore, extract_subject, make_recipe
@@ -110,7 +110,7 @@ def largest_difference(backbone: Backbone, head: Head, cam: GradCAM, images: Ten
     with torch.no_grad():
         trunk = find_family(backbone.split.network).trunk(backbone.network, backbone.split)
         features = {name: tensor.float() for name, tensor in trunk(images, True).items()}
-    ours = stretched(explain(head, features, backbone.split, find_method("gradcam"), TARGET))
+    ours = stretched(explain(head, features, backbone.split, METHODS["gradcam"], TARGET))
     # Before the library enlarges them to the picture: its weights and activations, its clipping and stretching.
     cam(images.clone().requires_grad_(), [margin] * len(images))
     held = cam.activations_and_grads
@@ -134,13 +134,13 @@ def measure(model: str, root: Path, space: SliceSpace) -> Row:
     def ours() -> None:
         for row in range(PEOPLE):
             features = store.clean(np.full(store.slices, row), slices)
-            explain(head, features, store.split, find_method("gradcam"), TARGET)
+            explain(head, features, store.split, METHODS["gradcam"], TARGET)
 
     def theirs() -> None:
         cam(images.clone().requires_grad_(), [margin] * len(images))
 
     def fused() -> None:
-        fused_people(backbone, head, planes, everybody, everybody, space, 2)
+        fused_people(backbone, head, planes, space, rows=everybody, trained=everybody, n_classes=2)
 
     everybody = np.arange(PEOPLE)
     try:

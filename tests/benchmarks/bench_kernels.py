@@ -30,8 +30,7 @@ def main() -> None:
     if options.cold:
         # numba reads it when it is first imported, which the kernels do late.
         os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp()
-    from migxai.indicators import alff_voxels, falff_voxels, reho_voxels, rfcs
-    from migxai.signal import region_means
+    from migxai.signal import alff_voxels, falff_voxels, region_means, reho_voxels, rfcs
     from migxai.signal._parallel import worker_count
 
     mask, series, labels = make_data()

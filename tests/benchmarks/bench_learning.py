@@ -34,7 +34,8 @@ from migxai.config import Learning
 from migxai.demo.maps import make_map_cohort
 from migxai.group.maps import common_template, prepare_maps
 from migxai.learning.augmentation import Augmentation, apply, draw
-from migxai.learning.backbones import find_family, find_split, make_backbone, make_head
+from migxai.learning.backbone import make_backbone
+from migxai.learning.backbones import find_family, find_split, make_head
 from migxai.learning.convolution import SmallMapConv2d
 from migxai.learning.slices import to_pixels
 from migxai.learning.store import FeatureStore, extract_subject, make_recipe

@@ -45,7 +45,7 @@ from migxai.explain.fusion import fused_people
 from migxai.explain.saliency_maps import Evidence, explain_people
 from migxai.explain.volumes import SliceSpace
 from migxai.group.maps import PreparedMaps, Template, common_template, prepare_maps
-from migxai.learning.backbones import make_backbone
+from migxai.learning.backbone import make_backbone
 from migxai.learning.crossval import run_fold
 from migxai.learning.heads import Head
 from migxai.learning.splits import make_folds
@@ -118,7 +118,15 @@ def explain(
     maps = [
         explain_people(fold.head, store, fold.rows, method, space, len(CLASSES))
         if backbone is None
-        else fused_people(backbone, fold.head, cohort.maps.planes, fold.rows, fold.trained, space, len(CLASSES))
+        else fused_people(
+            backbone,
+            fold.head,
+            cohort.maps.planes,
+            space,
+            rows=fold.rows,
+            trained=fold.trained,
+            n_classes=len(CLASSES),
+        )
         for fold in tested
     ]
     rows = np.concatenate([fold.rows for fold in tested])

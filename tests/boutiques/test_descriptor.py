@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from migxai.cli.options import OPTIONS
+from migxai.cli.options import all_options
 from migxai.cli.parser import parse
 
 FOLDER = Path(__file__).resolve().parents[2] / "boutiques"
@@ -38,9 +38,9 @@ def test_a_change_of_the_options_is_noticed(tmp_path):
 def test_every_option_has_an_input_whose_flag_the_parser_knows():
     content = json.loads(DESCRIPTOR.read_text())
     flags = {item["command-line-flag"] for item in content["inputs"] if "command-line-flag" in item}
-    known = {flag for option in OPTIONS for flag in option.flags}
+    known = {flag for option in all_options() for flag in option.flags}
     assert {flag.replace("--no-", "--") for flag in flags} <= known | {flag.replace("--no-", "--") for flag in known}
-    options = [option for option in OPTIONS if option.field not in ("version", "notrack", "md_only_boilerplate")]
+    options = [option for option in all_options() if option.field not in ("version", "notrack", "md_only_boilerplate")]
     assert len(content["inputs"]) == 4 + len(options) + sum(option.kind == "switch" for option in options)
     for item in content["inputs"]:
         assert item["value-key"] in content["command-line"]

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from migxai.cli.options import GROUPS, OPTIONS, POSITIONALS, settings
+from migxai.cli.options import GROUPS, POSITIONALS, all_options, settings
 from migxai.cli.parser import build_parser
 
 NAMES = [
@@ -87,14 +87,14 @@ def test_every_promised_name_is_accepted(name):
 
 
 def test_every_setting_has_an_option_and_every_option_a_setting():
-    reachable = {option.dest for option in OPTIONS if option.section != "action"} | set(POSITIONALS)
+    reachable = {option.dest for option in all_options() if option.section != "action"} | set(POSITIONALS)
     # --indicators is one option with a setting at each level.
     assert reachable | {"learning.indicators"} == settings()
 
 
 def test_every_option_is_documented_with_its_default():
     text = " ".join(build_parser().format_help().split())
-    for option in OPTIONS:
+    for option in all_options():
         assert option.flags[0] in text
         if option.section != "action":
             assert option.default_text(), option.flags
@@ -111,13 +111,13 @@ def test_help_is_grouped_and_spares_the_reader_the_aliases():
 
 
 def test_choices_are_those_of_the_setting():
-    for option in OPTIONS:
+    for option in all_options():
         if option.choices:
             value = option.default_value()
             assert set(value if isinstance(value, tuple) else [value]) <= set(option.choices)
 
 
 def test_no_flag_is_declared_twice():
-    flags = [flag for option in OPTIONS for flag in option.flags]
+    flags = [flag for option in all_options() for flag in option.flags]
     assert len(flags) == len(set(flags))
     assert isinstance(build_parser(), argparse.ArgumentParser)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from migxai import options
 from migxai.cli import values
 
 
@@ -48,7 +49,7 @@ def test_reads(read, text, expected):
         (values.label("sub"), "ses-01"),
         (values.label("sub"), "../x"),
         (values.whole, "-1"),
-        (values.count, "0"),
+        (options.count, "0"),
         (values.number, "nan"),
         (values.number, "inf"),
         (values.number, "1,5"),

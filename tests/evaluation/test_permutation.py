@@ -18,9 +18,9 @@ from migxai.evaluation.permutation import (
     require_exchange,
 )
 from migxai.learning.crossval import run_fold
-from migxai.learning.estimators import registry
-from migxai.learning.estimators.majority import Majority
+from migxai.learning.estimators import ESTIMATORS, EstimatorEntry
 from migxai.learning.splits import make_folds
+from migxai.learning.tabular_classifiers import Majority
 from tests.evaluation.tables import make_table
 
 NAMES = ("HC", "migraine")
@@ -157,7 +157,8 @@ def test_every_permutation_has_the_class_counts_of_the_folds(monkeypatch):
             seen.append((tuple(sorted(rows.tolist())), tuple(np.bincount(labels).tolist())))
             return super().fit(inputs, rows, labels)
 
-    monkeypatch.setitem(registry.ESTIMATORS, "spy", Spy)
+    entry = EstimatorEntry(name="spy", title="Spy", make=Spy, tables=())
+    monkeypatch.setitem(ESTIMATORS._entries, "spy", entry)
     inputs, labels = make_table(30)
     labels = (np.arange(30) % 3 == 0).astype(int)
     permuted_cross_validation("spy", inputs, labels, permutations=5, seed=0)

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +11,10 @@ from migxai.errors import UsageError
 from migxai.explain.closed_form import explain
 from migxai.explain.engines import default_layer, explain_network
 from migxai.explain.hooks import watch
-from migxai.explain.methods import METHODS, find_method
+from migxai.explain.methods import METHODS
 from migxai.explain.targets import Target
-from migxai.learning.backbones import find_family, make_backbone, make_head
+from migxai.learning.backbone import make_backbone
+from migxai.learning.backbones import find_family, make_head
 from migxai.learning.weights import synthetic_images
 
 CNNS = ("resnet18", "googlenet")
@@ -67,7 +71,7 @@ def largest_difference(ours, theirs):
 )
 def test_closed_form_equals_pytorch_grad_cam(cnn, images, method, target):
     backbone, head = cnn
-    ours = explain(head, features_of(backbone, images), backbone.split, find_method(method), target)
+    ours = explain(head, features_of(backbone, images), backbone.split, METHODS[method], target)
     theirs = explain_network(backbone.assemble(head), backbone.normalise(images), backbone.split, method, target)
     if method == "eigencam":
         # The sign of a principal component is arbitrary, and tiny differences between activations can turn it.
@@ -90,7 +94,7 @@ def test_the_librarys_own_call_gives_the_same_pictures(name, images):
     theirs = GradCAM(model=network, target_layers=[layer])(
         backbone.normalise(images).requires_grad_(), [ClassifierOutputTarget(1)] * len(images)
     )
-    made = explain(head, features_of(backbone, images), backbone.split, find_method("gradcam"), Target(of=1))
+    made = explain(head, features_of(backbone, images), backbone.split, METHODS["gradcam"], Target(of=1))
     ours = np.stack([cv2.resize(one.numpy(), (224, 224)) for one in stretched(made)])
     ours = stretched(torch.from_numpy(ours)).numpy()
     assert np.abs(ours - theirs).max() < 1e-5
@@ -102,7 +106,7 @@ def test_maps_add_up_to_the_target_less_its_bias(cnn, images):
     with torch.no_grad():
         head.classifier.bias.copy_(torch.tensor([1.0, -2.0, 3.0]))
         logits = head(features)
-        maps = explain(head, features, backbone.split, find_method("hirescam"), Target(of=2, margin=True))
+        maps = explain(head, features, backbone.split, METHODS["hirescam"], Target(of=2, margin=True))
         head.classifier.bias.zero_()
     expected = logits[:, 2] - logits[:, :2].mean(dim=1) - (3.0 - (1.0 - 2.0) / 2)
     torch.testing.assert_close(maps.sum(dim=(1, 2)), expected, rtol=1e-4, atol=1e-4)
@@ -113,7 +117,7 @@ def test_tokens_equal_autograd_through_the_intact_block(vit, images, method):
     backbone, head = vit
     assert default_layer(backbone.split) == "blocks.11.norm1"
     target = Target(of=1, margin=True)
-    ours = explain(head, features_of(backbone, images), backbone.split, find_method(method), target)
+    ours = explain(head, features_of(backbone, images), backbone.split, METHODS[method], target)
     theirs = explain_network(backbone.assemble(head), backbone.normalise(images), backbone.split, method, target)
     assert ours.shape == (2, 14, 14)
     assert largest_difference(ours, theirs) < 1e-5
@@ -141,7 +145,7 @@ def test_attention_and_rollout_are_those_of_the_intact_network(images, unfreeze)
         product = (0.5 * (one.mean(dim=1) + torch.eye(197))) @ product
     features = backbone.features(images, clean=True)
     for method, expected in (("attention", weights[-1].mean(dim=1)), ("rollout", product)):
-        ours = explain(head, features, backbone.split, find_method(method), Target())
+        ours = explain(head, features, backbone.split, METHODS[method], Target())
         torch.testing.assert_close(ours, expected[:, 0, 1:].reshape(2, 14, 14), rtol=1e-4, atol=1e-7)
 
 
@@ -160,16 +164,16 @@ def test_a_method_that_does_not_fit_is_refused_in_a_sentence(images):
     features = backbone.features(images[:1], clean=True)
     for method in ("attention", "rollout"):
         with pytest.raises(UsageError, match="resnet18 has none"):
-            explain(head, features, backbone.split, find_method(method), Target())
-        with pytest.raises(UsageError, match="not of layers"):
+            explain(head, features, backbone.split, METHODS[method], Target())
+        with pytest.raises(UsageError, match=r"one layer's output"):
             explain_network(backbone.assemble(head), images[:1].expand(-1, 3, -1, -1), backbone.split, method, Target())
     vit, frozen = build("timm:vit_tiny_patch16_224", "linear")
     with pytest.raises(UsageError, match="attention or rollout"):
-        explain(frozen, vit.features(images[:1], clean=True), vit.split, find_method("gradcam"), Target())
-    with pytest.raises(UsageError, match=r"There is no way 'scorecam'.*gradcam"):
-        find_method("scorecam")
+        explain(frozen, vit.features(images[:1], clean=True), vit.split, METHODS["gradcam"], Target())
+    with pytest.raises(UsageError, match=r"There is no way to make maps \(--cam\) 'scorecam'.*gradcam"):
+        METHODS["scorecam"]
     with pytest.raises(UsageError, match="no class number 3"):
-        explain(head, features, backbone.split, find_method("gradcam"), Target(of=3))
+        explain(head, features, backbone.split, METHODS["gradcam"], Target(of=3))
 
 
 @pytest.mark.parametrize(
@@ -189,8 +193,15 @@ def test_a_layer_that_does_not_fit_is_refused_in_a_sentence(images, layer, says)
         )
 
 
-def test_every_name_makes_a_method():
-    assert {name: find_method(name).name for name in METHODS} == {name: name for name in METHODS}
+def test_every_method_says_how_it_makes_maps_and_none_imports_torch():
+    code = (
+        "import sys; from migxai.explain.methods import METHODS; found = METHODS.values();"
+        "assert all((m.combine, m.attend, m.explain_network).count(None) == 2 for m in found);"
+        "assert not {'torch', 'numpy'} & set(sys.modules), sys.modules; print(*METHODS)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names = "gradcam layercam hirescam gradcam++ eigencam paper attention rollout fused"
+    assert found.stdout.split() == names.split()
 
 
 def test_target_weights_logits_by_class():

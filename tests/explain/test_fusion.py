@@ -6,13 +6,14 @@ from torch import nn
 from migxai.config import Learning
 from migxai.errors import UsageError
 from migxai.explain.engines import explain_network
-from migxai.explain.fusion import FUSED, explain_fused, fuse, fused_layers, fused_people, look_around
+from migxai.explain.fusion import explain_fused, fuse, fused_layers, fused_people, look_around
 from migxai.explain.hooks import watch
-from migxai.explain.methods import FUSED_NETWORKS, fits, is_by_class
+from migxai.explain.methods import METHODS
 from migxai.explain.receptive_fields import find_cells, measure_cells
 from migxai.explain.targets import Target
 from migxai.explain.volumes import SliceSpace
-from migxai.learning.backbones import find_split, make_backbone, make_head
+from migxai.learning.backbone import make_backbone
+from migxai.learning.backbones import NETWORKS, find_split, make_head
 from migxai.learning.backbones.base import Split
 from migxai.learning.slices import cut, plan_slices, to_pixels
 from migxai.learning.weights import synthetic_images
@@ -117,7 +118,7 @@ def test_the_last_layers_map_is_the_librarys_change(built, space):
     backbone, head = built
     network, split = backbone.assemble(head), backbone.split
     person, average = (backbone.normalise(torch.from_numpy(each)) for each in np.split(synthetic_images(6), 2))
-    last = FUSED[split.network][-1]
+    last = NETWORKS[split.network].fused_layers[-1]
     made = explained(network, person, average, split, [MARGIN], space, (last,))[0]
     theirs = [explain_network(network, each, split, "hirescam", MARGIN).numpy() for each in (person, average)]
     wanted = space.rows(theirs[0] - theirs[1], find_cells(split.network, last, 7))
@@ -127,7 +128,7 @@ def test_the_last_layers_map_is_the_librarys_change(built, space):
 def test_gradients_are_averaged_over_a_cell_of_the_last_layer(built):
     backbone, head = built
     network, images = backbone.assemble(head), backbone.normalise(torch.from_numpy(synthetic_images(1)))
-    names = FUSED[backbone.split.network]
+    names = NETWORKS[backbone.split.network].fused_layers
     around = look_around(network, images, [MARGIN], names)
     assert [made.shape[-1] for made in around.outputs] == [56, 28, 14, 7]
     with torch.enable_grad(), watch(network, names[:1]) as seen:
@@ -142,7 +143,7 @@ def test_gradients_are_averaged_over_a_cell_of_the_last_layer(built):
 def test_cells_lie_where_they_are_said_to(built):
     backbone, head = built
     network, images = backbone.assemble(head), backbone.normalise(torch.from_numpy(synthetic_images(1)))
-    name = FUSED[backbone.split.network][0]
+    name = NETWORKS[backbone.split.network].fused_layers[0]
     known, found = find_cells(backbone.split.network, name, 56), measure_cells(network, name, images)
     assert known.step == found.step
     assert abs(known.start - found.start) < 1.5
@@ -152,7 +153,7 @@ def test_people_are_explained_beside_the_average_of_those_the_model_learned_from
     backbone, _ = built
     planes = np.random.default_rng(3).random((4, 3, *space.geometry.planes_shape)).astype(np.float32)
     head = make_head(backbone.split, 3, torch.Generator().manual_seed(2)).eval()
-    made = fused_people(backbone, head, planes, np.array([2, 0]), np.array([1, 3]), space, 3)
+    made = fused_people(backbone, head, planes, space, rows=np.array([2, 0]), trained=np.array([1, 3]), n_classes=3)
     assert made.shape == (2, 3, int(space.inside.sum()))
     person, average = (
         backbone.normalise(torch.from_numpy(to_pixels(each, space.geometry)).unsqueeze(1))
@@ -168,7 +169,16 @@ def test_what_speaks_for_one_of_two_classes_speaks_against_the_other(space):
     backbone = make_backbone("resnet18", Learning(weights="random", precision="fp32"), seed=1)
     head = make_head(backbone.split, 2, torch.Generator().manual_seed(2)).eval()
     planes = np.random.default_rng(3).random((2, 3, *space.geometry.planes_shape)).astype(np.float32)
-    made = fused_people(backbone, head, planes, np.array([0]), np.array([1]), space, 2, layers=("layer3", "layer4"))
+    made = fused_people(
+        backbone,
+        head,
+        planes,
+        space,
+        rows=np.array([0]),
+        trained=np.array([1]),
+        n_classes=2,
+        layers=("layer3", "layer4"),
+    )
     assert made.any()
     assert np.array_equal(made[:, 0], -made[:, 1])
 
@@ -181,11 +191,11 @@ def test_layers_count_alike_whatever_the_size_of_their_maps():
 
 
 def test_what_can_be_fused_is_known_without_torch():
-    assert set(FUSED_NETWORKS) == set(FUSED)
-    assert fits("fused", find_split("resnet18", "linear"))
-    assert not fits("fused", find_split("vit_b_16", "last-conv"))
-    assert is_by_class("fused")
-    assert not is_by_class("attention")
+    fused = METHODS["fused"]
+    assert fused.fits(find_split("resnet18", "linear"))
+    assert not fused.fits(find_split("vit_b_16", "last-conv"))
+    assert fused.by_class
+    assert not METHODS["attention"].by_class
 
 
 def test_maps_of_zero_stay_zero():
@@ -199,8 +209,8 @@ def test_maps_of_zero_stay_zero():
 def test_what_cannot_be_fused_is_refused_in_a_sentence(space):
     with pytest.raises(UsageError, match=r"same patches.*--cam gradcam"):
         fused_layers(find_split("vit_b_16", "last-conv"))
-    with pytest.raises(UsageError, match=r"knows the layers of googlenet, resnet18"):
-        fused_layers(PHANTOM)
+    with pytest.raises(UsageError, match=r"knows the layers of resnet18, googlenet"):
+        fused_layers(Split("timm:resnet18", "linear", {}, {}, {}))
     images = pictures(np.ones(SHAPE), space)
     with pytest.raises(UsageError, match="runs 'fine' before 'last'"):
         look_around(Phantom(), images, [MARGIN], ("last", "fine"))

@@ -6,7 +6,7 @@ import torch
 
 from migxai.config import Learning
 from migxai.explain.receptive_fields import Cells, find_cells, measure_cells
-from migxai.learning.backbones import make_backbone
+from migxai.learning.backbone import make_backbone
 from migxai.learning.weights import synthetic_images
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from migxai.config import Learning
 from migxai.errors import InputError
-from migxai.group import features
 from migxai.group.features import ExtractFeatures, with_store
 from tests.group.cohorts import make_arrays
 
@@ -48,7 +47,7 @@ def test_features_lie_in_a_folder_named_by_how_they_were_made(made):
 def test_what_is_there_is_not_made_again(made, tmp_path, monkeypatch):
     arrays, key = made
     before = [path.stat().st_mtime_ns for path in stored(arrays)]
-    monkeypatch.setattr(features, "make_backbone", None)  # the network is not even built
+    monkeypatch.setattr("migxai.learning.backbone.make_backbone", None)  # the network is not even built
     assert extract(arrays, [0, 1, 2], tmp_path) == key
     assert [path.stat().st_mtime_ns for path in stored(arrays)] == before
 

@@ -13,7 +13,7 @@ from migxai.evaluation.permutation import SCORES, permuted_scores
 from migxai.group import fit as learning
 from migxai.group.fit import CrossValidate, Permute, Unit
 from migxai.learning.crossval import run_fold
-from migxai.learning.estimators.registry import make_estimator
+from migxai.learning.estimators import make_estimator
 from tests.group.cohorts import make_arrays, make_task
 
 SETTINGS = Learning(models=("svm",), folds=2, trials=2, weights="random")

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from migxai.errors import InputError, UsageError
-from migxai.group.plan import ALWAYS, datasets, make_plan, nuisance_table, sources
+from migxai.group.plan import datasets, make_plan, nuisance_table, sources
+from migxai.learning.estimators import baselines
 from tests.e2e.group_runs import change_map, change_people, copy_maps, map_of
 from tests.group.cohorts import configure
 from tests.map_fixtures import map_cohort
@@ -32,7 +33,7 @@ def dataset(cohort, tmp_path) -> Path:
 
 
 def test_a_plan_is_aligned_from_people_to_folds(plan):
-    assert plan.models == ("rf", "svm", *ALWAYS)
+    assert plan.models == ("rf", "svm", *baselines())
     assert len(plan.roster.people) == 16
     assert plan.maps["reho"].planes.shape[:2] == (16, 4)
     assert plan.maps["reho"].regions.shape == (16, 116)

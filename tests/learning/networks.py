@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from migxai.config import Learning
+from migxai.learning.backbone import Backbone
 from migxai.learning.backbones import find_split
-from migxai.learning.backbones.backbone import Backbone
 from migxai.learning.slices import SliceGeometry, plan_slices
 from migxai.learning.store import FeatureStore, Recipe, extract_subject, make_recipe
 from migxai.learning.weights import LoadedNetwork, load_network, synthetic_images

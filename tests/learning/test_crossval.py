@@ -13,9 +13,9 @@ import pytest
 from migxai.config import Learning
 from migxai.errors import InputError, OutputError
 from migxai.learning.crossval import FoldResult, fold_path, only, read_fold, run_fold, unit_key, unit_seed, write_fold
-from migxai.learning.estimators import registry
-from migxai.learning.estimators.majority import Majority
+from migxai.learning.estimators import ESTIMATORS, EstimatorEntry
 from migxai.learning.splits import Fold, make_folds
+from migxai.learning.tabular_classifiers import Majority
 from tests.evaluation.tables import make_table, other_rows_changed
 
 NAMES = ("HC", "migraine")
@@ -38,7 +38,8 @@ class Spy(Majority):
 
 
 def test_a_model_is_handed_the_training_subjects_alone(monkeypatch):
-    monkeypatch.setitem(registry.ESTIMATORS, "spy", Spy)
+    entry = EstimatorEntry(name="spy", title="Spy", make=Spy, tables=())
+    monkeypatch.setitem(ESTIMATORS._entries, "spy", entry)
     inputs, labels = make_table(30, gaps=0)
     fold = first_fold(labels)
     seen, rows, seen_labels = run("spy", inputs, labels, fold).estimator.seen
@@ -104,7 +105,8 @@ def test_seed_follows_from_the_name_alone():
 
 
 def test_every_fold_has_its_own_seed(monkeypatch):
-    monkeypatch.setitem(registry.ESTIMATORS, "spy", Spy)
+    entry = EstimatorEntry(name="spy", title="Spy", make=Spy, tables=())
+    monkeypatch.setitem(ESTIMATORS._entries, "spy", entry)
     inputs, labels = make_table(20)
     folds, _ = make_folds(labels, ["a"] * 20, cv="kfold", folds=3, trials=2, seed=0)
     assert len({run("spy", inputs, labels, fold).estimator.seed for fold in folds}) == 6

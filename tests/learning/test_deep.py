@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from migxai.errors import InputError
-from migxai.learning.estimators.deep import DeepEstimator
+from migxai.learning.deep import DeepEstimator
 from migxai.learning.types import Inputs
 from tests.learning.networks import SLICES, settings, subjects, write_store
 

@@ -9,7 +9,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.metrics import roc_auc_score
 
 from migxai.config import Learning
-from migxai.learning.estimators.forest import RandomForest
+from migxai.learning.tabular_classifiers import RandomForest
 from tests.evaluation.tables import make_table, other_rows_changed
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.dummy import DummyClassifier
 
 from migxai.config import Learning
-from migxai.learning.estimators.majority import Majority
+from migxai.learning.tabular_classifiers import Majority
 from tests.evaluation.tables import make_table, other_rows_changed
 
 

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from migxai.config import Learning
-from migxai.learning.estimators.nuisance import NuisanceOnly
+from migxai.learning.tabular_classifiers import NuisanceOnly
 from tests.evaluation.tables import make_table, other_rows_changed
 
 

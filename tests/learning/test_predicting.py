@@ -183,7 +183,7 @@ def test_the_packaged_atlas_is_found_by_its_name(tmp_path):
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
     """A ResNet18 with random weights, its classifier trained on two slices for one epoch, saved; and its store."""
-    from migxai.learning.backbones import make_backbone
+    from migxai.learning.backbone import make_backbone
     from migxai.learning.store import FeatureStore, extract_subject, make_recipe
 
     settings = Learning(weights="random", precision="fp32", augmentations=1, **OPTIONS)

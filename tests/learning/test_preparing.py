@@ -10,7 +10,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from migxai.learning.estimators.preparing import column_means, column_scales, standardised
+from migxai.learning.tabular import column_means, column_scales, standardised
 
 # Three decimals: what differs does so by more than rounding.
 NUMBERS = st.one_of(st.just(np.nan), st.integers(-(10**6), 10**6).map(lambda number: number / 1000))

@@ -18,7 +18,7 @@ from sklearn.svm import SVC
 
 from migxai.config import Learning
 from migxai.errors import InputError
-from migxai.learning.estimators.svm import LinearSVM, balanced, sigmoid
+from migxai.learning.tabular_classifiers import LinearSVM, balanced, sigmoid
 from tests.evaluation.tables import make_table, other_rows_changed
 
 PLAIN = Learning(class_weights="none")

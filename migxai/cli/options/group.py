@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from migxai.cli.options.base import CAM_METHODS, Option, choices_of
-from migxai.cli.values import comparison, count, number, path, weights, whole
+from migxai.cli.values import comparison, path, weights
 from migxai.config import Learning
+from migxai.explain.methods import METHODS
+from migxai.learning.backbones import NETWORKS, TIMM
+from migxai.learning.estimators import ESTIMATORS, baselines
+from migxai.options import Option, choices_of, count, number, whole
 
 
 def cohort() -> Iterable[Option]:
@@ -60,10 +63,11 @@ def cohort() -> Iterable[Option]:
 def models() -> Iterable[Option]:
     """Yield the models and how they are trained."""
     option = _options("models")
+    names = [*NETWORKS, f"{TIMM}NAME", *(name for name, entry in ESTIMATORS.items() if not entry.always)]
 
     yield option(
         "--models", field="models", kind="list", metavar="MODEL",
-        help="googlenet, resnet18, vit_b_16, timm:NAME, svm, rf; the baselines majority and nuisance always run too.",
+        help=f"{', '.join(names)}; the baselines {' and '.join(baselines())} always run too.",
     )  # fmt: skip
     yield option(
         "--weights", field="weights", parse=weights, metavar="imagenet|random|FILE",
@@ -138,16 +142,17 @@ def evaluation() -> Iterable[Option]:
 def explanations() -> Iterable[Option]:
     """Yield what is shown of where networks look."""
     option = _options("explanations", "explaining")
+    of_layers = [f"{one.name} ({one.note})" if one.note else one.name for one in METHODS.values() if not one.attend]
+    of_attention = [one.name for one in METHODS.values() if one.attend]
 
     yield option(
         "--explain", field="explain", kind="switch",
         help="Map where networks find what tells classes apart, in people that they have not seen.",
     )  # fmt: skip
     yield option(
-        "--cam", field="cam", kind="list", choices=CAM_METHODS, metavar="METHOD",
-        help="Ways to make maps, each for the networks it fits, the first one for the checks: gradcam, layercam, "
-        "hirescam, gradcam++, eigencam, paper (sums absolute values), fused (GoogLeNet and ResNet18: finer, of several "
-        "layers, in the first trial); for transformers also attention and rollout.",
+        "--cam", field="cam", kind="list", choices=tuple(METHODS), metavar="METHOD",
+        help="Ways to make maps, each for the networks it fits, the first one for the checks: "
+        f"{', '.join(of_layers)}; for transformers also {' and '.join(of_attention)}.",
     )  # fmt: skip
     yield option(
         "--cam-threshold", field="cam_threshold", parse=number, metavar="FRACTION",

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from migxai.cli.options.base import FORMS, INDICATORS, Option, choices_of
-from migxai.cli.values import bids_filters, derivative, label, number, number_or_native, path, whole, whole_or_auto
-from migxai.config import Denoising, Indicators, Preprocessing
+from migxai.cli.values import bids_filters, derivative, label, number_or_native, path, whole_or_auto
+from migxai.config import Denoising, Preprocessing
+from migxai.indicators.registry import INDICATORS
+from migxai.options import Option, choices_of, number, whole
+
+#: Scalings of a map that can be written.
+FORMS = ("mean", "raw", "zscore")
 
 
 def selection() -> Iterable[Option]:
@@ -160,34 +164,15 @@ def indicators() -> Iterable[Option]:
     """Yield which maps are made, and how."""
 
     def option(*flags: str, **more: Any) -> Option:
-        if more.pop("literal", False):
-            more["choices"] = choices_of(Indicators, more["field"])
         return Option(flags, "indicators", "indicators", **more)
 
-    yield option("--indicators", field="indicators", kind="list", choices=INDICATORS, help="The maps to make.")
+    yield option("--indicators", field="indicators", kind="list", choices=tuple(INDICATORS), help="The maps to make.")
     yield option(
         "--forms", field="forms", kind="list", choices=FORMS,
         help="Scalings written of each map: divided by the brain's mean, as computed, z-scored over the brain.",
     )  # fmt: skip
-    yield option("--alff-definition", field="alff_definition", literal=True, help="Whose definition of ALFF and fALFF.")
-    yield option(
-        "--reho-neighbours", "--reho-neighbors", field="reho_neighbours", parse=whole,
-        choices=choices_of(Indicators, "reho_neighbours"), help="Voxels in a ReHo neighbourhood.",
-    )  # fmt: skip
-    yield option(
-        "--reho-constant", field="reho_constant", literal=True,
-        help="Constant voxels within a ReHo neighbourhood: keep them as ties, or exclude them.",
-    )  # fmt: skip
-    yield option(
-        "--reho-tie-correction", field="reho_tie_correction", kind="switch", help="Correct Kendall's W for ties.",
-    )  # fmt: skip
-    yield option(
-        "--reho-border", field="reho_border", literal=True,
-        help="Neighbourhoods which the mask cuts: zero, or computed from the voxels within (partial).",
-    )  # fmt: skip
-    yield option(
-        "--rfcs-divisor", field="rfcs_divisor", literal=True, help="What RFCS divides the sum over regions by."
-    )
+    for entry in INDICATORS.values():
+        yield from entry.options
     yield option(
         "--atlas", field="atlas", parse=path, metavar="FILE", default="AAL-116, packaged",
         help="Your own atlas: a label image in the standard space; needs --atlas-labels.",

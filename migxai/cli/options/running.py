@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from migxai.cli.options.base import Option, choices_of
-from migxai.cli.values import array_index, count, memory, memory_gb, memory_mb, path, plugin, whole
+from migxai.cli.values import array_index, memory, memory_gb, memory_mb, path, plugin
 from migxai.config import Config, Run
+from migxai.options import Option, choices_of, count, whole
 
 
 def resources() -> Iterable[Option]:

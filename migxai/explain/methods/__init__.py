@@ -1,88 +1,98 @@
-"""The ways to make maps by name: a new one is one file and one line here. Imports no torch by itself."""
+"""The ways to make maps (``--cam``): each is an entry in a file of its own, here or in another package.
+
+Most of them combine what a layer gives out (activations) with the gradient of what is explained with respect to it;
+the store of features holds the activations, so no network has to run. Some read a transformer's attention. One looks
+at several layers and needs the intact network.
+"""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
-from migxai.errors import UsageError
+from migxai.registry import Entry, Registry
 
 if TYPE_CHECKING:
-    from migxai.explain.methods.base import Method
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from migxai.explain.volumes import SliceSpace
+    from migxai.learning.backbone import Backbone
     from migxai.learning.backbones.base import Split
-
-#: Names, and the module of this package whose ``method()`` makes the `Method`.
-METHODS: dict[str, str] = {
-    "gradcam": "gradcam",
-    "layercam": "layercam",
-    "hirescam": "hirescam",
-    "gradcam++": "gradcam_plusplus",
-    "eigencam": "eigencam",
-    "paper": "paper",
-    "attention": "attention",
-    "rollout": "rollout",
-}
-
-#: How methods are called in words.
-METHOD_NAMES = {
-    "gradcam": "Grad-CAM",
-    "layercam": "LayerCAM",
-    "hirescam": "HiResCAM",
-    "gradcam++": "Grad-CAM++",
-    "eigencam": "Eigen-CAM",
-    "paper": "the paper's map (sum of absolute values)",
-    "attention": "attention of the last block",
-    "rollout": "attention rollout",
-    "fused": "fused layers",
-}
-#: Made of several layers of the intact network, where all others read the store's features.
-FUSED = "fused"
-#: Networks whose layers it knows.
-FUSED_NETWORKS = ("googlenet", "resnet18")
-__all__ = ["FUSED", "METHODS", "METHOD_NAMES", "find_method", "fits", "is_by_class"]
+    from migxai.learning.families.vision_transformer import TokenHead
+    from migxai.learning.heads import Features, Head
+    from migxai.metrics.types import FloatArray, IntArray
 
 
-def find_method(name: str) -> Method:
-    """Return a way to make maps.
+class NetworkExplainer(Protocol):
+    """Makes maps (n, C, V) of the people `rows` by the intact network; see `migxai.explain.fusion.fused_people`."""
 
-    Raises
-    ------
-    UsageError
-        If there is none of that name.
+    def __call__(
+        self,
+        backbone: Backbone,
+        head: Head,
+        planes: FloatArray,
+        space: SliceSpace,
+        *,
+        rows: IntArray,
+        trained: IntArray,
+        n_classes: int,
+    ) -> NDArray[np.float32]:
+        """Make maps; `trained` are the people that the head learned from."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class CamMethod(Entry):
+    """A way to make maps: exactly one of `combine`, `attend` and `explain_network` says how.
+
+    Attributes
+    ----------
+    combine
+        Takes a layer's output and the gradient of what is explained with respect to it, both (B, K, h, w), and returns
+        maps (B, h, w) before any clipping. Gradients may be expanded from (B, K, 1, 1).
+    attend
+        Takes a transformer's trained last block and its features, and returns maps of its tokens (B, N), the class
+        token first. The block is None where it is frozen; the features hold its attention then.
+    explain_network
+        Makes maps of people by the intact network, where all others read the store's features.
+    library
+        Returns the class of pytorch-grad-cam, or one derived from it, that makes the same maps; None if there is none.
+    by_class
+        Whether maps depend on the class that is explained.
+    signed
+        Whether maps are negative where something speaks against the class; the usual map is then their positive part.
+    fits_network
+        Says whether it fits a network as it is cut, where that does not follow from what it reads; see `fits`.
+    note
+        What the help of ``--cam`` says of it in brackets.
     """
-    if name not in METHODS:
-        raise UsageError(f"There is no way {name!r} to make maps (--cam); there are {', '.join(METHODS)}.")
-    made: Method = import_module(f"{__name__}.{METHODS[name]}").method()
-    return made
+
+    combine: Callable[[Tensor, Tensor], Tensor] | None = None
+    attend: Callable[[TokenHead | None, Features], Tensor] | None = None
+    explain_network: NetworkExplainer | None = None
+    library: Callable[[], Any] | None = None
+    by_class: bool = True
+    signed: bool = False
+    fits_network: Callable[[Split], bool] | None = None
+    note: str = ""
+
+    def fits(self, split: Split) -> bool:
+        """Say whether it fits a network as it is cut.
+
+        Attention needs a transformer. Gradients need something behind the frozen part that they can be taken in: a
+        transformer's last block, or maps whose mean the classifier reads.
+        """
+        if self.fits_network is not None:
+            return self.fits_network(split)
+        transformer = "rows" in split.details
+        if self.attend is not None:
+            return transformer
+        if transformer:
+            return "block" in split.modules
+        return split.unfreeze != "linear" or "maps" in split.clean
 
 
-def is_by_class(name: str) -> bool:
-    """Say whether maps depend on the class that is explained.
-
-    Raises
-    ------
-    UsageError
-        If there is no such way to make maps.
-    """
-    return name == FUSED or find_method(name).by_class
-
-
-def fits(name: str, split: Split) -> bool:
-    """Say whether a way to make maps fits a network as it is cut.
-
-    Attention needs a transformer. Gradients need something behind the frozen part that they can be taken in: a
-    transformer's last block, or maps whose mean the classifier reads.
-
-    Raises
-    ------
-    UsageError
-        If there is no such way.
-    """
-    if name == FUSED:
-        return split.network in FUSED_NETWORKS
-    transformer = "rows" in split.details
-    if find_method(name).of_attention:
-        return transformer
-    if transformer:
-        return "block" in split.modules
-    return split.unfreeze != "linear" or "maps" in split.clean
+METHODS: Registry[CamMethod] = Registry("way to make maps (--cam)", CamMethod, package=__name__, group="cams")

@@ -4,31 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migxai.explain.methods.base import Method
+from migxai.explain.methods import CamMethod
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from migxai.learning.backbones.vit import TokenHead
+    from migxai.learning.families.vision_transformer import TokenHead
     from migxai.learning.heads import Features
 
 
-class Attention(Method):
-    """Mean over heads of the class token's row of attention."""
-
-    name = "attention"
-    by_class = False
-
-    def attend(self, head: TokenHead | None, features: Features) -> Tensor:
-        """Return attention (B, N); see `Method.attend`."""
-        return last_attention(head, features).mean(dim=1)
+def attend(block: TokenHead | None, features: Features) -> Tensor:
+    """Return attention (B, N); see `CamMethod.attend`."""
+    of_heads: Tensor = features["attention"] if block is None else block.attention(features)
+    return of_heads.mean(dim=1)
 
 
-def last_attention(head: TokenHead | None, features: Features) -> Tensor:
-    """Return the class token's attention in the last block, (B, heads, N)."""
-    return features["attention"] if head is None else head.attention(features)
-
-
-def method() -> Method:
-    """Return the method."""
-    return Attention()
+ENTRY = CamMethod(name="attention", title="attention of the last block", order=70, attend=attend, by_class=False)

@@ -1,10 +1,10 @@
-"""Grad-CAM++ (Chattopadhay et al. 2018, doi:10.1109/WACV.2018.00097): channels weighted by positive gradients."""
+"""Grad-CAM++: channels weighted by their positive gradients, each place by how far it matters to the class."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from migxai.explain.methods.base import Method
+from migxai.explain.methods import CamMethod
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,28 +13,33 @@ if TYPE_CHECKING:
 _LEAST = 1e-6
 
 
-class GradCAMPlusPlus(Method):
-    """``sum_k sum_ij(alpha_kij max(G_kij, 0)) A_k``, ``alpha = G^2 / (2 G^2 + G^3 sum_ij A)`` (their equation 19)."""
+def combine(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Make maps (B, h, w); see `CamMethod.combine`.
 
-    name = "gradcam++"
+    ``sum_k sum_ij(alpha_kij max(G_kij, 0)) A_k``, ``alpha = G^2 / (2 G^2 + G^3 sum_ij A)`` (their equation 19).
+    """
+    import torch
 
-    def combine(self, activations: Tensor, gradients: Tensor) -> Tensor:
-        """Make maps (B, h, w); see `Method.combine`."""
-        import torch
-
-        squared = gradients**2
-        total = activations.sum(dim=(2, 3), keepdim=True)
-        alpha = squared / (2 * squared + total * squared * gradients + _LEAST)
-        weights = (gradients.clamp(min=0) * alpha.where(gradients != 0, 0.0)).sum(dim=(2, 3))
-        return torch.einsum("bk,bkhw->bhw", weights, activations)
-
-    def library(self) -> Any:
-        """Return pytorch-grad-cam's class."""
-        from pytorch_grad_cam import GradCAMPlusPlus as Library
-
-        return Library
+    squared = gradients**2
+    total = activations.sum(dim=(2, 3), keepdim=True)
+    alpha = squared / (2 * squared + total * squared * gradients + _LEAST)
+    weights = (gradients.clamp(min=0) * alpha.where(gradients != 0, 0.0)).sum(dim=(2, 3))
+    return torch.einsum("bk,bkhw->bhw", weights, activations)
 
 
-def method() -> Method:
-    """Return the method."""
-    return GradCAMPlusPlus()
+def library() -> Any:
+    """Return pytorch-grad-cam's class."""
+    from pytorch_grad_cam import GradCAMPlusPlus
+
+    return GradCAMPlusPlus
+
+
+ENTRY = CamMethod(
+    name="gradcam++",
+    title="Grad-CAM++",
+    citation="Chattopadhay A, Sarkar A, Howlader P, Balasubramanian VN. Grad-CAM++: generalized gradient-based visual "
+    "explanations for deep convolutional networks. WACV 2018. doi:10.1109/WACV.2018.00097",
+    order=40,
+    combine=combine,
+    library=library,
+)

@@ -1,4 +1,4 @@
-"""HiResCAM (Draelos & Carin 2021, arXiv:2011.08891): gradient times activation, place by place.
+"""HiResCAM: gradient times activation, place by place, ``sum_k G_k A_k``.
 
 Behind a layer that is followed by ReLU, pooling and linear layers only, all its maps add up to the target but for what
 biases contribute.
@@ -8,29 +8,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from migxai.explain.methods.base import Method
+from migxai.explain.methods import CamMethod
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class HiResCAM(Method):
-    """``sum_k G_k A_k``."""
-
-    name = "hirescam"
-    signed = True
-
-    def combine(self, activations: Tensor, gradients: Tensor) -> Tensor:
-        """Make maps (B, h, w); see `Method.combine`."""
-        return (activations * gradients).sum(dim=1)
-
-    def library(self) -> Any:
-        """Return pytorch-grad-cam's class."""
-        from pytorch_grad_cam import HiResCAM as Library
-
-        return Library
+def combine(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Make maps (B, h, w); see `CamMethod.combine`."""
+    return (activations * gradients).sum(dim=1)
 
 
-def method() -> Method:
-    """Return the method."""
-    return HiResCAM()
+def library() -> Any:
+    """Return pytorch-grad-cam's class."""
+    from pytorch_grad_cam import HiResCAM
+
+    return HiResCAM
+
+
+ENTRY = CamMethod(
+    name="hirescam",
+    title="HiResCAM",
+    citation="Draelos RL, Carin L. Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural "
+    "networks. 2021. arXiv:2011.08891",
+    order=30,
+    combine=combine,
+    library=library,
+    signed=True,
+)

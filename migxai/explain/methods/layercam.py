@@ -1,31 +1,33 @@
-"""LayerCAM (Jiang et al. 2021, doi:10.1109/TIP.2021.3089943): activations weighted by their positive gradients."""
+"""LayerCAM: activations weighted by their positive gradients, ``sum_k max(G_k, 0) A_k``."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from migxai.explain.methods.base import Method
+from migxai.explain.methods import CamMethod
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class LayerCAM(Method):
-    """``sum_k max(G_k, 0) A_k``."""
-
-    name = "layercam"
-
-    def combine(self, activations: Tensor, gradients: Tensor) -> Tensor:
-        """Make maps (B, h, w); see `Method.combine`."""
-        return (activations * gradients.clamp(min=0)).sum(dim=1)
-
-    def library(self) -> Any:
-        """Return pytorch-grad-cam's class."""
-        from pytorch_grad_cam import LayerCAM as Library
-
-        return Library
+def combine(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Make maps (B, h, w); see `CamMethod.combine`."""
+    return (activations * gradients.clamp(min=0)).sum(dim=1)
 
 
-def method() -> Method:
-    """Return the method."""
-    return LayerCAM()
+def library() -> Any:
+    """Return pytorch-grad-cam's class."""
+    from pytorch_grad_cam import LayerCAM
+
+    return LayerCAM
+
+
+ENTRY = CamMethod(
+    name="layercam",
+    title="LayerCAM",
+    citation="Jiang PT, Zhang CB, Hou Q, Cheng MM, Wei Y. LayerCAM: exploring hierarchical class activation maps for "
+    "localization. IEEE Trans Image Process 2021;30:5875-5888. doi:10.1109/TIP.2021.3089943",
+    order=20,
+    combine=combine,
+    library=library,
+)

@@ -1,53 +1,90 @@
-"""Networks whose frozen part runs once: a new one is one file and one line here. Imports no torch by itself."""
+"""Networks that look at slices: the registry of their entries, and what of them is known without building them.
+
+Imports no torch by itself. An entry names what builds and cuts its network (`migxai.learning.families`), so a new
+network is one module with an `ENTRY`, here or in another package (entry points ``migxai.networks``).
+"""
 
 from __future__ import annotations
 
 import functools
-from importlib import import_module
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from migxai.errors import UsageError
-from migxai.learning.backbones.base import Family, Split, Unfreeze
+from migxai.learning.backbones.base import Family, Normalisation, Split, Unfreeze
+from migxai.registry import Entry, Registry
 
 if TYPE_CHECKING:
     import torch
 
-    from migxai.config import Learning
-    from migxai.learning.backbones.backbone import Backbone
     from migxai.learning.heads import Head
-
-#: Names, and the module of this package whose ``family(name)`` makes the network's `Family`.
-BACKBONES: dict[str, str] = {
-    "googlenet": "googlenet",
-    "resnet18": "resnet18",
-    "vit_b_16": "vit",
-}
 
 #: Before the name of any network of timm.
 TIMM = "timm:"
 
-__all__ = ["BACKBONES", "Split", "find_family", "find_split", "is_backbone", "make_backbone", "make_head"]
+__all__ = ["NETWORKS", "TIMM", "Family", "Network", "Normalisation", "Split", "find_family", "find_split", "make_head"]
 
 
-def is_backbone(name: str) -> bool:
-    """Say whether a name is one of a network; of ``timm:<name>`` nothing but the prefix is looked at."""
-    return name in BACKBONES or (name.startswith(TIMM) and len(name) > len(TIMM))
+@dataclass(frozen=True, kw_only=True)
+class Network(Entry):
+    """A network by name.
+
+    Attributes
+    ----------
+    load
+        Returns what builds and cuts the network; only this imports torch.
+    pooled_layer
+        Name, in the intact network, of the layer whose output feeds the pooling in front of the classifier: where
+        Grad-CAM looks. Empty where it is not stated; then it is found by running the network.
+    fused_layers
+        Layers that ``--cam fused`` looks at together, the finest first; empty where it can't be used.
+    receptive_fields
+        Where in the picture the maps of a layer look, by the beginning of the layer's name: the pixel at the centre of
+        what the first value of a row sees, and the step to the next in pixels. Worked out from strides, kernels and
+        paddings. Of layers that are not stated it is measured.
+    """
+
+    load: Callable[[], Family]
+    pooled_layer: str = ""
+    fused_layers: tuple[str, ...] = ()
+    receptive_fields: Mapping[str, tuple[float, float]] = field(default_factory=dict, compare=False)
+
+
+class _Networks(Registry[Network]):
+    """The registry of networks, which also makes entries for ``timm:NAME``; of them it lists none."""
+
+    def __getitem__(self, name: str) -> Network:
+        if not name.startswith(TIMM):
+            return super().__getitem__(name)
+        if name == TIMM:
+            raise UsageError(f"{TIMM} needs the name of a network of timm behind it.")
+
+        def load() -> Family:
+            from migxai.learning.families.timm_network import family
+
+            return family(name)
+
+        return Network(name=name, title=name, load=load)
+
+    def __contains__(self, name: object) -> bool:
+        """Say whether there is such a network; of ``timm:NAME`` nothing but the prefix is looked at."""
+        return super().__contains__(name) or (isinstance(name, str) and name.startswith(TIMM) and name != TIMM)
+
+
+NETWORKS: Registry[Network] = _Networks("network", Network, package=__name__, group="networks")
 
 
 @functools.cache
 def find_family(name: str) -> Family:
-    """Return what knows how to build and cut a network.
+    """Return what builds and cuts a network.
 
     Raises
     ------
     UsageError
         If there is no such network.
     """
-    if not is_backbone(name):
-        raise UsageError(f"There is no network {name!r}; there are {', '.join(BACKBONES)} and timm:NAME.")
-    module = import_module(f"{__name__}.{BACKBONES.get(name, 'generic')}")
-    made: Family = module.family(name)
-    return made
+    return NETWORKS[name].load()
 
 
 @functools.cache
@@ -60,34 +97,6 @@ def find_split(name: str, unfreeze: Unfreeze) -> Split:
         If there is no such network, or it cannot be cut there.
     """
     return find_family(name).split(unfreeze)
-
-
-def make_backbone(name: str, settings: Learning, seed: int, *, device: torch.device | None = None) -> Backbone:
-    """Load a network with its weights, ready to make features.
-
-    Parameters
-    ----------
-    name
-        A key of `BACKBONES`, or ``timm:<name>``.
-    settings
-        ``weights``, ``weights_dir``, ``unfreeze`` and ``precision`` matter.
-    seed
-        Of the weights where they are random.
-    device
-        Where it computes; None is the CPU.
-
-    Raises
-    ------
-    InputError
-        If there are no weights, or they cannot be read, or are those of another network.
-    UsageError
-        If there is no such network, or it cannot be cut as asked.
-    """
-    from migxai.learning.backbones.backbone import Backbone
-    from migxai.learning.weights import load_network
-
-    loaded = load_network(name, settings, seed)
-    return Backbone(find_split(name, settings.unfreeze), loaded, precision=settings.precision, device=device)
 
 
 def make_head(split: Split, n_classes: int, generator: torch.Generator) -> Head:

@@ -81,15 +81,12 @@ class Split:
 
 
 class Family(Protocol):
-    """A kind of network: one file in this package and one line in its registry.
+    """A kind of network: how it is built and cut. `migxai.learning.families` holds those that are built in."""
 
-    Attributes
-    ----------
-    normalisation
-        Of images where no checkpoint says otherwise.
-    """
-
-    normalisation: Normalisation
+    @property
+    def normalisation(self) -> Normalisation:
+        """What images are normalised with where no checkpoint says otherwise."""
+        ...
 
     def split(self, unfreeze: Unfreeze) -> Split:
         """Say how the network is cut.

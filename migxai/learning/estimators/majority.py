@@ -1,29 +1,13 @@
 """The baseline that knows nothing but how frequent each class is."""
 
-from __future__ import annotations
-
-from typing import ClassVar, Literal
-
-import numpy as np
-
-from migxai.learning.estimators.baseline import Baseline
-from migxai.metrics.types import FloatArray, IntArray
+from migxai.config import Learning
+from migxai.learning.estimators import Estimator, EstimatorEntry
 
 
-class Majority(Baseline):
-    """Gives everybody the class frequencies of the training subjects.
+def _make(settings: Learning, *, n_classes: int, seed: int) -> Estimator:
+    from migxai.learning.tabular_classifiers import Majority
 
-    Its array is ``frequencies`` (C,). What it scores is what a model must beat: with unequal classes an accuracy well
-    above 1 / C costs nothing.
-    """
+    return Majority(settings, n_classes=n_classes, seed=seed)
 
-    reads: ClassVar[tuple[Literal["regions", "nuisance"], ...]] = ()
-    options: ClassVar[tuple[str, ...]] = ()
-    fitted: ClassVar[tuple[str, ...]] = ("frequencies",)
 
-    def _learn(self, values: FloatArray, labels: IntArray) -> dict[str, FloatArray]:
-        counts = np.bincount(labels, minlength=self.n_classes)
-        return {"frequencies": counts / len(values)}
-
-    def _classify(self, values: FloatArray) -> FloatArray:
-        return np.tile(self._arrays["frequencies"], (len(values), 1))
+ENTRY = EstimatorEntry(name="majority", title="Majority class", order=80, make=_make, tables=(), always=True)

@@ -1,4 +1,4 @@
-"""What all migxai interfaces share."""
+"""What all steps share: how they name inputs and outputs, and how they keep arrays between them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, traits
+from nipype.interfaces.base import BaseInterfaceInputSpec as BaseInterfaceInputSpec
+from nipype.interfaces.base import TraitedSpec as TraitedSpec
+from nipype.interfaces.base import traits as traits
 from numpy.typing import NDArray
 
 from migxai.data import template
@@ -17,37 +19,83 @@ from migxai.participant.resources import Memory
 from migxai.registration.transforms import Affine, Chain, Field
 from migxai.registration.volume import Volume
 
-__all__ = ["BaseInterfaceInputSpec", "Step", "TraitedSpec", "traits"]
+
+def inputs(**kinds: str) -> type[BaseInterfaceInputSpec]:
+    """Make a nipype input specification.
+
+    Parameters
+    ----------
+    **kinds
+        Of each input ``file`` or ``files``, whose content nipype's cache compares, or ``value``, any plain value or
+        frozen dataclass, compared by its representation. ``?`` marks what may be left out.
+    """
+    fields = {name: _trait(kind.removesuffix("?"), mandatory=not kind.endswith("?")) for name, kind in kinds.items()}
+    return type("input_spec", (BaseInterfaceInputSpec,), fields)
+
+
+def outputs(**kinds: str) -> type[TraitedSpec]:
+    """Make a nipype output specification of kinds as for `inputs`."""
+    return type("output_spec", (TraitedSpec,), {name: _trait(kind) for name, kind in kinds.items()})
+
+
+def _trait(kind: str, **metadata: bool) -> Any:
+    if kind == "files":
+        return traits.List(traits.File(exists=True), value=[], usedefault=True, **metadata)
+    return traits.File(exists=True, **metadata) if kind == "file" else traits.Any(**metadata)
 
 
 class Step(MeasuredInterface):
-    """A step of a workflow: reads files, calls pure functions, writes files into the node's directory.
+    """A step of a workflow: reads files, calls pure functions, writes files into the node's folder.
 
-    ``facts`` are what later steps, sidecars and the report must know of what was really done: a flat dictionary of
-    plain values that travels along the chain and grows at each step.
+    A subclass names its inputs and outputs with the functions above and makes the outputs in `make`.
     """
 
     #: What the step needs in a process of its own.
     memory = Memory(0.3)
 
-    def _path(self, runtime: Any, name: str) -> str:
-        return str(Path(runtime.cwd) / name)
+    def __init_subclass__(cls) -> None:
+        # nipype pickles results, and pickle finds a class by its module and qualified name.
+        for name in ("input_spec", "output_spec"):
+            if name in cls.__dict__:
+                spec = cls.__dict__[name]
+                spec.__module__, spec.__qualname__ = cls.__module__, f"{cls.__qualname__}.{name}"
 
-    def _save_image(self, runtime: Any, name: str, data: NDArray[Any], affine: NDArray[np.float64]) -> str:
-        """Write an intermediate image, uncompressed so that it can be memory-mapped."""
-        path = self._path(runtime, name)
-        nib.Nifti1Image(data, affine).to_filename(path)
-        return path
+    def make(self, folder: Path) -> dict[str, Any]:
+        """Make the outputs from ``self.inputs``, files of them in the node's folder, and return them by name."""
+        raise NotImplementedError
 
-    def _save_array(self, runtime: Any, name: str, data: NDArray[Any]) -> str:
-        path = self._path(runtime, name)
-        np.save(path, data, allow_pickle=False)
-        return path
+    def _run_interface(self, runtime: Any) -> Any:
+        self._results |= self.make(Path(runtime.cwd))
+        return runtime
 
-    def _save_arrays(self, runtime: Any, name: str, arrays: dict[str, NDArray[Any]]) -> str:
-        path = self._path(runtime, name)
-        np.savez(path, allow_pickle=False, **arrays)
-        return path
+
+def save_image(path: Path, data: NDArray[Any], affine: NDArray[np.float64]) -> str:
+    """Write an intermediate image, uncompressed so that it can be memory-mapped."""
+    nib.Nifti1Image(data, affine).to_filename(path)
+    return str(path)
+
+
+def save_array(path: Path, data: NDArray[Any]) -> str:
+    """Write an intermediate array (.npy)."""
+    np.save(path, data, allow_pickle=False)
+    return str(path)
+
+
+def save_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> str:
+    """Write intermediate arrays (.npz)."""
+    np.savez(path, allow_pickle=False, **arrays)
+    return str(path)
+
+
+def save_chain(path: Path, chain: Chain) -> str:
+    """Keep a chain of transforms without loss between nodes (.npz)."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for place, step in enumerate(chain.steps):
+        if isinstance(step, Affine):
+            arrays[f"{place}-matrix"] = step.matrix
+        else:
+            arrays[f"{place}-displacements"], arrays[f"{place}-grid"] = step.displacements, step.affine
+    return save_arrays(path, arrays)
 
 
 def load_array(path: str) -> NDArray[Any]:
@@ -56,34 +104,28 @@ def load_array(path: str) -> NDArray[Any]:
     return array
 
 
-def load_image(path: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Read an image as stored, without scaling (ours have none)."""
-    image = nib.nifti1.load(path)
-    return np.asanyarray(image.dataobj), image.affine
-
-
-def save_chain(path: str, chain: Chain) -> str:
-    """Keep a chain of transforms without loss between nodes (.npz)."""
-    arrays: dict[str, NDArray[Any]] = {}
-    for place, step in enumerate(chain.steps):
-        if isinstance(step, Affine):
-            arrays[f"{place}-matrix"] = step.matrix
-        else:
-            arrays[f"{place}-displacements"], arrays[f"{place}-grid"] = step.displacements, step.affine
-    np.savez(path, allow_pickle=False, **arrays)
-    return path
+def load_arrays(path: str) -> dict[str, NDArray[Any]]:
+    """Read what `save_arrays` wrote."""
+    with np.load(path, allow_pickle=False) as stored:
+        return dict(stored)
 
 
 def load_chain(path: str) -> Chain:
     """Read what `save_chain` wrote."""
     steps: list[Affine | Field] = []
-    with np.load(path, allow_pickle=False) as arrays:
-        for place in range(len({name.split("-")[0] for name in arrays.files})):
-            if f"{place}-matrix" in arrays:
-                steps.append(Affine(arrays[f"{place}-matrix"]))
-            else:
-                steps.append(Field(arrays[f"{place}-displacements"], arrays[f"{place}-grid"]))
+    arrays = load_arrays(path)
+    for place in range(len({name.split("-")[0] for name in arrays})):
+        if f"{place}-matrix" in arrays:
+            steps.append(Affine(arrays[f"{place}-matrix"]))
+        else:
+            steps.append(Field(arrays[f"{place}-displacements"], arrays[f"{place}-grid"]))
     return Chain(tuple(steps))
+
+
+def load_image(path: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Read an image as stored, without scaling (ours have none)."""
+    image = nib.nifti1.load(path)
+    return np.asanyarray(image.dataobj), image.affine
 
 
 def load_volume(path: str) -> Volume:
@@ -95,3 +137,12 @@ def packaged_volume(name: TemplateName) -> Volume:
     """Read a packaged image of the template, scaled as its header says."""
     image = nib.nifti1.load(template(name))
     return Volume(image.get_fdata(dtype=np.float32), image.affine)
+
+
+def on_grid(values: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[Any]:
+    """Put voxel values (V,) on their grid; a map that is on it already stays as it is."""
+    if values.ndim == mask.ndim:
+        return values
+    grid = np.zeros(mask.shape, dtype=values.dtype)
+    grid[mask] = values
+    return grid

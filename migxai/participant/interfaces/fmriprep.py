@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,20 @@ from numpy.typing import NDArray
 
 from migxai.bids.bold import clean_bold, load_bold, repetition_time
 from migxai.bids.fmriprep import FmriprepRun, count_non_steady_state, read_confounds
-from migxai.config import Config
+from migxai.config import Preprocessing
 from migxai.errors import ImageError
-from migxai.participant.interfaces.base import BaseInterfaceInputSpec, Step, load_image, packaged_volume, traits
-from migxai.participant.interfaces.preparation import require_length, volumes_to_drop
-from migxai.participant.interfaces.resampling import ResampleOutput, mean_over_time, with_coverage
+from migxai.participant.facts import AcquisitionFacts, GridFacts, RegistrationFacts
+from migxai.participant.interfaces.acquired import require_coverage, volumes_to_drop
+from migxai.participant.interfaces.base import (
+    Step,
+    inputs,
+    load_image,
+    outputs,
+    packaged_volume,
+    save_array,
+    save_image,
+)
+from migxai.participant.interfaces.denoising import require_length
 from migxai.participant.resources import Memory
 from migxai.registration.masks import brain_mask_in_target, epi_brain_mask, template_grid
 from migxai.registration.resample import resample_series, resample_to_grid
@@ -23,68 +33,65 @@ from migxai.registration.volume import Volume, voxel_sizes
 logger = logging.getLogger("migxai")
 
 
-class ResampleFmriprepInput(BaseInterfaceInputSpec):  # noqa: D101
-    run = traits.Any(mandatory=True)
-    config = traits.Any(mandatory=True)
-
-
 class ResampleFmriprep(Step):
     """Load a run in an MNI152 space, drop its first volumes, and resample it to ``--resolution``."""
 
-    input_spec = ResampleFmriprepInput
-    output_spec = ResampleOutput
+    input_spec = inputs(run="value", config="value")
+    output_spec = outputs(
+        series="file", mask="file", mean="file", acquisition="value", registration="value", grid="value"
+    )
     memory = Memory(0.3, 8)
 
-    def _run_interface(self, runtime: Any) -> Any:
+    def make(self, folder: Path) -> dict[str, Any]:
+        """Write the series (V, T), the mask of its voxels, and the mean image on that grid."""
         run: FmriprepRun = self.inputs.run
-        config: Config = self.inputs.config
-        options = config.preprocessing
+        options = self.inputs.config.preprocessing
         data, affine, header, odd = load_bold(run.bold)
         tr, messages = repetition_time(
             run.bold, header, run.metadata, override=options.repetition_time, header_suffices=True
         )
         notes = [*run.messages, *odd, *clean_bold(data, run.bold.name), *messages]
-        discarded, more = self._volumes_to_drop(run, config, data)
+        discarded, more = drop_with_fmriprep(run, options, data)
         data = data[..., discarded:]
-        require_length(data.shape[3], tr, config, run.bold.name)
+        require_length(data.shape[3], tr, self.inputs.config, run.bold.name)
         native, more_notes = brain_mask(run, Volume(mean_over_time(data), affine))
         series, mask, grid = to_resolution(data, native, options.resolution)
         mean = resample_to_grid(mean_over_time(data), affine, target_affine=grid, target_shape=mask.shape)
-        facts: dict[str, Any] = {
-            "mode": "fmriprep",
-            "sources": list(run.sources),
-            "repetition_time": tr,
-            "volumes": data.shape[3],
-            "discarded": discarded,
-            "space": run.space,
-            "resolution": float(options.resolution) if options.resolution != "native" else grid_words(grid),
-            "interpolations": "none here: fMRIPrep's grid"
-            if options.resolution == "native"
-            else "one after fMRIPrep's",
-            "messages": [*notes, *more, *more_notes],
-            "excluded": None,
-        }
+        notes += [*more, *more_notes]
         template = brain_mask_in_target(packaged_volume("mask"), grid, mask.shape)
-        facts = with_coverage(facts, float(mask[template].mean()))
-        for message in facts["messages"]:
+        unchanged = options.resolution == "native"
+        resolution = grid_words(grid) if unchanged else float(options.resolution)
+        facts = GridFacts(run.space, resolution, require_coverage(float(mask[template].mean())))
+        for message in (*notes, *facts.warnings):
             logger.info("%s", message)
-        self._results |= {
-            "series": self._save_array(runtime, "series.npy", series),
-            "mask": self._save_image(runtime, "mask.nii", mask.astype(np.uint8), grid),
-            "mean": self._save_image(runtime, "mean.nii", mean, grid),
-            "facts": facts,
+        return {
+            "series": save_array(folder / "series.npy", series),
+            "mask": save_image(folder / "mask.nii", mask.astype(np.uint8), grid),
+            "mean": save_image(folder / "mean.nii", mean, grid),
+            "acquisition": AcquisitionFacts("fmriprep", tuple(run.sources), tr, data.shape[3], discarded, tuple(notes)),
+            "registration": RegistrationFacts("none here: fMRIPrep's grid" if unchanged else "one after fMRIPrep's"),
+            "grid": facts,
         }
-        return runtime
 
-    def _volumes_to_drop(self, run: FmriprepRun, config: Config, data: NDArray[np.float32]) -> tuple[int, list[str]]:
-        """Drop as many as asked for, and never fewer than fMRIPrep found outside the steady state."""
-        found = count_non_steady_state(read_confounds(run.confounds))
-        if config.preprocessing.dummy_scans == "auto":
-            return found, []
-        asked = volumes_to_drop(data, config.preprocessing, run.bold.name)
-        if found > asked:
-            return found, [f"{run.bold.name}: fMRIPrep marks {found} volumes as non-steady; they are dropped."]
-        return asked, []
+
+def drop_with_fmriprep(run: FmriprepRun, options: Preprocessing, data: NDArray[np.float32]) -> tuple[int, list[str]]:
+    """Drop as many volumes as asked for, and never fewer than fMRIPrep found outside the steady state."""
+    found = count_non_steady_state(read_confounds(run.confounds))
+    if options.dummy_scans == "auto":
+        return found, []
+    asked = volumes_to_drop(data, options, run.bold.name)
+    if found > asked:
+        return found, [f"{run.bold.name}: fMRIPrep marks {found} volumes as non-steady; they are dropped."]
+    return asked, []
+
+
+def mean_over_time(data: NDArray[Any]) -> NDArray[np.float32]:
+    """Mean of a series (X, Y, Z, T), volume by volume, so that no second copy of it is held."""
+    total = np.zeros(data.shape[:3])
+    for volume in range(data.shape[3]):
+        total += data[..., volume]
+    mean: NDArray[np.float32] = (total / data.shape[3]).astype(np.float32)
+    return mean
 
 
 def brain_mask(run: FmriprepRun, mean: Volume) -> tuple[Volume, list[str]]:

@@ -1,7 +1,9 @@
-"""Compute all indicators of a run, whole-brain and by region, from its denoised series."""
+"""Compute all indicators of a run, whole-brain and by region, and average those of runs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,32 +11,29 @@ from numpy.typing import NDArray
 
 from migxai.config import Config
 from migxai.data import Atlas, check_space, load_atlas
-from migxai.errors import AtlasError
-from migxai.indicators.normalisation import mean_normalised, z_scored
-from migxai.indicators.registry import Denoised, Indicator, find_indicator
-from migxai.indicators.rfcs import correlation_matrix
-from migxai.participant.interfaces.base import BaseInterfaceInputSpec, Step, TraitedSpec, load_array, load_image, traits
+from migxai.errors import AtlasError, ImageError
+from migxai.indicators.registry import INDICATORS, Denoised, Indicator
+from migxai.participant.facts import IndicatorFacts, RunFacts, mean_facts
+from migxai.participant.interfaces.base import (
+    Step,
+    inputs,
+    load_array,
+    load_arrays,
+    load_image,
+    on_grid,
+    outputs,
+    save_arrays,
+)
+from migxai.participant.interfaces.derivatives import RunFiles
 from migxai.participant.resources import Memory
 from migxai.registration.resample import labels_on_grid
 from migxai.registration.volume import voxel_sizes
+from migxai.signal.connectivity import correlation_matrix
+from migxai.signal.normalisation import mean_normalised, z_scored
 from migxai.signal.regions import region_coverage, region_means, region_values
 from migxai.signal.smoothing import smooth
 
 Maps = dict[str, NDArray[Any]]
-
-
-class ComputeIndicatorsInput(BaseInterfaceInputSpec):  # noqa: D101
-    config = traits.Any(mandatory=True)
-    unfiltered = traits.File(exists=True, mandatory=True)
-    filtered = traits.File(exists=True, mandatory=True)
-    mask = traits.File(exists=True, mandatory=True)
-    facts = traits.Dict(mandatory=True)
-
-
-class ComputeIndicatorsOutput(TraitedSpec):  # noqa: D101
-    maps = traits.File(exists=True)
-    regions = traits.File(exists=True)
-    facts = traits.Dict()
 
 
 class ComputeIndicators(Step):
@@ -45,53 +44,47 @@ class ComputeIndicators(Step):
     indicator's mean in the regions (R,).
     """
 
-    input_spec = ComputeIndicatorsInput
-    output_spec = ComputeIndicatorsOutput
+    input_spec = inputs(
+        config="value", unfiltered="file", filtered="file", mask="file", acquisition="value", grid="value"
+    )
+    output_spec = outputs(maps="file", regions="file", indicators="value")
     memory = Memory(0.3, 4, in_template=True)
 
-    def _run_interface(self, runtime: Any) -> Any:
+    def make(self, folder: Path) -> dict[str, Any]:
+        """Write maps and regional values."""
         config: Config = self.inputs.config
-        facts = dict(self.inputs.facts)
-        mask, affine = load_image(self.inputs.mask)
-        inside = mask.astype(bool)
-        atlas = atlas_of(config, facts["space"])
-        grid = labels_on_grid(atlas.data, atlas.affine, inside.shape, affine)
+        image, affine = load_image(self.inputs.mask)
+        mask, sizes = image.astype(bool), tuple(voxel_sizes(affine))
+        atlas = atlas_of(config, self.inputs.grid.space)
+        labels = labels_on_grid(atlas.data, atlas.affine, mask.shape, affine)
         filtered = load_array(self.inputs.filtered)
-        regions = regional_series(atlas, grid, filtered, inside)
+        regions = regional_series(atlas, labels, filtered, mask)
         low_coverage = regions["coverage"] < config.indicators.min_coverage
         regions["series"][:, low_coverage] = np.nan
         regions["correlation"] = correlation_matrix(regions["series"])
         denoised = Denoised(
             load_array(self.inputs.unfiltered),
             filtered,
-            inside,
-            facts["repetition_time"],
+            mask,
+            self.inputs.acquisition.repetition_time,
             regions["series"],
-            grid,
+            labels,
             regions["index"],
         )
         maps: Maps = {}
-        facts["means"] = {}
-        sizes = tuple(voxel_sizes(affine))
+        means: dict[str, float] = {}
         for stat in config.indicators.indicators:
-            indicator = find_indicator(stat)
+            indicator = INDICATORS[stat]
             values = compute_map(indicator, denoised, config, sizes)
-            forms, facts["means"][stat] = forms_of(values, inside, config.indicators.forms, indicator)
+            forms, means[stat] = forms_of(values, mask, config.indicators.forms, indicator)
             maps |= {f"{stat}-{form}" if form else stat: item for form, item in forms.items()}
-            main = on_grid(forms[""], inside)
-            regions[stat] = region_values(main[inside], grid[inside], regions["index"])
+            regions[stat] = region_values(on_grid(forms[""], mask)[mask], labels[mask], regions["index"])
             regions[stat][low_coverage] = np.nan
-        self._results["maps"] = self._save_arrays(runtime, "maps.npz", maps)
-        self._results["regions"] = self._save_arrays(runtime, "regions.npz", regions)
-        facts["atlas"] = {
-            "Name": atlas.name,
-            "Reference": atlas.reference,
-            "Regions": len(atlas),
-            "MinimumCoverage": config.indicators.min_coverage,
-            "Note": f"Labels resampled to the grid of the data in {facts['space']}; no registration between spaces.",
+        return {
+            "maps": save_arrays(folder / "maps.npz", maps),
+            "regions": save_arrays(folder / "regions.npz", regions),
+            "indicators": IndicatorFacts(means, atlas.name, atlas.reference, len(atlas)),
         }
-        self._results["facts"] = facts
-        return runtime
 
 
 def atlas_of(config: Config, space: str) -> Atlas:
@@ -102,7 +95,7 @@ def atlas_of(config: Config, space: str) -> Atlas:
     return atlas
 
 
-def regional_series(atlas: Atlas, grid: NDArray[Any], series: NDArray[Any], mask: NDArray[np.bool_]) -> Maps:
+def regional_series(atlas: Atlas, labels: NDArray[Any], series: NDArray[Any], mask: NDArray[np.bool_]) -> Maps:
     """Mean series and coverage of every region.
 
     Raises
@@ -111,14 +104,14 @@ def regional_series(atlas: Atlas, grid: NDArray[Any], series: NDArray[Any], mask
         If no region has a voxel in the mask.
     """
     index = np.asarray(atlas.indices, dtype=np.int64)
-    coverage = np.nan_to_num(region_coverage(grid, mask, index))
+    coverage = np.nan_to_num(region_coverage(labels, mask, index))
     if not coverage.any():
         raise AtlasError(f"The atlas {atlas.name} does not overlap the brain mask of the run; check its space.")
     return {
         "index": index,
         "names": np.asarray(atlas.names),
         "coverage": coverage,
-        "series": region_means(series, grid[mask], index),
+        "series": region_means(series, labels[mask], index),
     }
 
 
@@ -148,10 +141,81 @@ def forms_of(
     return {form: item[keep].astype(np.float32) for form, item in made.items()}, mean
 
 
-def on_grid(values: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[Any]:
-    """Put voxel values (V,) on their grid; a map that is on it already stays as it is."""
-    if values.ndim == mask.ndim:
-        return values
-    grid = np.zeros(mask.shape, dtype=values.dtype)
-    grid[mask] = values
-    return grid
+class AverageRuns(Step):
+    """Write the mean of maps and regional tables over runs that differ in ``run-`` alone, under a name without it.
+
+    Each run is weighted by its length. Excluded runs are left out; if all are excluded, all are averaged and the mean
+    is marked excluded.
+    """
+
+    input_spec = inputs(
+        config="value", output_dir="value", entities="value", maps="files", regions="files", mask="files", facts="value"
+    )
+    output_spec = outputs(written="value")
+    memory = Memory(0.3)
+    _always_run = True
+
+    def make(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - all goes to the output dataset
+        """Write into the output dataset."""
+        runs: list[RunFacts] = self.inputs.facts
+        chosen = usable_runs(runs)
+        weights = np.array([runs[place].acquisition.volumes for place in chosen], dtype=np.float64)
+        facts = mean_facts([runs[place] for place in chosen])
+        images = [load_image(self.inputs.mask[place]) for place in chosen]
+        affine = images[0][1]
+        if any(image.shape != images[0][0].shape or not np.allclose(other, affine) for image, other in images):
+            raise ImageError(
+                "The runs of this subject have different grids, so they can't be averaged; use --resolution MM, which "
+                "brings them to one, instead of --resolution native."
+            )
+        masks = [image.astype(bool) for image, _ in images]
+        maps = [load_arrays(self.inputs.maps[place]) for place in chosen]
+        regions = [load_arrays(self.inputs.regions[place]) for place in chosen]
+        mask = np.logical_or.reduce(masks)
+        files = RunFiles(Path(self.inputs.output_dir), self.inputs.entities, facts, self.inputs.config)
+        files.write_mask(mask, affine, "Voxels that any averaged run covers.")
+        means = {
+            key: weighted_mean([on_grid(item[key], inside) for item, inside in zip(maps, masks, strict=True)], weights)
+            for key in maps[0]
+        }
+        files.write_maps(means, mask, affine)
+        values = {key: regions[0][key] for key in ("index", "names")}
+        for key in regions[0]:
+            if key not in ("index", "names", "series", "correlation"):
+                values[key] = weighted_mean([item[key] for item in regions], weights, empty=np.nan)
+        files.write_regional_values(values)
+        return {"written": files.written}
+
+
+def usable_runs(runs: Sequence[RunFacts]) -> list[int]:
+    """Places of the runs that enter the mean: those not excluded, or all if every one is."""
+    return [place for place, run in enumerate(runs) if not run.motion.excluded] or list(range(len(runs)))
+
+
+def weighted_mean(values: list[NDArray[Any]], weights: NDArray[np.float64], empty: float = 0.0) -> NDArray[np.float32]:
+    """Mean of arrays of one shape where each has data.
+
+    Parameters
+    ----------
+    values
+        Arrays; NaN, and `empty`, mark where one has none.
+    weights
+        One weight an array.
+    empty
+        What the mean holds where no array has data.
+
+    Returns
+    -------
+    array
+        float32.
+    """
+    stack = np.stack(values).astype(np.float64)
+    has_data = np.isfinite(stack) & (stack != empty)
+    share = has_data * weights.reshape(-1, *[1] * (stack.ndim - 1))
+    total = share.sum(axis=0)
+    summed = (np.where(has_data, stack, 0.0) * share).sum(axis=0)
+    mean = np.divide(summed, total, out=np.full(total.shape, empty, dtype=np.float64), where=total > 0)
+    # A region that no run covers stays NaN in its painted map.
+    mean[np.isnan(stack).all(axis=0)] = np.nan
+    single: NDArray[np.float32] = mean.astype(np.float32)
+    return single

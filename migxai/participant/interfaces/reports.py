@@ -2,114 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-import migxai
+from migxai.bids.fmriprep import MOTION
 from migxai.bids.names import run_entities
 from migxai.config import Config
+from migxai.data.templates import TemplateName
 from migxai.indicators.registry import INDICATORS
 from migxai.io import read_tsv
+from migxai.participant.descriptions import summarise
+from migxai.participant.facts import RunFacts
 from migxai.participant.interfaces.base import (
-    BaseInterfaceInputSpec,
     Step,
-    TraitedSpec,
+    inputs,
     load_array,
+    load_arrays,
     load_image,
     load_volume,
+    on_grid,
+    outputs,
     packaged_volume,
-    traits,
 )
-from migxai.participant.interfaces.indicators import on_grid
-from migxai.participant.interfaces.tissues import signal_compartment, tissue_classes
+from migxai.participant.interfaces.denoising import signal_compartment
+from migxai.participant.interfaces.derivatives import figure_path
 from migxai.participant.resources import Memory
+from migxai.registration.resample import resample_to_grid
 from migxai.registration.volume import Volume
 from migxai.reports.figures import overlays, region_values, series
-from migxai.reports.participant.methods import MethodsFacts
-from migxai.reports.participant.run_summary import (
-    ProcessingStep,
-    QualityMeasure,
-    RegionValues,
-    RunSummary,
-    write_summary,
-)
-from migxai.signal.nuisance import DOF_WARNING
-
-Facts = dict[str, Any]
-
-
-class DrawRunInput(BaseInterfaceInputSpec):  # noqa: D101
-    config = traits.Any(mandatory=True)
-    output_dir = traits.Str(mandatory=True)
-    entities = traits.Dict(mandatory=True)
-    series = traits.File(exists=True, mandatory=True)
-    filtered = traits.File(exists=True, mandatory=True)
-    mask = traits.File(exists=True, mandatory=True)
-    mean = traits.File(exists=True, mandatory=True)
-    confounds = traits.File(exists=True, mandatory=True)
-    maps = traits.File(exists=True, mandatory=True)
-    regions = traits.File(exists=True, mandatory=True)
-    facts = traits.Dict(mandatory=True)
-    anat_facts = traits.Dict()
-    t1w_brain = traits.File(exists=True)
-    epi_in_t1w = traits.File(exists=True)
-
-
-class DrawRunOutput(TraitedSpec):  # noqa: D101
-    written = traits.List(traits.Str())
+from migxai.reports.participant.run_summary import write_summary
 
 
 class DrawRun(Step):
-    """Draw what a person judges a run by."""
+    """Draw what a person judges a run by, and write the summary of its report."""
 
-    input_spec = DrawRunInput
-    output_spec = DrawRunOutput
+    input_spec = inputs(
+        config="value", output_dir="value", entities="value", facts="value", anatomy="value?",
+        series="file", filtered="file", mask="file", mean="file", confounds="file", maps="file", regions="file",
+        t1w_brain="file?", epi_in_t1w="file?",
+    )  # fmt: skip
+    output_spec = outputs(written="value")
     memory = Memory(0.3, 6, in_template=True)
     _always_run = True
 
-    def _run_interface(self, runtime: Any) -> Any:
-        inputs = self.inputs
-        config: Config = inputs.config
-        entities = run_entities(dict(inputs.entities))
-        stem = "_".join(f"{key}-{value}" for key, value in entities.items())
-        self._folder = Path(inputs.output_dir) / f"sub-{entities['sub']}" / "figures"
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._stem = stem
-        image, affine = load_image(inputs.mask)
+    def make(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - all goes to the output dataset
+        """Write into the output dataset's folder of figures."""
+        given, root = self.inputs, Path(self.inputs.output_dir)
+        self._entities = run_entities(dict(given.entities))
+        image, affine = load_image(given.mask)
         mask = Volume(image.astype(bool), affine)
-        table = read_tsv(Path(inputs.confounds), numbers=True)
-        paths = [
-            *self._draw_series(mask, table, config),
-            *self._draw_overlays(mask),
-            *self._draw_maps(mask),
-        ]
-        with np.load(inputs.regions, allow_pickle=False) as stored:
-            summary = summarise(dict(stored), entities, config, inputs.facts, self._anat_facts())
-        paths.append(write_summary(summary, self._folder))
-        self._results["written"] = [path.relative_to(inputs.output_dir).as_posix() for path in paths]
-        return runtime
-
-    def _anat_facts(self) -> Facts:
-        return dict(self.inputs.anat_facts) if self.inputs.anat_facts else {}
+        table = read_tsv(Path(given.confounds), numbers=True)
+        regions = load_arrays(given.regions)
+        paths = [*self._draw_series(mask, table), *self._draw_overlays(mask), *self._draw_maps(mask, regions)]
+        summary = summarise(regions, self._entities, given.config, given.facts, given.anatomy)
+        paths.append(write_summary(summary, paths[0].parent))
+        return {"written": [path.relative_to(root).as_posix() for path in paths]}
 
     def _file(self, desc: str) -> Path:
-        return self._folder / f"{self._stem}_desc-{desc}_bold.svg"
+        return figure_path(Path(self.inputs.output_dir), self._entities, desc, "bold")
 
-    def _draw_series(self, mask: Volume, table: pd.DataFrame, config: Config) -> list[Path]:
-        inputs, facts = self.inputs, self.inputs.facts
-        before, after = load_array(inputs.series), load_array(inputs.filtered)
-        flat = tissue_classes(mask.data.astype(bool), mask.affine)
+    def _draw_series(self, mask: Volume, table: pd.DataFrame) -> list[Path]:
+        config: Config = self.inputs.config
+        facts: RunFacts = self.inputs.facts
+        before, after = load_array(self.inputs.series), load_array(self.inputs.filtered)
+        tissues = tissue_classes(mask.data.astype(bool), mask.affine)
         kept = table["kept"].to_numpy().astype(bool)
         displacement = table["framewise_displacement"].to_numpy()
-        parameters = table[["trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z"]].to_numpy()
-        degrees = parameters * np.repeat([1.0, 180 / np.pi], 3)
-        tr = facts["repetition_time"]
-        limits = config.preprocessing
+        degrees = table[list(MOTION)].to_numpy() * np.repeat([1.0, 180 / np.pi], 3)
+        tr, limits = facts.acquisition.repetition_time, config.preprocessing
         before = before if kept.all() else before[:, kept]
         return [
             series.plot_motion(
@@ -122,12 +86,12 @@ class DrawRun(Step):
                 threshold=config.denoising.fd_threshold,
             ),
             series.plot_carpet(
-                before, after, flat, self._file("carpet"), repetition_time=tr, displacement=displacement[kept]
+                before, after, tissues, self._file("carpet"), repetition_time=tr, displacement=displacement[kept]
             ),
             series.plot_spectra(
                 before,
                 after,
-                flat["GM"],
+                tissues["GM"],
                 self._file("spectra"),
                 repetition_time=tr,
                 band=(config.denoising.low, config.denoising.high),
@@ -138,7 +102,7 @@ class DrawRun(Step):
         mean = load_volume(self.inputs.mean)
         brain, white = packaged_volume("T1w"), packaged_volume("WM")
         inside = mask.data.astype(bool)
-        used = [name for name in ("white_matter", "csf") if name in self.inputs.facts["nuisance_regressors"]]
+        used = [name for name in ("white_matter", "csf") if name in self.inputs.facts.denoising.regressors]
         tissues = {
             name: mask.with_data(on_grid(signal_compartment(name, inside, mask.affine), inside)) for name in used
         }
@@ -173,147 +137,38 @@ class DrawRun(Step):
             )
         return paths
 
-    def _draw_maps(self, mask: Volume) -> list[Path]:
+    def _draw_maps(self, mask: Volume, regional: dict[str, NDArray[Any]]) -> list[Path]:
         inside = mask.data.astype(bool)
         paths = []
-        with np.load(self.inputs.maps, allow_pickle=False) as stored:
-            for key in stored.files:
-                stat, _, form = key.partition("-")
-                name = INDICATORS[stat].name + {"": "", "raw": ", not normalised", "zscore": ", z-scored"}[form]
-                values = on_grid(stored[key], inside)
-                paths.append(
-                    overlays.plot_map(
-                        mask.with_data(values),
-                        mask,
-                        packaged_volume("T1w"),
-                        packaged_volume("mask"),
-                        self._file(stat + form),
-                        name=name,
-                        unit="of the brain's mean" if INDICATORS[stat].normalised and not form else "",
-                    )
+        for key, values in load_arrays(self.inputs.maps).items():
+            stat, _, form = key.partition("-")
+            name = INDICATORS[stat].title + {"": "", "raw": ", not normalised", "zscore": ", z-scored"}[form]
+            paths.append(
+                overlays.plot_map(
+                    mask.with_data(on_grid(values, inside)),
+                    mask,
+                    packaged_volume("T1w"),
+                    packaged_volume("mask"),
+                    self._file(stat + form),
+                    name=name,
+                    unit=INDICATORS[stat].unit_of(form),
                 )
-        with np.load(self.inputs.regions, allow_pickle=False) as stored:
-            labels = [str(name) for name in stored["names"]]
-            for stat in (item for item in stored.files if item in INDICATORS):
-                file = self._file(f"{stat}regions")
-                paths.append(region_values.plot_regions(labels, stored[stat], file, name=INDICATORS[stat].name))
-            paths.append(region_values.plot_coverage(labels, stored["coverage"], self._file("coverage")))
+            )
+        labels = [str(name) for name in regional["names"]]
+        for stat in (item for item in regional if item in INDICATORS):
+            file = self._file(f"{stat}regions")
+            paths.append(region_values.plot_regions(labels, regional[stat], file, name=INDICATORS[stat].title))
+        paths.append(region_values.plot_coverage(labels, regional["coverage"], self._file("coverage")))
         return paths
 
 
-def summarise(
-    stored: dict[str, NDArray[Any]], entities: dict[str, str], config: Config, facts: Facts, anat: Facts
-) -> RunSummary:
-    """Put what is known of a run into the words and numbers of its report."""
-    stats = [stat for stat in stored if stat in INDICATORS]
-    excluded = facts["excluded"]
-    warnings = [*anat.get("messages", ()), *facts["messages"]]
-    warnings += [facts["dof_warning"]] if facts["dof_warning"] else []
-    dof = facts["residual_dof"]
-    freedom = ("Residual degrees of freedom", dof, "", f"at least {DOF_WARNING}", dof >= DOF_WARNING)
-    return RunSummary(
-        entities=entities,
-        usable=excluded is None,
-        exclusion=() if excluded is None else (excluded,),
-        warnings=tuple(dict.fromkeys(warnings)),
-        inputs={"source": facts["mode"], "files": ", ".join(facts["sources"])},
-        parameters=_parameters(config, facts),
-        numbers=_numbers(facts),
-        steps=_steps(facts, anat),
-        quality=tuple(QualityMeasure(*row) for row in [*anat.get("quality", ()), *facts.get("quality", ()), freedom]),
-        regions=tuple(
-            RegionValues(
-                str(name), float(stored["coverage"][place]), {stat: float(stored[stat][place]) for stat in stats}
-            )
-            for place, name in enumerate(stored["names"])
-        ),
-        software=software_versions(),
-    )
-
-
-def _parameters(config: Config, facts: Facts) -> dict[str, str]:
-    return {
-        "Space": facts["space"],
-        "Resolution": f"{facts['resolution']:g} mm" if isinstance(facts["resolution"], float) else facts["resolution"],
-        "Band": f"{facts['band'][0]:g} to {facts['band'][1]:g} Hz",
-        "Smoothing": f"{facts['fwhm']:g} mm FWHM",
-        "Order": facts["order"],
-        "Nuisance": f"{len(facts['nuisance_regressors'])} regressors, rank {facts['design_rank']} in the band",
-        "Atlas": facts["atlas"]["Name"],
-        "ALFF definition": config.indicators.alff_definition,
-        "ReHo neighbourhood": f"{config.indicators.reho_neighbours} voxels",
-        "Preset": config.preset,
-    }
-
-
-def _numbers(facts: Facts) -> dict[str, float | int | None]:
-    """Figures of the run; the verdict shows the first six."""
-    return {
-        "Mean framewise displacement, Power (mm)": round(facts["mean_fd"], 4),
-        "Largest translation (mm)": round(facts["max_translation"], 3),
-        "Largest rotation (degrees)": round(facts["max_rotation"], 3),
-        "Volumes used": facts["volumes"] - facts["censored"],
-        "Repetition time (s)": facts["repetition_time"],
-        "Residual degrees of freedom": facts["residual_dof"],
-        "Dimensions in the band": facts["band_dimensions"],
-        "Volumes dropped at the start": facts["discarded"],
-        "Volumes censored": facts["censored"],
-        "Mean framewise displacement, Jenkinson (mm)": round(facts["mean_rmsd"], 4),
-    }
-
-
-def _steps(facts: Facts, anat: Facts) -> tuple[ProcessingStep, ...]:
-    done: list[ProcessingStep] = []
-    if facts["mode"] == "raw":
-        timing: Literal["done", "skipped"] = "done" if facts["slice_timing_corrected"] else "skipped"
-        done += [
-            ProcessingStep("Slice timing", timing, facts["slice_timing_note"]),
-            ProcessingStep("Realignment", "done", "to the first volume kept"),
-        ]
-        done += [ProcessingStep(*item) for item in anat.get("steps", ())]
-        done += [ProcessingStep(*item) for item in facts.get("steps", ())]
-    else:
-        done.append(ProcessingStep("Preprocessing", "done", "by fMRIPrep"))
-    done.append(ProcessingStep("Resampling", "done", facts["interpolations"]))
-    done.append(ProcessingStep("Denoising", "done", facts["order"]))
-    return tuple(done)
-
-
-def software_versions() -> dict[str, str]:
-    """Versions of what computed the numbers."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    names = ("numpy", "scipy", "numba", "nibabel", "nilearn", "nipype", "pybids", "picsl_greedy", "deepbet", "torch")
-    versions = {"migxai": migxai.__version__}
+def tissue_classes(mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+    """Most probable tissue of each voxel, as three masks (V,) named GM, WM and CSF."""
+    shape = (mask.shape[0], mask.shape[1], mask.shape[2])
+    names: tuple[TemplateName, ...] = ("GM", "WM", "CSF")
+    priors = []
     for name in names:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:  # optional ones
-            continue
-    return versions
-
-
-def methods_facts(config: Config, mode: Literal["raw", "fmriprep"], runs: Sequence[RunSummary]) -> MethodsFacts:
-    """Gather what the methods paragraph may claim: what all runs have in common; without runs, the plan alone."""
-    if not runs:
-        space = config.preprocessing.space or "MNI152NLin2009cAsym"
-        return MethodsFacts(migxai.__version__, mode, space=space, own_atlas=config.indicators.atlas is not None)
-    steps = [{step.name: step.status for step in run.steps} for run in runs]
-
-    def common(name: str) -> bool | None:
-        found = {item.get(name, "skipped") == "done" for item in steps}
-        return found.pop() if len(found) == 1 else None
-
-    raw = mode == "raw"
-    dropped = {int(run.numbers["Volumes dropped at the start"] or 0) for run in runs}
-    return MethodsFacts(
-        migxai.__version__,
-        mode,
-        space=runs[0].parameters["Space"],
-        slice_timing=common("Slice timing") if raw else None,
-        anatomical=common("T1w to template") if raw else None,
-        brain_extraction=common("Brain extraction") if raw else None,
-        own_atlas=config.indicators.atlas is not None,
-        n_dropped=dropped.pop() if len(dropped) == 1 else None,
-        n_excluded=sum(not run.usable for run in runs),
-    )
+        volume = packaged_volume(name)
+        priors.append(resample_to_grid(volume.data, volume.affine, target_affine=affine, target_shape=shape)[mask])
+    likeliest = np.argmax(priors, axis=0)
+    return {name: likeliest == place for place, name in enumerate(names)}

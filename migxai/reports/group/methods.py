@@ -8,9 +8,10 @@ from html import escape
 from importlib import resources
 from typing import Any
 
-from migxai.evaluation.results import BASELINES, Results, indicator_name, model_name
+from migxai.evaluation.results import Results, indicator_name, model_name
 from migxai.evaluation.wording import cell_text, listed, plural
-from migxai.learning.estimators.registry import is_deep
+from migxai.learning.backbones import NETWORKS
+from migxai.learning.estimators import ESTIMATORS, baselines, is_deep
 from migxai.reports.group.explained_maps import ExplainedMap
 from migxai.reports.group.html import bullets, folded, pairs_table, paragraph
 
@@ -27,13 +28,6 @@ LIMITS = (
 )
 
 _MARK = re.compile(r"\[@([a-z0-9]+)\]")
-_CITED = {
-    "googlenet": "[@szegedy2015]",
-    "resnet18": "[@he2016]",
-    "vit_b_16": "[@dosovitskiy2021]",
-    "svm": "[@cortes1995]",
-    "rf": "[@breiman2001]",
-}
 _UNFROZEN = {
     "last-conv": "the last convolution (of a transformer, the last block) and the classifier, which started at random",
     "last-block": "the last block and the classifier, which started at random",
@@ -108,7 +102,7 @@ def _cohort(results: Results) -> list[str]:
 
 def _models(results: Results) -> list[str]:
     told, options = results.description, results.description["Options"]
-    models = [str(name) for name in told.get("Models", []) if name not in BASELINES]
+    models = [str(name) for name in told.get("Models", []) if name not in baselines()]
     deep = [name for name in models if is_deep(name)]
     plain = [name for name in models if name not in deep]
     sentences = []
@@ -125,7 +119,15 @@ def _models(results: Results) -> list[str]:
 
 
 def _named(models: Sequence[str]) -> str:
-    return listed([f"{model_name(name)} {_CITED.get(name, '')}".strip() for name in models])
+    return listed([f"{model_name(name)} {_cited(name)}".strip() for name in models])
+
+
+def _cited(model: str) -> str:
+    """Cite a model: by its key where the reference is packaged, else in full as its entry has it."""
+    entry = next((registry[model] for registry in (ESTIMATORS, NETWORKS) if model in registry), None)
+    if entry is None or not entry.citation:
+        return ""
+    return f"[@{entry.citation}]" if entry.citation in _references() else f"({entry.citation})"
 
 
 def _networks(deep: Sequence[str], told: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:

@@ -10,8 +10,9 @@ import numpy as np
 
 from migxai.audit.verdict import Judged
 from migxai.evaluation.paper import NOTES, published_problems
-from migxai.evaluation.results import BASELINES, Results, ScoredModel
+from migxai.evaluation.results import Results, ScoredModel
 from migxai.evaluation.wording import interval, percent, plural, slug
+from migxai.learning.estimators import baselines
 from migxai.reports.group.gallery import Drawn, Gallery
 from migxai.reports.group.html import bullets, folded, frame_table, linked_table, paragraph, table
 from migxai.reports.group.overview import learning_figure, precision_figure, scores_figure
@@ -115,7 +116,7 @@ def _misclassified(results: Results, comparison: str) -> str:
     truth: dict[str, str] = {}
     for cell in results.scored_models_of(comparison):
         unit = results.predictions_of(cell)
-        if unit is None or cell.model in BASELINES:
+        if unit is None or cell.model in baselines():
             continue
         for subject, label, predicted in zip(unit.subject, unit.y, unit.predicted, strict=True):
             key = unit.subjects[subject]

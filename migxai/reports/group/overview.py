@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from migxai.audit.verdict import Judged, chance_of
-from migxai.evaluation.results import BASELINES, Results, ScoredModel, indicator_name
+from migxai.evaluation.results import Results, ScoredModel, indicator_name
 from migxai.evaluation.wording import percent, plural
+from migxai.learning.estimators import baselines
 from migxai.reports.figures.drawing import BLUE, GREEN, GREY, ORANGE, RED, new_figure
 from migxai.reports.group.curves import half_width, people_needed
 
@@ -150,7 +151,7 @@ def _score(axes: Axes, cell: ScoredModel, metric: str, place: float) -> None:
         axes.barh(place, test.top - test.mean, left=test.mean, height=0.62, color="#D5DBE1", linewidth=0, zorder=1)
     if score is None or np.isnan(score.value):
         return
-    colour = ORANGE if cell.model in BASELINES else BLUE
+    colour = ORANGE if cell.model in baselines() else BLUE
     axes.hlines(place, score.low, score.high, color=colour, linewidth=1.6, zorder=2)
     axes.plot(score.value, place, "o", color=colour, markersize=4.5, zorder=3)
 

@@ -8,9 +8,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from migxai.evaluation.paper import INDICATOR_NAMES, MODEL_NAMES
 from migxai.evaluation.results import Results, indicator_name, model_name, place
 from migxai.evaluation.wording import plural, slug
+from migxai.indicators.registry import INDICATORS
+from migxai.learning.estimators import model_titles
 from migxai.reports.group.explained_maps import NO_MODEL, ExplainedMap, in_order
 from migxai.reports.group.gallery import Gallery
 from migxai.reports.group.html import bullets, folded, paragraph
@@ -94,8 +95,8 @@ def _in_order(results: Results, maps: Sequence[ExplainedMap]) -> list[ExplainedM
         labels = results.comparisons[one.comparison] if known else []
         return (
             comparisons.index(one.comparison) if known else len(comparisons),
-            place(one.indicator, INDICATOR_NAMES),
-            place(one.model, MODEL_NAMES),
+            place(one.indicator, INDICATORS),
+            place(one.model, model_titles()),
             labels.index(one.label) if one.label in labels else len(labels),
         )
 

@@ -13,17 +13,12 @@ from importlib import resources
 from typing import Literal
 
 from migxai.config import Config
+from migxai.indicators.registry import INDICATORS
 
 #: A paragraph: its heading, and its sentences, in which ``[@key]`` cites `references.yml`.
 Paragraph = tuple[str, list[str]]
 
-_MARK = re.compile(r"\[@([a-z0-9;@ ]+)\]")
-_DEFINITIONS = {
-    "rest": "REST [@song2011]",
-    "dpabi": "DPABI [@yan2016]",
-    "afni": "AFNI [@cox1996]",
-    "xcpd": "XCP-D [@mehta2024]",
-}
+_MARK = re.compile(r"\[@([A-Za-z0-9_;@ -]+)\]")
 
 
 @dataclass(frozen=True)
@@ -46,8 +41,6 @@ class MethodsFacts:
         Whether a T1w image led the way to the template.
     brain_extraction
         Whether the T1w image's brain was extracted here; False if the image came without a skull.
-    own_atlas
-        Whether regions are the user's and not AAL's.
     n_dropped
         Volumes dropped at the beginning of each run.
     n_excluded
@@ -61,7 +54,6 @@ class MethodsFacts:
     slice_timing: bool | None = None
     anatomical: bool | None = None
     brain_extraction: bool | None = None
-    own_atlas: bool = False
     n_dropped: int | None = None
     n_excluded: int | None = None
 
@@ -88,7 +80,7 @@ def methods_markdown(config: Config, facts: MethodsFacts) -> str:
     for heading, sentences in paragraphs:
         lines += [f"### {heading}", "", _cite(" ".join(sentences)), ""]
     lines += ["### References", ""]
-    lines += [f"{place}. {known[key]['entry']} doi:{known[key]['doi']}" for place, key in enumerate(keys, 1)]
+    lines += [f"{place}. {known[key]['entry']}{_doi(known[key])}" for place, key in enumerate(keys, 1)]
     return "\n".join(lines) + "\n"
 
 
@@ -106,9 +98,7 @@ def methods_html(config: Config, facts: MethodsFacts) -> str:
     for heading, sentences in paragraphs:
         lines.append(f"<h3>{escape(heading)}</h3>\n<p>{escape(_cite(' '.join(sentences)), quote=False)}</p>")
     items = "\n".join(
-        f"<li>{escape(known[key]['entry'], quote=False)} "
-        f'<a href="https://doi.org/{known[key]["doi"]}">doi:{known[key]["doi"]}</a></li>'
-        for key in _keys(paragraphs)
+        f"<li>{escape(known[key]['entry'], quote=False)}{_doi(known[key], link=True)}</li>" for key in _keys(paragraphs)
     )
     lines.append(f"<h3>References</h3>\n<ol>\n{items}\n</ol>")
     return "\n".join(lines)
@@ -244,38 +234,16 @@ def _denoising(config: Config, facts: MethodsFacts) -> list[str]:  # noqa: ARG00
     return sentences
 
 
-def _indicators(config: Config, facts: MethodsFacts) -> list[str]:
-    settings = config.indicators
-    ordered = config.denoising.order != "paper"
-    band = f"{config.denoising.low:g} to {config.denoising.high:g} Hz"
+def _indicators(config: Config, facts: MethodsFacts) -> list[str]:  # noqa: ARG001 - one signature for all paragraphs
+    entries = [INDICATORS[stat] for stat in config.indicators.indicators]
     sentences = []
-    if "alff" in settings.indicators:
-        source = " of the regressed, smoothed series before filtering" if ordered else ""
-        sentences.append(
-            f"The amplitude of low-frequency fluctuations (ALFF [@zang2007]) is the mean amplitude within "
-            f"{band}{source}, as {_DEFINITIONS[settings.alff_definition]} defines it, divided by its mean over "
-            "the brain."
-        )
-    if "falff" in settings.indicators:
-        sentences.append(
-            "Fractional ALFF [@zou2008] is the ratio of the amplitude in that band to that of all frequencies, "
-            "likewise divided by its mean."
-        )
-    if "reho" in settings.indicators:
-        after = ", computed before smoothing and smoothed afterwards" if ordered and config.denoising.fwhm else ""
-        sentences.append(
-            "Regional homogeneity (ReHo [@zang2004]) is Kendall's coefficient of concordance of a voxel and its "
-            f"neighbours ({settings.reho_neighbours} in all){after}, divided by its mean over the brain."
-        )
-    if "rfcs" in settings.indicators:
-        atlas = "the given atlas" if facts.own_atlas else "the AAL atlas (116 regions [@tzouriomazoyer2002])"
-        sentences.append(
-            f"Regional functional connectivity strength (RFCS) is the sum of a region's absolute Pearson correlations "
-            f"with all others in {atlas}, divided by N{' - 1' if settings.rfcs_divisor == 'n-1' else ''}, "
-            "N being the number of regions."
-        )
+    for entry in entries:
+        sentences.append(entry.sentence(config))
+        if entry.origin:
+            sentences.append(f"It was computed by {entry.origin}, an extension of migxai.")
     if config.preset != "paper":
-        sentences.append("The choice of indicators follows [@li2025].")
+        which = "the other indicators" if any(entry.origin for entry in entries) else "indicators"
+        sentences.append(f"The choice of {which} follows [@li2025].")
     return sentences
 
 
@@ -288,12 +256,30 @@ def _references() -> dict[str, dict[str, str]]:
 
     text = (resources.files("migxai.data") / "reports" / "references.yml").read_text(encoding="utf-8")
     references: dict[str, dict[str, str]] = yaml.safe_load(text)
-    return references
+    return references | {entry.name: _reference(entry.citation) for entry in INDICATORS.values() if entry.citation}
+
+
+def _reference(citation: str) -> dict[str, str]:
+    """Take a reference in full apart: how the text names it, the entry of the list, and the DOI.
+
+    The text names the first author without initials ("Zang YF, et al." is Zang) and the year before the volume.
+    """
+    entry, _, doi = citation.partition(" doi:")
+    authors = entry.partition(". ")[0]
+    surname = re.split(r" [A-Z]{1,3}\b|,", authors)[0]
+    years = re.findall(r"\b((?:19|20)\d\d)(?=;)", entry) or re.findall(r"\b(?:19|20)\d\d\b", entry)
+    several = " et al." if "," in authors else ""
+    return {"cite": f"{surname}{several}, {years[-1] if years else 'n.d.'}", "entry": entry, "doi": doi}
 
 
 def _keys(paragraphs: Sequence[Paragraph]) -> list[str]:
     text = " ".join(sentence for _, sentences in paragraphs for sentence in sentences)
     return list(dict.fromkeys(key for mark in _MARK.findall(text) for key in re.split(r"[;@ ]+", mark)))
+
+
+def _doi(reference: dict[str, str], *, link: bool = False) -> str:
+    doi = reference["doi"]
+    return "" if not doi else f' <a href="https://doi.org/{doi}">doi:{doi}</a>' if link else f" doi:{doi}"
 
 
 def _cite(text: str) -> str:
@@ -304,6 +290,8 @@ def _cite(text: str) -> str:
         authors, year = known[match[2]]["cite"].rsplit(", ", 1)
         return f"{match[1]} {authors} ({year})"
 
-    text = re.sub(r"\b(after|and|follow|follows) \[@([a-z0-9]+)\]", noun, text)
-    text = re.sub(r"(\([^()\[]*) \[@([a-z0-9]+)\]\)", lambda match: f"{match[1]}; {known[match[2]]['cite']})", text)
+    text = re.sub(r"\b(after|and|follow|follows) \[@([A-Za-z0-9_-]+)\]", noun, text)
+    text = re.sub(
+        r"(\([^()\[]*) \[@([A-Za-z0-9_-]+)\]\)", lambda match: f"{match[1]}; {known[match[2]]['cite']})", text
+    )
     return _MARK.sub(lambda match: f"({known[match[1]]['cite']})", text)

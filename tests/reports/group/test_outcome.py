@@ -8,7 +8,7 @@ import pytest
 
 from migxai.audit.verdict import judge
 from migxai.evaluation.paper import published_problems
-from migxai.evaluation.results import BASELINES
+from migxai.learning.estimators import baselines
 from migxai.reports.figures.drawing import drawing_style
 from migxai.reports.group.gallery import Gallery
 from migxai.reports.group.outcome import outcome_section
@@ -48,7 +48,7 @@ def test_scores_are_there_as_numbers(section, results):
 def test_misclassified_people_are_counted_over_all_maps(section, results):
     wrong: dict[str, list[bool]] = {}
     for cell in results.scored_models:
-        if cell.model not in BASELINES:
+        if cell.model not in baselines():
             unit = results.predictions_of(cell)
             for subject, bad in zip(unit.subject, unit.y != unit.predicted, strict=True):
                 wrong.setdefault(unit.subjects[subject], []).append(bad)

@@ -1,0 +1,22 @@
+"""ViT-B/16 of timm; torchvision's weights are read too."""
+
+from migxai.learning.backbones import Network
+from migxai.learning.backbones.base import Family
+
+
+def _load() -> Family:
+    from migxai.learning.families.vision_transformer import ViT
+
+    theirs = ("vit_b_16-*.pth", "vit_b_16*.pth", "vit_b_16*.pt", "vit_b_16*.safetensors")
+    return ViT("vit_b_16", "vit_base_patch16_224", theirs)
+
+
+#: Its patches of 16 pixels divide the picture evenly, and all its blocks have the same ones: nothing can be fused.
+ENTRY = Network(
+    name="vit_b_16",
+    title="ViT-B/16",
+    citation="dosovitskiy2021",
+    order=30,
+    load=_load,
+    receptive_fields={"blocks": (7.5, 16)},
+)

@@ -1,0 +1,209 @@
+"""Prepare an acquired run: drop its first volumes, correct slices' times and motion, and resample it once."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migxai.bids.bold import clean_bold, load_bold, repetition_time
+from migxai.bids.inputs import RawRun
+from migxai.config import Config, Preprocessing
+from migxai.data import SPACE
+from migxai.errors import ImageError, RegistrationError, TimingError
+from migxai.participant.facts import AcquisitionFacts, GridFacts
+from migxai.participant.interfaces.base import (
+    Step,
+    inputs,
+    load_array,
+    load_chain,
+    load_image,
+    load_volume,
+    outputs,
+    packaged_volume,
+    save_array,
+    save_image,
+)
+from migxai.participant.interfaces.denoising import require_length
+from migxai.participant.resources import Memory
+from migxai.registration.images import mask_centre
+from migxai.registration.masks import brain_mask_in_target, epi_brain_mask, template_grid
+from migxai.registration.realignment import realign
+from migxai.registration.resample import resample_series, resample_to_grid
+from migxai.registration.transforms import save_affines
+from migxai.registration.volume import Volume
+from migxai.signal.slicetiming import check_slice_timing, correct_slice_timing, slice_axis
+from migxai.signal.steadystate import count_non_steady_volumes
+
+logger = logging.getLogger("migxai")
+
+#: Volumes in the mean image, spread evenly over the run: more would only cost time.
+MEAN_VOLUMES = 32
+#: Below this share of the template's brain a run is useless.
+COVERAGE_MINIMUM = 0.3
+
+
+class PrepareBold(Step):
+    """Check a run, drop the volumes before the steady state, and bring all slices to one moment."""
+
+    input_spec = inputs(run="value", config="value")
+    output_spec = outputs(bold="file", acquisition="value")
+    memory = Memory(0.3, 5)
+
+    def make(self, folder: Path) -> dict[str, Any]:
+        """Write the series as an image, (X, Y, Z, T) float32."""
+        run: RawRun = self.inputs.run
+        config: Config = self.inputs.config
+        options = config.preprocessing
+        data, affine, header, odd = load_bold(run.bold)
+        tr, tr_messages = repetition_time(run.bold, header, run.metadata, override=options.repetition_time)
+        messages = [*run.messages, *odd, *clean_bold(data, run.bold.name), *tr_messages]
+        discarded = volumes_to_drop(data, options, run.bold.name)
+        kept = data[..., discarded:]
+        require_length(kept.shape[3], tr, config, run.bold.name)
+        note, corrected = time_slices(kept, run.metadata, tr, options, run.bold.name)
+        messages += [] if corrected else [note]
+        for message in messages:
+            logger.info("%s", message)
+        facts = AcquisitionFacts(
+            "raw", tuple(run.sources), tr, kept.shape[3], discarded, tuple(messages), corrected, note
+        )
+        return {"bold": save_image(folder / "bold.nii", kept, affine), "acquisition": facts}
+
+
+def volumes_to_drop(data: NDArray[np.float32], options: Preprocessing, name: str) -> int:
+    """Settle how many volumes at the start are dropped.
+
+    Raises
+    ------
+    ImageError
+        If the run has no more volumes than that.
+    """
+    wanted = options.dummy_scans
+    if wanted == "auto":
+        signal = np.array([data[..., volume].mean(dtype=np.float64) for volume in range(data.shape[3])])
+        wanted = count_non_steady_volumes(signal)
+    if wanted >= data.shape[3]:
+        raise ImageError(f"{name} has {data.shape[3]} volumes, and {wanted} are to be dropped; see --dummy-scans.")
+    return wanted
+
+
+def time_slices(
+    data: NDArray[np.float32], metadata: dict[str, Any], tr: float, options: Preprocessing, name: str
+) -> tuple[str, bool]:
+    """Correct slice times in place, where the sidecar allows it.
+
+    Returns
+    -------
+    tuple
+        What was done or why nothing was, and whether it was done.
+
+    Raises
+    ------
+    TimingError
+        If it can't be done and ``--slice-timing force`` asks for it.
+    """
+    if options.slice_timing == "off":
+        return f"{name}: slice times are not corrected, as asked (--slice-timing off).", False
+    times, direction = metadata.get("SliceTiming"), metadata.get("SliceEncodingDirection", "k")
+    try:
+        if times is None:
+            raise TimingError("There is no SliceTiming in its JSON.")
+        check_slice_timing(times, data.shape[slice_axis(direction)[0]], tr)
+    except TimingError as error:
+        if options.slice_timing == "force":
+            raise TimingError(
+                f"{name}: {error} Slice times can't be corrected, and --slice-timing force asks."
+            ) from error
+        return f"{name}: slice times are not corrected. {error}", False
+    correct_slice_timing(data, times, tr, direction=direction, reference=options.slice_time_ref, out=data)
+    return f"Slices interpolated to {options.slice_time_ref:g} of the repetition time.", True
+
+
+class Realign(Step):
+    """Estimate head motion; average realigned volumes; find the brain in the average."""
+
+    input_spec = inputs(bold="file")
+    output_spec = outputs(matrices="file", transforms="files", mean="file", mask="file", head_centre="value")
+    memory = Memory(0.5, 11)
+
+    def make(self, folder: Path) -> dict[str, Any]:
+        """Write matrices (T, 4, 4), mean image and brain mask; `head_centre` is the mask's centre in mm."""
+        data, affine = load_image(self.inputs.bold)
+        matrices = realign(data, affine)
+        mean = mean_image(data, affine, matrices)
+        mask = epi_brain_mask(mean)
+        transforms = str(folder / "from-orig_to-boldref.txt")
+        save_affines(matrices, transforms)
+        return {
+            "matrices": save_array(folder / "matrices.npy", matrices),
+            "transforms": [transforms],
+            "mean": save_image(folder / "mean.nii", mean.data, affine),
+            "mask": save_image(folder / "mask.nii", mask.data.astype(np.uint8), affine),
+            "head_centre": [float(value) for value in mask_centre(mask)],
+        }
+
+
+def mean_image(data: NDArray[Any], affine: NDArray[np.float64], matrices: NDArray[np.float64]) -> Volume:
+    """Mean of evenly spread volumes, moved to where the first one lies."""
+    chosen = np.unique(np.linspace(0, data.shape[3] - 1, MEAN_VOLUMES).astype(int))
+    everywhere = np.ones(data.shape[:3], dtype=bool)
+    total = np.zeros(everywhere.size)
+    for volume in chosen:
+        one = slice(volume, volume + 1)
+        moved, _ = resample_series(data[..., one], affine, mask=everywhere, mask_affine=affine, motion=matrices[one])
+        total += moved[:, 0]
+    return Volume((total / len(chosen)).reshape(everywhere.shape).astype(np.float32), affine)
+
+
+class ResampleBold(Step):
+    """Compose motion, coregistration and normalisation; interpolate once, inside the template's brain."""
+
+    input_spec = inputs(bold="file", matrices="file", to_template="file", epi="file", epi_mask="file", options="value")
+    output_spec = outputs(series="file", mask="file", mean="file", grid="value")
+    memory = Memory(0.3, 8)
+
+    def make(self, folder: Path) -> dict[str, Any]:
+        """Write the series (V, T), the mask of its voxels, and the mean image on that grid."""
+        files, resolution = self.inputs, float(self.inputs.options.resolution)
+        chain = load_chain(files.to_template)
+        template_mask = packaged_volume("mask")
+        affine, shape = template_grid(template_mask.affine, template_mask.shape, resolution)
+        brain = brain_mask_in_target(template_mask, affine, shape)
+        bold, bold_affine = load_image(files.bold)
+        series, inside = resample_series(
+            bold, bold_affine, mask=brain, mask_affine=affine, chain=chain, motion=load_array(files.matrices)
+        )
+        epi_mask = load_volume(files.epi_mask)
+        in_epi = resample_to_grid(epi_mask.data, epi_mask.affine, target_affine=affine, target_shape=shape, chain=chain)
+        keep = inside & (in_epi[brain] >= 0.5) & (np.ptp(series, axis=1) > 0)
+        mask = brain.copy()
+        mask[brain] = keep
+        facts = GridFacts(SPACE, resolution, require_coverage(float(keep.mean())))
+        epi = load_volume(files.epi)
+        mean = resample_to_grid(epi.data, epi.affine, target_affine=affine, target_shape=shape, chain=chain)
+        return {
+            "series": save_array(folder / "series.npy", series if keep.all() else series[keep]),
+            "mask": save_image(folder / "mask.nii", mask.astype(np.uint8), affine),
+            "mean": save_image(folder / "mean.nii", mean, affine),
+            "grid": facts,
+        }
+
+
+def require_coverage(covered: float) -> float:
+    """Return the share of the template's brain that a run covers.
+
+    Raises
+    ------
+    RegistrationError
+        If it is too little to compute anything from.
+    """
+    if covered < COVERAGE_MINIMUM:
+        raise RegistrationError(
+            f"The run covers only {covered:.0%} of the template's brain; its field of view, its brain mask or its "
+            "registration is wrong."
+        )
+    return covered

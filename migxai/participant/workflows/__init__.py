@@ -1,1 +1,0 @@
-"""nipype workflows: ``init_*_wf`` functions that only wire interfaces together."""
