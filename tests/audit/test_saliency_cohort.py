@@ -12,8 +12,8 @@ from migxai.audit import Case, Truth, run_battery, trusted
 from migxai.cohort.datasets import read_maps
 from migxai.cohort.maps import common_grid
 from migxai.config import Learning
+from migxai.demo.map_cohort import make_map_cohort
 from migxai.demo.map_model import effect_map, effect_names
-from migxai.demo.maps import make_map_cohort
 from migxai.explain.aggregate import evened
 from migxai.explain.saliency_maps import Evidence, explain_people, joined
 from migxai.explain.volumes import SliceSpace
