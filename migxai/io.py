@@ -86,7 +86,7 @@ def atomic(path: Path) -> Iterator[BufferedIOBase]:
         yield stream
 
 
-def copy_with(path: Path, write: Callable[[Path], None]) -> None:
+def copy_with(path: Path, write: Callable[[Path], object]) -> None:
     """Let a library write to a temporary path beside `path`, then give the file its name.
 
     For formats that only the library can write (ITK transforms, figures). The temporary name keeps the extension,

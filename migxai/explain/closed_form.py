@@ -32,6 +32,7 @@ from migxai.metrics.types import IntArray
 
 if TYPE_CHECKING:
     from migxai.explain.methods import CamMethod
+    from migxai.explain.volumes import SliceSpace
     from migxai.learning.backbones.base import Split
     from migxai.learning.heads import Features, Head
     from migxai.learning.store import FeatureStore
@@ -124,6 +125,60 @@ def explain_rows(head: Head, store: FeatureStore, rows: IntArray, method: str, t
             maps.append(explain(head, features, store.split, found, target).numpy())
     store.release()
     return np.stack(maps)
+
+
+def explain_people(
+    head: Head, store: FeatureStore, rows: IntArray, method: str, space: SliceSpace, n_classes: int
+) -> NDArray[np.float32]:
+    """Make a model's maps of some people.
+
+    Each class's map explains its margin, its logit less the mean of the others': the probabilities of a softmax know
+    nothing else.
+
+    Parameters
+    ----------
+    head
+        Trained on others than these people.
+    store
+        Features of the network that it belongs to.
+    rows
+        The people, (n,).
+    method
+        A key of `migxai.explain.methods.METHODS`.
+    space
+        The voxels that slices show.
+    n_classes
+        Number of classes, C.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, C, V), with the sign that the formula gives; (n, 1, V) where the method does not depend on the class.
+
+    Raises
+    ------
+    UsageError
+        If the method does not fit the network.
+    """
+
+    def at_voxels(target: Target) -> NDArray[np.float32]:
+        maps = explain_rows(head, store, rows, method, target)
+        return space.rows(maps, pooled_cells(store.split, maps.shape[-1]))
+
+    return class_maps(METHODS[method], n_classes, at_voxels)
+
+
+def class_maps(
+    method: CamMethod, n_classes: int, explain_target: Callable[[Target], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Put maps (..., V) of each class's margin together, (..., C, V); (..., 1, V) if the method knows no classes."""
+    if not method.by_class:
+        return explain_target(Target())[..., None, :]
+    if method.signed and n_classes == 2:
+        # What speaks for the one class speaks against the other.
+        first = explain_target(Target(of=0, margin=True))
+        return np.stack([first, -first], axis=-2)
+    return np.stack([explain_target(Target(of=label, margin=True)) for label in range(n_classes)], axis=-2)
 
 
 def pooled_cells(split: Split, count: int) -> Cells:

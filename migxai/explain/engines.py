@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 from migxai.errors import UsageError
 from migxai.explain.closed_form import as_grid
-from migxai.explain.hooks import find_layer, watch
 from migxai.explain.methods import METHODS
-from migxai.explain.targets import Target
+from migxai.explain.targets import Target, find_layer, watch
 from migxai.learning.backbones import NETWORKS
 
 if TYPE_CHECKING:

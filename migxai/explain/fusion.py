@@ -36,9 +36,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from migxai.errors import UsageError
-from migxai.explain.hooks import find_layer
 from migxai.explain.receptive_fields import find_cells
-from migxai.explain.targets import Target
+from migxai.explain.targets import Target, find_layer
 from migxai.learning.backbone import fuse_batch_norms
 from migxai.learning.backbones import NETWORKS
 from migxai.learning.devices import single_thread
@@ -202,7 +201,7 @@ def fused_people(
     n_classes: int,
     layers: Sequence[str] | None = None,
 ) -> NDArray[np.float32]:
-    """Make a model's fused maps of some people; as `saliency_maps.explain_people`, but not from the store.
+    """Make a model's fused maps of some people; as `closed_form.explain_people`, but not from the store.
 
     Parameters
     ----------

@@ -120,7 +120,7 @@ def measure_cells(network: nn.Module, layer: str, images: Tensor, *, patch: int 
     """
     import torch
 
-    from migxai.explain.hooks import watch
+    from migxai.explain.targets import watch
 
     size = images.shape[-1]
     noise = torch.randn((patch, patch), generator=torch.Generator().manual_seed(0)) * images.std()

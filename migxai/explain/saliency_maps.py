@@ -1,28 +1,27 @@
-"""Where slices of people hold what speaks for each class, by a model that has not seen these people."""
+"""Saliency maps of people by models that have not seen them, and what they come to.
+
+From maps of single people to those of classes, of the difference between two classes, and of how folds agree on it.
+
+Maps of different folds come from different models, whose logits may be of any size. So each fold's are divided by their
+own mean absolute value before anything is averaged over folds.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.explain.methods import METHODS
-from migxai.explain.targets import Target
 from migxai.metrics.types import IntArray
-
-if TYPE_CHECKING:
-    from migxai.explain.volumes import SliceSpace
-    from migxai.learning.heads import Head
-    from migxai.learning.store import FeatureStore
 
 Maps = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class SaliencyMaps:
     """Maps of the test subjects of some folds of one trial.
 
     Attributes
@@ -58,67 +57,164 @@ class Evidence:
         return chosen
 
     def favouring(self, pair: tuple[int, int]) -> Maps:
-        """Return what speaks for the second class of a pair rather than for the first, (n, V).
+        """Return what speaks for the second class of a pair rather than for the first, (n, V); see `favouring`."""
+        return favouring(self.maps, pair)
 
-        Half the difference of the two classes' maps; of a method that knows no classes, its map as it is.
-        """
-        if not self.by_class:
-            return self.maps[:, 0]
-        return (self.maps[:, pair[1]] - self.maps[:, pair[0]]) / 2
+    def select(self, rows: NDArray[Any]) -> SaliencyMaps:
+        """Return the maps of some people, by their rows or by a mask of rows."""
+        names = ("places", "labels", "predicted", "maps", "fold")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
 
-def joined(parts: Sequence[Evidence]) -> Evidence:
+def favouring(maps: Maps, pair: tuple[int, int]) -> Maps:
+    """Return what speaks for the second class of a pair rather than for the first, (n, V), in maps (n, C, V).
+
+    Half the difference of the two classes' maps; of a method that knows no classes, its map as it is.
+    """
+    return maps[:, 0] if maps.shape[1] == 1 else (maps[:, pair[1]] - maps[:, pair[0]]) / 2
+
+
+def join_folds(parts: Sequence[SaliencyMaps]) -> SaliencyMaps:
     """Put the folds of one trial together."""
     names = ("places", "labels", "predicted", "maps", "fold")
     places, labels, predicted, maps, fold = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
-    return Evidence(places, labels, predicted, maps, fold, parts[0].trial)
+    return SaliencyMaps(places, labels, predicted, maps, fold, parts[0].trial)
 
 
-def explain_people(
-    head: Head, store: FeatureStore, rows: IntArray, method: str, space: SliceSpace, n_classes: int
-) -> NDArray[np.float32]:
-    """Make a model's maps of some people.
+def scale_folds(saliency: SaliencyMaps) -> SaliencyMaps:
+    """Divide each fold's maps by their mean absolute value; maps that are zero throughout stay as they are."""
+    maps = np.array(saliency.maps, dtype=np.float32)
+    for fold in np.unique(saliency.fold):
+        rows = saliency.fold == fold
+        size = np.abs(maps[rows]).mean(dtype=np.float64)
+        if size > 0:
+            maps[rows] /= size
+    return replace(saliency, maps=maps)
 
-    Each class's map explains its margin, its logit less the mean of the others': the probabilities of a softmax know
-    nothing else.
+
+def class_mean(
+    trials: Sequence[SaliencyMaps], label: int, predicted: int | None = None
+) -> tuple[Maps | None, IntArray]:
+    """Average the maps of a class over its people.
 
     Parameters
     ----------
-    head
-        Trained on others than these people.
-    store
-        Features of the network that it belongs to.
-    rows
-        The people, (n,).
-    method
-        A key of `migxai.explain.methods.METHODS`.
-    space
-        The voxels that slices show.
-    n_classes
-        Number of classes, C.
+    trials
+        The maps of each trial, from `scale_folds`.
+    label
+        The class that people are of.
+    predicted
+        The class that they were put into, and whose map is averaged (default: their own). Another one than `label`
+        gives the misclassified.
+
+    Returns
+    -------
+    mean
+        (V,): each person's mean over the trials in which they were classified so, averaged over people; None if
+        nobody was.
+    places
+        Those people, ascending.
+    """
+    wanted = label if predicted is None else predicted
+    sums: dict[int, list[Maps]] = {}
+    for trial in trials:
+        chosen = (trial.labels == label) & (trial.predicted == wanted)
+        maps = trial.of(wanted)
+        for row in np.flatnonzero(chosen).tolist():
+            sums.setdefault(int(trial.places[row]), []).append(maps[row])
+    if not sums:
+        return None, np.empty(0, dtype=np.intp)
+    return np.mean([np.mean(maps, axis=0) for maps in sums.values()], axis=0), np.array(sorted(sums), dtype=np.intp)
+
+
+def person_means(trials: Sequence[SaliencyMaps], label: int) -> dict[int, Maps]:
+    """Average the map of their own class over trials for each person of a class, by place."""
+    of: dict[int, list[Maps]] = {}
+    for trial in trials:
+        maps = trial.of(label)
+        for row in np.flatnonzero(trial.labels == label).tolist():
+            of.setdefault(int(trial.places[row]), []).append(maps[row])
+    return {place: np.mean(maps, axis=0) for place, maps in sorted(of.items())}
+
+
+def fold_differences(trials: Sequence[SaliencyMaps], pair: tuple[int, int]) -> NDArray[np.float64]:
+    """Set two classes' test subjects against each other, fold by fold.
+
+    The mean over the second class of what speaks for it rather than for the first, less the same mean over the first
+    class. With HiResCAM, or Grad-CAM of a network that pools its maps by averaging, its sum over a picture is how far
+    the model's margins separate the two classes in people it has not seen; so a positive value marks a place whose
+    content tells the classes apart, and a negative one a place that misleads.
+
+    Parameters
+    ----------
+    trials
+        The maps of each trial, from `scale_folds`.
+    pair
+        Two classes.
 
     Returns
     -------
     numpy.ndarray
-        (n, C, V), with the sign that the formula gives; (n, 1, V) where the method does not depend on the class.
-
-    Raises
-    ------
-    UsageError
-        If the method does not fit the network.
+        (K, V), a row for each fold in which both classes were tested.
     """
-    from migxai.explain.closed_form import explain_rows, pooled_cells
+    rows = []
+    for trial in trials:
+        favouring = trial.favouring(pair)
+        for fold in np.unique(trial.fold):
+            first, second = ((trial.fold == fold) & (trial.labels == label) for label in pair)
+            if first.any() and second.any():
+                rows.append(
+                    favouring[second].mean(axis=0, dtype=np.float64) - favouring[first].mean(axis=0, dtype=np.float64)
+                )
+    width = trials[0].maps.shape[-1] if trials else 0
+    return np.stack(rows) if rows else np.empty((0, width))
 
-    found = METHODS[method]
 
-    def at_voxels(target: Target) -> NDArray[np.float32]:
-        maps = explain_rows(head, store, rows, method, target)
-        return space.rows(maps, pooled_cells(store.split, maps.shape[-1]))
+def difference(trials: Sequence[SaliencyMaps], pair: tuple[int, int]) -> NDArray[np.float64] | None:
+    """Set two classes against each other over all folds and trials.
 
-    if not found.by_class:
-        return at_voxels(Target())[:, None]
-    if found.signed and n_classes == 2:
-        # What speaks for the one class speaks against the other.
-        first = at_voxels(Target(of=0, margin=True))
-        return np.stack([first, -first], axis=1)
-    return np.stack([at_voxels(Target(of=label, margin=True)) for label in range(n_classes)], axis=1)
+    As `fold_differences`, but over all people of a trial at once, so that folds in which one class is not tested (as
+    with leave-one-out) count as well; then averaged over trials.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        (V,); None if a class has nobody.
+    """
+    made = []
+    for trial in trials:
+        favouring = trial.favouring(pair)
+        first, second = (trial.labels == label for label in pair)
+        if not first.any() or not second.any():
+            return None
+        made.append(favouring[second].mean(axis=0, dtype=np.float64) - favouring[first].mean(axis=0, dtype=np.float64))
+    return np.mean(made, axis=0) if made else None
+
+
+def agreement(differences: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Say how far folds agree on a difference.
+
+    Parameters
+    ----------
+    differences
+        (K, V), from `fold_differences`.
+
+    Returns
+    -------
+    share
+        Of the folds whose sign is that of their mean, (V,): 0.5 is none, 1 full agreement.
+    correlation
+        Mean Pearson correlation of all pairs of folds; NaN for fewer than two.
+    """
+    sign = np.sign(differences.mean(axis=0))
+    share = (np.sign(differences) == sign).mean(axis=0)
+    return share, mean_correlation(differences)
+
+
+def mean_correlation(rows: NDArray[np.float64]) -> float:
+    """Average Pearson's correlation over all pairs of rows (K, V); NaN for fewer than two that vary."""
+    varying = rows[np.ptp(rows, axis=1) > 0] if len(rows) else rows
+    if len(varying) < 2:
+        return float("nan")
+    r: NDArray[np.float64] = np.asarray(np.corrcoef(varying))
+    return float(r[np.triu_indices(len(r), k=1)].mean())

@@ -1,14 +1,16 @@
-"""What a map explains: a class's logit, or how much more one class is favoured than the others."""
+"""What a map explains, and where in a network it looks: a weighted sum of logits, and a layer found by its name."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from migxai.errors import UsageError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -50,3 +52,46 @@ class Target:
         chosen = logits.argmax(dim=1) if self.of is None else torch.full((count,), self.of, device=logits.device)
         wanted = torch.nn.functional.one_hot(chosen, classes).to(logits.dtype)
         return wanted - (1 - wanted) / (classes - 1) if self.margin else wanted
+
+
+def find_layer(network: nn.Module, name: str) -> nn.Module:
+    """Return a layer by its name in the network.
+
+    Raises
+    ------
+    UsageError
+        If there is none of that name.
+    """
+    layers: dict[str, nn.Module] = dict(network.named_modules())
+    if name and name in layers:
+        return layers[name]
+    parent = name.rpartition(".")[0]
+    while parent and parent not in layers:
+        parent = parent.rpartition(".")[0]
+    there = [f"{parent}.{child}" if parent else child for child, _ in layers[parent].named_children()]
+    raise UsageError(f"The network has no layer {name!r}; {parent or 'it'} has {', '.join(there)}.")
+
+
+@contextmanager
+def watch(network: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """Keep what layers give out, by name, while the network runs inside.
+
+    Raises
+    ------
+    UsageError
+        If a layer does not exist.
+    """
+    seen: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:  # noqa: ARG001
+            seen[name] = output
+
+        return hook
+
+    handles = [find_layer(network, name).register_forward_hook(keep(name)) for name in names]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from migxai.explain.aggregate import evened
 from migxai.explain.methods import METHODS
-from migxai.explain.saliency_maps import Evidence, explain_people, joined
+from migxai.explain.saliency_maps import SaliencyMaps, join_folds, scale_folds
 from migxai.group.features import MapArrays, slice_space, with_store
 from migxai.group.fit import Unit, fitted_models, read_folds
 from migxai.indicators.registry import INDICATORS
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from migxai.audit import Case
+    from migxai.audit.audited_maps import AuditedMaps
     from migxai.config import Config, Learning
     from migxai.learning.deep import DeepEstimator
     from migxai.learning.heads import Head
@@ -94,7 +93,7 @@ class CheckMaps(Step):
     _always_run = True  # as ExtractFeatures
 
     def _run_interface(self, runtime):  # type: ignore[no-untyped-def]
-        from migxai.audit import run_battery, trusted
+        from migxai.audit.runner import check_maps, trusted
 
         folder, units = Path(self.inputs.folder), self.inputs.units
         path = checks_path(folder, units[0], self.inputs.method)
@@ -102,7 +101,7 @@ class CheckMaps(Step):
             case = make_case(
                 units, self.inputs.arrays, self.inputs.method, self.inputs.settings, self.inputs.seed, folder
             )
-            checks = run_battery(case)
+            checks = check_maps(case)
             passed, sentence = trusted(checks)
             write_json(path, {"checks": [check.to_dict() for check in checks], "passed": passed, "sentence": sentence})
         self._results["file"] = str(path)
@@ -116,7 +115,7 @@ def checks_path(folder: Path, unit: Unit, method: str) -> Path:
 
 def make_case(
     units: Sequence[Unit], arrays: MapArrays, method: str, settings: Learning, seed: int, folder: Path
-) -> Case:
+) -> AuditedMaps:
     """Put together what the checks of a cell's maps look at.
 
     Raises
@@ -124,7 +123,7 @@ def make_case(
     InputError
         If features or weights are missing.
     """
-    from migxai.audit import Case, Truth
+    from migxai.audit.audited_maps import AuditedMaps, GroundTruth
     from migxai.learning.backbone import make_backbone
 
     unit = units[0]
@@ -136,15 +135,15 @@ def make_case(
     truth = None
     if "planted" in content:
         names = dict(zip(content["indices"].tolist(), content["names"].tolist(), strict=True))
-        truth = Truth(content["planted"][space.inside], regions, names, tuple(content["planted_names"].tolist()))
-    return Case(
+        truth = GroundTruth(content["planted"][space.inside], regions, names, tuple(content["planted_names"].tolist()))
+    return AuditedMaps(
         of=f"{METHODS[method].title} of {model_titles().get(unit.model, unit.model)} on "
         f"{INDICATORS.title(unit.indicator)}, {' versus '.join(unit.classes)}",
         labels=np.asarray(unit.labels),
         people=np.asarray(unit.people),
         folds=unit.folds or (),
         heads=[estimator.head_module() for estimator in fold_estimators(folder, unit, settings)],
-        trials=[evened(evidence) for evidence in read_evidence(folder, units, method)],
+        trials=[scale_folds(evidence) for evidence in read_evidence(folder, units, method)],
         store=store,
         space=space,
         method=method,
@@ -196,12 +195,14 @@ def make_drawer(unit: Unit, arrays: MapArrays, method: str, settings: Learning, 
         return lambda head, rows, trained: by_network(
             backbone, head, planes, space, rows=rows, trained=trained, n_classes=classes
         )
+    from migxai.explain.closed_form import explain_people
+
     store = with_store(arrays.inputs(), arrays, unit.model, settings, seed).store
     assert store is not None
     return lambda head, rows, _: explain_people(head, store, rows, method, space, classes)
 
 
-def explain_unit(unit: Unit, folder: Path, settings: Learning, draw: Drawer) -> Evidence:
+def explain_unit(unit: Unit, folder: Path, settings: Learning, draw: Drawer) -> SaliencyMaps:
     """Make maps of the test subjects of all folds of a unit, each by its fold's model.
 
     Raises
@@ -216,8 +217,8 @@ def explain_unit(unit: Unit, folder: Path, settings: Learning, draw: Drawer) -> 
         maps = draw(estimator.head_module(), people[fold.test], people[fold.train])
         predicted = aggregate_subjects(result.probabilities, settings.vote).argmax(axis=1)
         numbers = np.full(len(fold.test), fold.number)
-        parts.append(Evidence(fold.test, labels[fold.test], predicted, maps, numbers, fold.trial))
-    return joined(parts)
+        parts.append(SaliencyMaps(fold.test, labels[fold.test], predicted, maps, numbers, fold.trial))
+    return join_folds(parts)
 
 
 def fold_estimators(folder: Path, unit: Unit, settings: Learning) -> Iterator[DeepEstimator]:
@@ -232,18 +233,18 @@ def evidence_path(folder: Path, unit: Unit, method: str) -> Path:
     return folder / unit.cell / f"{unit.name}_{method.replace('+', 'p')}.npz"
 
 
-def write_evidence(path: Path, evidence: Evidence) -> None:
+def write_evidence(path: Path, evidence: SaliencyMaps) -> None:
     """Keep the maps of a trial, whole or not at all."""
     with atomic(path) as stream:
         np.savez(stream, trial=evidence.trial, **{name: getattr(evidence, name) for name in _KEPT})
 
 
-def read_evidence(folder: Path, units: Sequence[Unit], method: str) -> list[Evidence]:
+def read_evidence(folder: Path, units: Sequence[Unit], method: str) -> list[SaliencyMaps]:
     """Read the maps of the trials that are there."""
     found = []
     for path in (evidence_path(folder, unit, method) for unit in units):
         if path.is_file():
             with np.load(path, allow_pickle=False) as kept:
                 places, labels, predicted, maps, fold = (kept[name] for name in _KEPT)
-                found.append(Evidence(places, labels, predicted, maps, fold, int(kept["trial"])))
+                found.append(SaliencyMaps(places, labels, predicted, maps, fold, int(kept["trial"])))
     return found

@@ -13,23 +13,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from migxai.audit.regions import region_p
+from migxai.audit.runner import check_results_by_extensions
 from migxai.cohort.maps import covered, read_mean_map
 from migxai.config import Config
 from migxai.evaluation.group_folder import GroupFolder, write_if_any
-from migxai.explain.aggregate import (
+from migxai.explain.group_tests import GroupTest, compare_groups, region_p, regional_t
+from migxai.explain.methods import METHODS
+from migxai.explain.regions import region_means
+from migxai.explain.saliency_maps import (
+    SaliencyMaps,
     agreement,
     class_mean,
     difference,
-    evened,
     fold_differences,
     person_means,
-    regional_t,
+    scale_folds,
 )
-from migxai.explain.methods import METHODS
-from migxai.explain.regions import region_means
-from migxai.explain.saliency_maps import Evidence
-from migxai.explain.univariate import GroupTest, compare_groups
 from migxai.group.brain_maps import Brain, Row, label_of
 from migxai.group.explain import checks_path, first_method, methods_of, read_evidence
 from migxai.group.fit import Unit, permuted_path
@@ -56,7 +55,7 @@ class Cell:
     method
         A key of `migxai.explain.methods.METHODS`.
     trials
-        Maps of each trial, evened.
+        Maps of each trial, scale_folds.
     warning
         Why they must not be trusted.
     threshold
@@ -66,7 +65,7 @@ class Cell:
     task: Task
     unit: Unit
     method: str
-    trials: list[Evidence]
+    trials: list[SaliencyMaps]
     warning: str
     threshold: float
 
@@ -126,6 +125,7 @@ def explain_group(folder: GroupFolder, config: Config, plan: Plan, units: Sequen
             found = read_json(path)
             checks += found["checks"]
             warnings[unit.cell] = "" if found["passed"] else found["sentence"]
+    checks += [check.to_dict() for check in check_results_by_extensions(folder)]
     audit.unlink(missing_ok=True)
     if checks:
         write_json(audit, {"Description": "Whether maps depend on what was learned.", "checks": checks})
@@ -313,7 +313,7 @@ def _cells(
         trials = sorted(group, key=lambda unit: unit.folds[0].trial if unit.folds else 0)
         unit = trials[0]
         for method in methods_of(config, unit.model):
-            found = [evened(item) for item in read_evidence(folds, trials, method)]
+            found = [scale_folds(item) for item in read_evidence(folds, trials, method)]
             if found:
                 warning, checked = warnings.get(unit.cell, ""), first_method(config, unit.model)
                 if warning and method != checked:

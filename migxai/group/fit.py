@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save
 
-from migxai.audit.regions import RegionWatch
 from migxai.config import Learning
 from migxai.errors import InputError
 from migxai.evaluation.permutation import SCORES, permuted_scores
+from migxai.explain.group_tests import RegionalNull
 from migxai.group.features import MapArrays, slice_space, with_store
 from migxai.io import atomic, read_json, write_bytes, write_json
 from migxai.learning.crossval import FoldResult, fold_path, only, read_fold, run_fold, unit_key, unit_seed, write_fold
@@ -185,9 +185,9 @@ class Permute(Step):
         return runtime
 
 
-def _watch(unit: Unit, arrays: MapArrays, inputs: Inputs, method: str) -> RegionWatch:
+def _watch(unit: Unit, arrays: MapArrays, inputs: Inputs, method: str) -> RegionalNull:
     assert inputs.store is not None
-    return RegionWatch(np.asarray(unit.labels), len(unit.folds or ()), method, inputs.store, *slice_space(arrays))
+    return RegionalNull(np.asarray(unit.labels), len(unit.folds or ()), method, inputs.store, *slice_space(arrays))
 
 
 def permuted_path(folder: Path, unit: Unit, first: int, method: str) -> Path:

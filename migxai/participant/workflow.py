@@ -172,13 +172,10 @@ def init_run_wf(config: Config, run: RawRun | FmriprepRun, name: str) -> pe.Work
     if isinstance(run, RawRun):
         source, place = init_raw_wf(config, run), "outputnode."
         confounds = _node(MeasureConfounds(config=numbers), "confounds", size)
-        transforms = pe.Node(niu.Merge(2), name="transforms", run_without_submitting=True)
         workflow.connect(
             [
                 (source, confounds, _same("mask", "matrices", "head_centre", source=place)),
-                (source, transforms, [(f"{place}motion_transforms", "in1")]),
-                (source, transforms, [(f"{place}registration_transforms", "in2")]),
-                (transforms, write, [("out", "transforms")]),
+                (source, write, _same("transforms", source=place)),
             ]
         )
         if uses_t1w(config, run):
@@ -240,8 +237,8 @@ def init_raw_wf(config: Config, run: RawRun, name: str = "raw_wf") -> pe.Workflo
         Voxel series in template space, (V, T) float32 (.npy), where its rows lie, and its mean image.
     matrices, head_centre
         Motion, (T, 4, 4) (.npy), and the centre of the head in mm.
-    motion_transforms, registration_transforms
-        ITK files.
+    transforms
+        ITK files of motion and registration.
     t1w_brain, epi_in_t1w
         Images for the picture of the coregistration; undefined without a T1w.
     acquisition, registration, grid
@@ -256,10 +253,9 @@ def init_raw_wf(config: Config, run: RawRun, name: str = "raw_wf") -> pe.Workflo
         raise UsageError("--resolution native needs fMRIPrep's output; raw data are brought to a grid: give it in mm.")
     workflow = pe.Workflow(name=name)
     inputs = pe.Node(niu.IdentityInterface(["t1w", "t1w_mask", "t1w_to_template"]), name="inputnode")
-    fields = "series mask mean matrices head_centre motion_transforms registration_transforms t1w_brain epi_in_t1w"
-    outputs = pe.Node(
-        niu.IdentityInterface([*fields.split(), "acquisition", "registration", "grid"]), name="outputnode"
-    )
+    files = ["series", "mask", "mean", "matrices", "head_centre", "transforms", "t1w_brain", "epi_in_t1w"]
+    outputs = pe.Node(niu.IdentityInterface([*files, "acquisition", "registration", "grid"]), name="outputnode")
+    transforms = pe.Node(niu.Merge(2), name="transforms", run_without_submitting=True)
     options, threads, size = config.preprocessing, config.run.omp_nthreads or 1, _size(config, run)
     prepare = _node(PrepareBold(run=run, config=for_steps(config)), "prepare", size)
     realign = _node(Realign(), "realign", size, threads)
@@ -282,8 +278,11 @@ def init_raw_wf(config: Config, run: RawRun, name: str = "raw_wf") -> pe.Workflo
             (realign, resample, [("matrices", "matrices"), ("mean", "epi"), ("mask", "epi_mask")]),
             (register, resample, _same("to_template")),
             (prepare, outputs, _same("acquisition")),
-            (realign, outputs, [*_same("matrices", "head_centre"), ("transforms", "motion_transforms")]),
-            (register, outputs, [("registration", "registration"), ("transforms", "registration_transforms")]),
+            (realign, transforms, [("transforms", "in1")]),
+            (register, transforms, [("transforms", "in2")]),
+            (transforms, outputs, [("out", "transforms")]),
+            (realign, outputs, _same("matrices", "head_centre")),
+            (register, outputs, _same("registration")),
             (resample, outputs, _same("series", "mask", "mean", "grid")),
         ]
     )

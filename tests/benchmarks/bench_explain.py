@@ -36,13 +36,11 @@ from torch import Tensor
 
 from migxai.config import Learning
 from migxai.errors import UsageError
-from migxai.explain.closed_form import as_grid, explain
+from migxai.explain.closed_form import as_grid, explain, explain_people
 from migxai.explain.engines import default_layer
 from migxai.explain.fusion import fused_people
-from migxai.explain.hooks import find_layer
 from migxai.explain.methods import METHODS
-from migxai.explain.saliency_maps import explain_people
-from migxai.explain.targets import Target
+from migxai.explain.targets import Target, find_layer
 from migxai.explain.volumes import SliceSpace
 from migxai.learning.backbone import Backbone, make_backbone
 from migxai.learning.backbones import find_family, make_head

@@ -40,9 +40,10 @@ from migxai.config import Learning
 from migxai.demo.map_cohort import make_map_cohort
 from migxai.demo.map_model import effect_map, effect_names
 from migxai.demo.settings import MapSettings
-from migxai.explain.aggregate import difference, evened, regional_t
+from migxai.explain.closed_form import explain_people
 from migxai.explain.fusion import fused_people
-from migxai.explain.saliency_maps import Evidence, explain_people
+from migxai.explain.group_tests import regional_t
+from migxai.explain.saliency_maps import SaliencyMaps, difference, scale_folds
 from migxai.explain.volumes import SliceSpace
 from migxai.group.maps import PreparedMaps, Template, common_template, prepare_maps
 from migxai.learning.backbone import make_backbone
@@ -112,7 +113,7 @@ def cross_validate(cohort: Cohort, features: Path, seed: int) -> tuple[FeatureSt
 
 def explain(
     cohort: Cohort, store: FeatureStore, tested: list[Tested], seed: int, layers: str = "last", method: str = METHOD
-) -> Evidence:
+) -> SaliencyMaps:
     """Explain every person by the fold that tested them."""
     backbone, space = make_backbone(MODEL, SETTINGS, seed) if layers == "fused" else None, cohort.space
     maps = [
@@ -132,13 +133,13 @@ def explain(
     rows = np.concatenate([fold.rows for fold in tested])
     predicted = np.concatenate([fold.probabilities.mean(axis=1).argmax(axis=1) for fold in tested])
     numbers = np.repeat(np.arange(1, len(tested) + 1), [len(fold.rows) for fold in tested])
-    return Evidence(rows, cohort.labels[rows], predicted, np.concatenate(maps), numbers)
+    return SaliencyMaps(rows, cohort.labels[rows], predicted, np.concatenate(maps), numbers)
 
 
-def judge(cohort: Cohort, evidence: Evidence, regions: tuple[str, ...] = PLANTED) -> tuple[int, float, list[str]]:
+def judge(cohort: Cohort, evidence: SaliencyMaps, regions: tuple[str, ...] = PLANTED) -> tuple[int, float, list[str]]:
     """Return the best rank of a planted region, the map's area under the ROC curve, and its first regions."""
     template, inside = cohort.template, cohort.space.inside
-    labels, trials = template.labels[inside], [evened(evidence)]
+    labels, trials = template.labels[inside], [scale_folds(evidence)]
     t = pd.Series(regional_t(trials, (0, 1), labels, template.atlas.indices), index=template.atlas.names)
     ranks = t.rank(ascending=False).sort_values()
     truth = effect_map(regions, "reho")[inside] > 0.5

@@ -10,9 +10,8 @@ from migxai.config import Learning
 from migxai.errors import UsageError
 from migxai.explain.closed_form import explain
 from migxai.explain.engines import default_layer, explain_network
-from migxai.explain.hooks import watch
 from migxai.explain.methods import METHODS
-from migxai.explain.targets import Target
+from migxai.explain.targets import Target, watch
 from migxai.learning.backbone import make_backbone
 from migxai.learning.backbones import find_family, make_head
 from migxai.learning.weights import synthetic_images

@@ -7,10 +7,9 @@ from migxai.config import Learning
 from migxai.errors import UsageError
 from migxai.explain.engines import explain_network
 from migxai.explain.fusion import explain_fused, fuse, fused_layers, fused_people, look_around
-from migxai.explain.hooks import watch
 from migxai.explain.methods import METHODS
 from migxai.explain.receptive_fields import find_cells, measure_cells
-from migxai.explain.targets import Target
+from migxai.explain.targets import Target, watch
 from migxai.explain.volumes import SliceSpace
 from migxai.learning.backbone import make_backbone
 from migxai.learning.backbones import NETWORKS, find_split, make_head

@@ -14,7 +14,7 @@ import pytest
 from migxai.cohort.truth import read_planted_effect
 from migxai.config import Config
 from migxai.evaluation.group_folder import GroupFolder
-from migxai.explain.saliency_maps import Evidence
+from migxai.explain.saliency_maps import SaliencyMaps
 from migxai.explain.volumes import SliceSpace
 from migxai.group import workflow as group
 from migxai.group.brain_maps import label_of
@@ -75,7 +75,7 @@ def run(plan, tmp_path):
         second = np.where(labels[:, None] == 1, hot, -hot)
         maps = np.stack([-second, second], axis=1)
         numbers = np.repeat([fold.number for fold in unit.folds], [len(fold.test) for fold in unit.folds])
-        evidence = Evidence(places, labels, np.ones_like(labels), maps, numbers, unit.folds[0].trial)
+        evidence = SaliencyMaps(places, labels, np.ones_like(labels), maps, numbers, unit.folds[0].trial)
         for method in ("gradcam",):
             write_evidence(evidence_path(folds, unit, method), evidence)
     null = permuted_path(folds, units[0], 0, "gradcam")

@@ -32,6 +32,7 @@ from migxai.participant.interfaces.base import (
     load_arrays,
     load_chain,
     load_image,
+    on_grid,
     outputs,
     packaged_volume,
 )
@@ -134,7 +135,7 @@ class RunFiles:
         source, target = (part.split("-")[1] for part in name.split("_"))
         entities = {"from": source, "to": target, "mode": "image"}
         path = self._path("xfm", f".{extension}", spatial=False, **entities)
-        copy_with(path, functools.partial(_copy, transform))
+        copy_with(path, functools.partial(shutil.copyfile, transform))
         self._add(path)
         text = f"ITK transform: carries images from {source} to {target}, and points (LPS mm) the other way."
         self._sidecar("xfm", {"Description": text, **self.shared}, spatial=False, **entities)
@@ -143,12 +144,8 @@ class RunFiles:
         """Write every map: keys are ``<stat>`` and ``<stat>-<form>``, values (V,) or (X, Y, Z)."""
         for key, values in maps.items():
             stat, _, form = key.partition("-")
-            grid = values
-            if values.ndim == 1:
-                grid = np.zeros(mask.shape, dtype=np.float32)
-                grid[mask] = values
             content = map_fields(stat, form, self.facts, self.config)
-            self._image(grid, affine, "boldmap", content, stat=stat, desc=form or None)
+            self._image(on_grid(values, mask), affine, "boldmap", content, stat=stat, desc=form or None)
 
     def write_regions(self, regions: dict[str, NDArray[Any]]) -> None:
         """Write the regional series, their correlations, and a table for each indicator and for coverage."""
@@ -217,10 +214,6 @@ class RunFiles:
 
     def _add(self, path: Path) -> None:
         self.written.append(path.relative_to(self.output_dir).as_posix())
-
-
-def _copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
 
 
 class WriteAnatomy(Step):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
-from migxai.audit.result_checks import Check, checks_of_audit, checks_of_results
-from migxai.audit.verdict import Judged, judge
+from migxai.audit.checks import Check
+from migxai.audit.runner import check_results, checks_of_audit
+from migxai.audit.verdict import judge
 from migxai.evaluation.group_folder import GroupFolder
 from migxai.evaluation.results import Results, read_results
 from migxai.io import read_json, write_text
@@ -47,7 +47,7 @@ def write_report(folder: GroupFolder) -> Path:
     results = read_results(folder)
     maps = read_explained_maps(folder)
     judged = {name: judge(results, name) for name in results.comparisons}
-    checks = _checks(folder, results, judged)
+    checks = _checks(folder, results)
     simulated = results.simulated or any(one.simulated for one in maps)
     with drawing_style():
         gallery = Gallery(folder.file("figures"), simulated)
@@ -78,14 +78,13 @@ def read_checks(folder: GroupFolder) -> list[Check]:
     InputError
         If a file is damaged.
     """
-    results = read_results(folder)
-    return _checks(folder, results, {name: judge(results, name) for name in results.comparisons})
+    return _checks(folder, read_results(folder))
 
 
-def _checks(folder: GroupFolder, results: Results, judged: Mapping[str, Sequence[Judged]]) -> list[Check]:
+def _checks(folder: GroupFolder, results: Results) -> list[Check]:
     path = folder.file("audit.json")
     audited = checks_of_audit(read_json(path, folder.root)) if path.is_file() else []
-    return checks_of_results(results, judged) + audited
+    return check_results(results) + audited
 
 
 def _page(results: Results, sections: list[tuple[str, str, str]], data: str, simulated: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from migxai.audit.result_checks import Check
+from migxai.audit.checks import Check
 from migxai.audit.verdict import WORDS, Judged, verdict
 from migxai.evaluation.paper import GROUPS, TABLE_2
 from migxai.evaluation.results import Results, indicator_name, model_name

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from migxai.audit.result_checks import Check
+from migxai.audit.checks import Check
 from migxai.audit.verdict import judge
 from migxai.evaluation.results import read_results
 from migxai.reports.figures.drawing import drawing_style

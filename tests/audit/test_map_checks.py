@@ -13,20 +13,22 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from migxai.audit import CHECKS, Check, people, presence
-from migxai.audit import deletion as perturbed
-from migxai.audit import label_permutation as permuting
-from migxai.audit import localization as located
-from migxai.audit import maps as making
-from migxai.audit import reproducibility as agreeing
-from migxai.audit import weight_randomization as randomised
-from migxai.audit.runner import run_battery, trusted
-from migxai.explain.aggregate import evened
-from migxai.explain.saliency_maps import Evidence, explain_people
+from migxai.audit import CHECKS, Check, audited_maps, randomized_maps
+from migxai.audit.checks import (
+    deletion,
+    label_permutation,
+    localization,
+    presence,
+    reproducibility,
+    weight_randomization,
+)
+from migxai.audit.runner import check_maps, trusted
+from migxai.explain.closed_form import explain_people
+from migxai.explain.saliency_maps import SaliencyMaps, scale_folds
 from migxai.explain.volumes import SliceSpace
 from migxai.learning.backbones import make_head
 from migxai.learning.splits import make_folds
-from tests.audit.saliency_cases import EDGES, NOTHING, heads_of, make_case, register, space
+from tests.audit.audited_cases import EDGES, NOTHING, heads_of, make_case, register, space
 from tests.learning.networks import GRID, geometry, settings, write_store
 
 FEATURES = ("Maps change when the classifier is random", "Maps change when all trained layers are random")
@@ -47,7 +49,7 @@ def by_name(checks):
 
 @pytest.fixture(scope="module")
 def trained():
-    return by_name(run_battery(make_case()))
+    return by_name(check_maps(make_case()))
 
 
 def test_a_trained_network_passes_everything(trained):
@@ -67,7 +69,7 @@ def test_what_checks_say_fits_a_json_file(trained):
 
 
 def test_an_untrained_network_fails():
-    found = by_name(run_battery(make_case(trained=False)))
+    found = by_name(check_maps(make_case(trained=False)))
     assert trusted(list(found.values()))[0] is False
     # It has maps, and random weights give others; but they say nothing of classes, and no two heads agree.
     assert all(found[name].passed for name in FEATURES)
@@ -76,14 +78,14 @@ def test_an_untrained_network_fails():
 
 
 def test_a_network_fails_where_there_is_nothing_to_learn():
-    found = by_name(run_battery(make_case(effect=0.0, trials=1, truth=None)))
+    found = by_name(check_maps(make_case(effect=0.0, trials=1, truth=None)))
     assert [found[name].passed for name in (SEPARATION, FOLDS, *USED)] == [False] * 4
     assert found[TRIALS].passed is None
 
 
 def test_an_edge_detector_fails(monkeypatch):
     """Though the classes differ, so that its maps differ between them too."""
-    found = by_name(run_battery(make_case(method=register(monkeypatch, EDGES), trials=1)))
+    found = by_name(check_maps(make_case(method=register(monkeypatch, EDGES), trials=1)))
     assert trusted(list(found.values()))[0] is False
     for name in (FEATURES[1], LABELS):
         assert found[name].passed is False
@@ -97,7 +99,7 @@ def test_an_edge_detector_fails(monkeypatch):
 def test_maps_that_are_zero_throughout_are_counted_and_divide_nothing(monkeypatch):
     case = make_case(method=register(monkeypatch, NOTHING), trials=1)
     with np.errstate(all="raise"):
-        found = by_name(run_battery(case))
+        found = by_name(check_maps(case))
     assert (found["Maps show anything"].passed, found["Maps show anything"].value) == (False, "0 of 32 people")
     assert found[SEPARATION].passed is False
     rest = set(found) - {"Maps show anything", SEPARATION}
@@ -113,34 +115,33 @@ def test_maps_of_some_people_that_are_zero_are_left_out():
     found = presence.check(fewer)[0]
     assert (found.passed, found.value) == (False, "12 of 32 people")
     assert "the same everywhere" in found.detail
-    of_weights = randomised.check(fewer)[0]
+    of_weights = weight_randomization.check(fewer)[0]
     assert "left out" in of_weights.detail
     assert np.isfinite(of_weights.number)
 
 
 def test_three_classes_and_a_linear_head():
-    found = by_name(run_battery(make_case(classes=3, people=36, planes=None)))
+    found = by_name(check_maps(make_case(classes=3, people=36, planes=None)))
     assert {name for name, check in found.items() if check.passed is not True} == set(USED)
     assert all("not at hand" in found[name].detail for name in USED)
-    linear = by_name(run_battery(make_case(unfreeze="linear", trials=1, planes=None)))
+    linear = by_name(check_maps(make_case(unfreeze="linear", trials=1, planes=None)))
     assert FEATURES[0] in linear
     assert FEATURES[1] not in linear, "the classifier is all that is trained"
 
 
 def test_the_same_seed_gives_the_same_and_another_gives_others():
     case = make_case(trials=1)
-    first, again = (randomised.check(case) + agreeing.check(case) for _ in range(2))
+    first, again = (weight_randomization.check(case) + reproducibility.check(case) for _ in range(2))
     assert first == again
-    assert randomised.check(dataclasses.replace(case, seed=1)) != randomised.check(case)
+    assert weight_randomization.check(dataclasses.replace(case, seed=1)) != weight_randomization.check(case)
 
 
 def test_a_single_fold_and_folds_of_one_person_are_said():
     case = make_case(trials=1)
     rows = case.trials[0].fold == case.folds[0].number
-    names = ("places", "labels", "predicted", "maps", "fold")
-    only = Evidence(*(getattr(case.trials[0], name)[rows] for name in names))
+    only = case.trials[0].select(rows)
     single = dataclasses.replace(case, folds=case.folds[:1], heads=case.heads[:1], trials=[only])
-    found = by_name(agreeing.check(single) + perturbed.check(single) + permuting.check(single))
+    found = by_name(reproducibility.check(single) + deletion.check(single) + label_permutation.check(single))
     assert found[FOLDS].passed is None
     assert "maps of 1 fold " in found[FOLDS].detail
     assert {found[name].passed for name in USED} == {None}
@@ -153,11 +154,13 @@ def test_leaving_one_out_has_evidence_but_no_agreement_of_folds():
     folds = make_folds(case.labels[:8], ["a"] * 8, cv="leave-one-out", folds=8, trials=1, seed=0)[0]
     places = np.arange(8)
     maps = explain_people(heads[0], store, places, "gradcam", space(), 2)
-    evidence = evened(Evidence(places, case.labels[:8], case.labels[:8], maps, np.array([f.number for f in folds])))
+    evidence = scale_folds(
+        SaliencyMaps(places, case.labels[:8], case.labels[:8], maps, np.array([f.number for f in folds]))
+    )
     left = dataclasses.replace(
         case, labels=case.labels[:8], people=places, folds=folds, heads=[heads[0]] * 8, trials=[evidence], planes=None
     )
-    found = by_name(run_battery(left))
+    found = by_name(check_maps(left))
     assert found[FOLDS].passed is found[TRIALS].passed is None
     assert found[SEPARATION].number == 1.0
 
@@ -165,10 +168,9 @@ def test_leaving_one_out_has_evidence_but_no_agreement_of_folds():
 def test_a_class_that_nobody_tests_is_said():
     case = make_case(trials=1)
     rows = case.trials[0].labels == 0
-    names = ("places", "labels", "predicted", "maps", "fold")
-    evidence = Evidence(*(getattr(case.trials[0], name)[rows] for name in names))
+    evidence = case.trials[0].select(rows)
     folds = [dataclasses.replace(fold, test=fold.test[case.labels[fold.test] == 0]) for fold in case.folds]
-    found = by_name(run_battery(dataclasses.replace(case, folds=folds, trials=[evidence])))
+    found = by_name(check_maps(dataclasses.replace(case, folds=folds, trials=[evidence])))
     for name in (SEPARATION, FOLDS, *USED):
         assert found[name].passed is None, name
     assert "nobody" in found[SEPARATION].detail
@@ -176,24 +178,24 @@ def test_a_class_that_nobody_tests_is_said():
 
 def test_the_frozen_part_is_drawn_anew_only_if_it_is_pretrained():
     case = make_case(trials=1)
-    assert not any("whole network" in check.name for check in randomised.check(case))
+    assert not any("whole network" in check.name for check in weight_randomization.check(case))
     pretrained = dataclasses.replace(case, settings=dataclasses.replace(case.settings, weights="imagenet"))
-    found = by_name(randomised.check(pretrained))["Maps change when the whole network is random"]
+    found = by_name(weight_randomization.check(pretrained))["Maps change when the whole network is random"]
     assert found.passed is True
     assert "3 people, 8 random networks" in found.detail
-    absent = randomised.check(dataclasses.replace(pretrained, backbone=None))[-1]
+    absent = weight_randomization.check(dataclasses.replace(pretrained, backbone=None))[-1]
     assert (absent.passed, absent.detail[:9]) == (None, "Not made:")
 
 
 def test_truth_judges_by_sign():
     case = make_case(trials=1)
-    area, rank = located.check(case)
+    area, rank = localization.check(case)
     assert (area.passed, rank.passed) == (True, True)
     against = [dataclasses.replace(trial, maps=-trial.maps) for trial in case.trials]
-    area, rank = located.check(dataclasses.replace(case, trials=against))
+    area, rank = localization.check(dataclasses.replace(case, trials=against))
     assert (area.passed, rank.passed) == (False, False)
     assert area.number < 0.3
-    assert located.check(dataclasses.replace(case, truth=None)) == []
+    assert localization.check(dataclasses.replace(case, truth=None)) == []
 
 
 def test_the_pair_is_that_of_most_people():
@@ -203,11 +205,12 @@ def test_the_pair_is_that_of_most_people():
     assert some.pair == (1, 2)
 
 
-def test_every_check_has_a_module():
-    from importlib import import_module
-
-    for name in CHECKS:
-        assert callable(import_module(f"migxai.audit.{name}").check)
+def test_every_check_looks_at_maps_or_results_in_the_order_of_reports():
+    of_results = ["completeness", "consistency", "class-coverage", "nuisance"]
+    of_maps = ["presence", "weight-randomization", "label-permutation", "reproducibility", "deletion", "localization"]
+    assert [*CHECKS] == of_results + of_maps
+    assert [name for name, entry in CHECKS.items() if entry.of_maps] == of_maps
+    assert [name for name, entry in CHECKS.items() if entry.of_results] == of_results
 
 
 def test_verdicts():
@@ -239,13 +242,13 @@ def test_transformers_are_checked_too(transformer, method):
     ]
     places = np.concatenate([fold.test for fold in folds])
     numbers = np.repeat([fold.number for fold in folds], [len(fold.test) for fold in folds])
-    evidence = evened(Evidence(places, labels[places], labels[places], np.concatenate(parts), numbers))
+    evidence = scale_folds(SaliencyMaps(places, labels[places], labels[places], np.concatenate(parts), numbers))
     case = dataclasses.replace(
         make_case(trials=1),
         labels=labels, people=np.arange(8), folds=folds, heads=heads, trials=[evidence], store=transformer, space=room,
         method=method, settings=settings(augmentations=0, epochs=1), planes=None, backbone=None, truth=None,
     )  # fmt: skip
-    found = by_name(run_battery(case))
+    found = by_name(check_maps(case))
     assert np.isfinite(found[FEATURES[1]].number)
     assert np.isfinite(found[LABELS].number)
     if method == "attention":
@@ -259,44 +262,46 @@ def test_transformers_are_checked_too(transformer, method):
 def test_ranks_give_spearmans_correlation():
     rng = np.random.default_rng(0)
     one, other = rng.integers(0, 5, (2, 3, 40)).astype(float)
-    found = (making.standard_ranks(one) * making.standard_ranks(other)).sum(axis=-1)
+    found = (randomized_maps.standard_ranks(one) * randomized_maps.standard_ranks(other)).sum(axis=-1)
     np.testing.assert_allclose(found, [stats.spearmanr(a, b)[0] for a, b in zip(one, other, strict=True)])
-    assert np.isnan(making.standard_ranks(np.ones((1, 9)))).all()
+    assert np.isnan(randomized_maps.standard_ranks(np.ones((1, 9)))).all()
 
 
 def test_a_window_shows_the_voxels_of_its_slices():
-    whole, some = making.make_window(space()), making.make_window(space(), np.array([1]))
+    whole, some = randomized_maps.choose_slices(space()), randomized_maps.choose_slices(space(), np.array([1]))
     assert sorted(whole.voxels.tolist()) == list(range(int(space().inside.sum())))
     case = make_case(trials=1)
     rows = np.arange(4)
     expected = explain_people(case.heads[0], case.store, rows, "gradcam", space(), 2)
-    for window in (whole, some):
-        found = making.explain_window(case.heads[0], case, rows, window)
-        np.testing.assert_allclose(found, expected[:, :, window.voxels], atol=1e-5 * np.abs(expected).max())
+    for choice in (whole, some):
+        found = randomized_maps.explain_slices(case.heads[0], case, rows, choice)
+        np.testing.assert_allclose(found, expected[:, :, choice.voxels], atol=1e-5 * np.abs(expected).max())
 
 
 def test_area_is_scikit_learns_within_strata():
     rng = np.random.default_rng(0)
     values, labels = rng.integers(0, 6, 30).astype(float), np.arange(30) % 2
-    assert permuting.area_under(values, labels, (0, 1)) == pytest.approx(roc_auc_score(labels, values))
+    assert label_permutation.area_under(values, labels, (0, 1)) == pytest.approx(roc_auc_score(labels, values))
     strata = np.repeat([0, 1], [10, 20])
     shifted = values + 100 * strata
     areas = [roc_auc_score(labels[strata == one], values[strata == one]) for one in (0, 1)]
     expected = np.average(areas, weights=[5 * 5, 10 * 10])
-    assert permuting.area_under(shifted, labels, (0, 1), strata) == pytest.approx(expected)
-    assert np.isnan(permuting.area_under(values, labels, (0, 1), np.arange(30)))
+    assert label_permutation.area_under(shifted, labels, (0, 1), strata) == pytest.approx(expected)
+    assert np.isnan(label_permutation.area_under(values, labels, (0, 1), np.arange(30)))
 
 
 @given(st.lists(st.integers(0, 2), min_size=6, max_size=40), st.integers(0, 9))
 def test_permuted_labels_have_the_same_counts(labels, seed):
     values = np.array(labels)
-    found = permuting.unlike(values, np.random.default_rng(seed))
+    found = label_permutation.unlike(values, np.random.default_rng(seed))
     np.testing.assert_array_equal(np.sort(found), np.sort(values))
 
 
 def test_permuted_labels_have_little_to_do_with_the_true_ones():
     labels = np.arange(40) % 2
-    agreeing_ones = [(permuting.unlike(labels, np.random.default_rng(seed)) == labels).mean() for seed in range(20)]
+    agreeing_ones = [
+        (label_permutation.unlike(labels, np.random.default_rng(seed)) == labels).mean() for seed in range(20)
+    ]
     assert np.ptp(agreeing_ones) <= 0.1
     assert np.mean(agreeing_ones) == pytest.approx(0.5, abs=0.03)
 
@@ -305,7 +310,7 @@ def test_the_top_share_is_of_each_slices_shown_voxels():
     rng = np.random.default_rng(0)
     order, shown = rng.random((2, 10, 10)), np.zeros((2, 10, 10), dtype=bool)
     shown[:, 2:, 3:] = True
-    top = perturbed.top_share(order, shown, 0.25)
+    top = deletion.top_share(order, shown, 0.25)
     assert not (top & ~shown).any()
     assert top.sum(axis=(1, 2)).tolist() == [14, 14]
     for values, inside, marked in zip(order, shown, top, strict=True):
@@ -318,10 +323,10 @@ def test_edges_are_where_the_picture_is_steep():
         basis[cell, row : row + 4, column : column + 4] = 1
     plane = np.zeros((1, 8, 8))
     plane[0, 5:7, 5:7] = 1
-    found = perturbed.coarse_edges(plane, np.ones((1, 8, 8), dtype=bool), basis)[0]
+    found = deletion.coarse_edges(plane, np.ones((1, 8, 8), dtype=bool), basis)[0]
     assert found.argmax() in {row * 8 + column for row in range(4, 8) for column in range(4, 8)}
     assert found[:4, :4].max() == 0
-    hidden = perturbed.coarse_edges(plane, np.zeros((1, 8, 8), dtype=bool), basis)
+    hidden = deletion.coarse_edges(plane, np.zeros((1, 8, 8), dtype=bool), basis)
     assert not hidden.any()
 
 
@@ -329,15 +334,15 @@ def test_the_test_of_both_classes_is_welchs():
     rng = np.random.default_rng(0)
     first, second = rng.normal(0.3, 1, 9), rng.normal(0.2, 2, 7)
     expected = stats.ttest_ind(first, -second, equal_var=False, alternative="greater").pvalue
-    assert perturbed.p_of_sum(first, second) == pytest.approx(expected)
+    assert deletion.p_of_sum(first, second) == pytest.approx(expected)
     # What one class gains at the other's cost is no gain.
-    assert perturbed.p_of_sum(first + 5, second - 5) == pytest.approx(expected)
-    assert perturbed.p_of_sum(np.zeros(3), np.zeros(3)) == 1.0
+    assert deletion.p_of_sum(first + 5, second - 5) == pytest.approx(expected)
+    assert deletion.p_of_sum(np.zeros(3), np.zeros(3)) == 1.0
 
 
 def test_people_are_spread_over_folds_and_classes():
     case = make_case(trials=1)
-    chosen = people.spread(case, 12)
+    chosen = audited_maps.choose_people(case, 12)
     assert [number for number, _ in chosen] == [0, 1, 2, 3]
     for number, places in chosen:
         assert set(places) <= set(case.folds[number].test)
@@ -345,11 +350,14 @@ def test_people_are_spread_over_folds_and_classes():
     assert len(set(everyone)) == 12
     assert np.bincount(case.labels[everyone]).min() >= 4
     allowed = case.labels == 1
-    assert case.labels[np.concatenate([places for _, places in people.spread(case, 99, allowed)])].tolist() == [1] * 16
+    assert (
+        case.labels[np.concatenate([places for _, places in audited_maps.choose_people(case, 99, allowed)])].tolist()
+        == [1] * 16
+    )
 
 
 def test_rows_are_found_in_any_order():
     case = make_case(trials=1)
     evidence = case.trials[0]
     places = np.array([7, 0, 19])
-    assert evidence.places[people.rows_of(evidence, places)].tolist() == places.tolist()
+    assert evidence.places[audited_maps.rows_of(evidence, places)].tolist() == places.tolist()

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from migxai.audit import Case, Truth
+from migxai.audit.audited_maps import AuditedMaps, GroundTruth
 from migxai.config import Learning
-from migxai.explain.aggregate import evened
+from migxai.explain.closed_form import explain_people
 from migxai.explain.methods import METHODS, CamMethod
-from migxai.explain.saliency_maps import Evidence, explain_people, joined
+from migxai.explain.saliency_maps import SaliencyMaps, join_folds, scale_folds
 from migxai.explain.volumes import SliceSpace
 from migxai.learning.backbones import find_split, make_head
 from migxai.learning.backbones.base import HALF
@@ -122,7 +122,7 @@ def pictures(labels: np.ndarray, effect: float) -> np.ndarray:
     return (made * shown).astype(np.float32)
 
 
-def truth() -> Truth:
+def truth() -> GroundTruth:
     geometry = space().geometry
     planes = np.zeros((SLICES, *geometry.planes_shape), dtype=bool)
     planes[:, *PLANTED] = True
@@ -131,7 +131,7 @@ def truth() -> Truth:
     regions = (1 + blocks[0] + 8 * blocks[1])[space().inside]
     names = {int(index): f"Region_{index}" for index in np.unique(regions)}
     shares = {name: voxels[regions == index].mean() for index, name in names.items()}
-    return Truth(voxels, regions, names, tuple(name for name, share in shares.items() if share > 0.5))
+    return GroundTruth(voxels, regions, names, tuple(name for name, share in shares.items() if share > 0.5))
 
 
 def folds_of(labels: np.ndarray, folds: int, trials: int) -> list[Fold]:
@@ -166,7 +166,7 @@ def make_case(
     trials: int = 2,
     unfreeze: str = "last-conv",
     **changes: Any,
-) -> Case:
+) -> AuditedMaps:
     """Make a case; `changes` are of its fields."""
     labels, planes, network, store, made, heads = heads_of(effect, trained, classes, people, folds, trials, unfreeze)
     evidences = []
@@ -177,9 +177,9 @@ def make_case(
                 maps = explain_people(head, store, fold.test, method, space(), classes)
                 predicted = predict_head(head, store, fold.test).mean(axis=1).argmax(axis=1)
                 numbers = np.full(len(fold.test), fold.number)
-                parts.append(Evidence(fold.test, labels[fold.test], predicted, maps, numbers, trial))
-        evidences.append(evened(joined(parts)))
-    case = Case(
+                parts.append(SaliencyMaps(fold.test, labels[fold.test], predicted, maps, numbers, trial))
+        evidences.append(scale_folds(join_folds(parts)))
+    case = AuditedMaps(
         of=f"HC against migraine: GoogLeNet, {method}",
         labels=labels,
         people=np.arange(people),

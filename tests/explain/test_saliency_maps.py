@@ -4,17 +4,18 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
-from migxai.explain.aggregate import (
+from migxai.explain.group_tests import regional_t
+from migxai.explain.saliency_maps import (
+    SaliencyMaps,
     agreement,
     class_mean,
     difference,
-    evened,
     fold_differences,
+    join_folds,
     mean_correlation,
     person_means,
-    regional_t,
+    scale_folds,
 )
-from migxai.explain.saliency_maps import Evidence, joined
 
 
 def make(scale=1.0, predicted=(0, 1, 0, 1, 1, 0), trial=1):
@@ -22,7 +23,7 @@ def make(scale=1.0, predicted=(0, 1, 0, 1, 1, 0), trial=1):
     labels = np.array([0, 1, 0, 1, 0, 1])
     second = np.where(labels[:, None] == 1, [1.0, -1.0, 2.0], [1.0, 1.0, -2.0]) * scale
     maps = np.stack([-second, second], axis=1)
-    return Evidence(np.arange(6), labels, np.array(predicted), maps, np.array([1, 1, 1, 1, 2, 2]), trial)
+    return SaliencyMaps(np.arange(6), labels, np.array(predicted), maps, np.array([1, 1, 1, 1, 2, 2]), trial)
 
 
 def test_a_difference_is_positive_where_held_out_people_are_told_apart():
@@ -40,7 +41,7 @@ def test_regions_are_compared_by_how_far_people_differ():
         maps = rng.standard_normal((7, 3, 16)) * (1 + (regions == 9) * 20)
         maps[labels == 1, 1] += 1.0
         order = rng.permutation(7)
-        trials.append(Evidence(order, labels[order], labels[order], maps[order], np.ones(7, dtype=int), number))
+        trials.append(SaliencyMaps(order, labels[order], labels[order], maps[order], np.ones(7, dtype=int), number))
     people = {label: [] for label in (0, 1)}
     for place in range(6):
         rows = [trial.favouring((0, 1))[trial.places.tolist().index(place)] for trial in trials]
@@ -56,7 +57,7 @@ def test_regions_where_nobody_differs_have_no_t_and_those_without_spread_an_infi
     flat = make()
     maps = np.zeros((6, 2, 10))
     maps[:, :, 5:] = flat.maps[:, :, 2:]
-    evidence = Evidence(flat.places, flat.labels, flat.predicted, maps, flat.fold)
+    evidence = SaliencyMaps(flat.places, flat.labels, flat.predicted, maps, flat.fold)
     assert regional_t([evidence], (0, 1), np.repeat([1, 2], 5), (1, 2)).tolist() == [0.0, np.inf]
 
 
@@ -64,16 +65,16 @@ def test_folds_of_any_size_count_alike_once_evened():
     loud = make()
     maps = np.array(loud.maps)
     maps[loud.fold == 2] *= 1000
-    loud = Evidence(loud.places, loud.labels, loud.predicted, maps, loud.fold)
-    np.testing.assert_allclose(evened(loud).maps, evened(make()).maps, rtol=1e-6)
-    assert np.abs(evened(loud).maps).mean() == pytest.approx(1.0)
+    loud = SaliencyMaps(loud.places, loud.labels, loud.predicted, maps, loud.fold)
+    np.testing.assert_allclose(scale_folds(loud).maps, scale_folds(make()).maps, rtol=1e-6)
+    assert np.abs(scale_folds(loud).maps).mean() == pytest.approx(1.0)
 
 
 def test_zero_maps_are_not_divided_by():
-    zero = Evidence(
+    zero = SaliencyMaps(
         *[getattr(make(), name) for name in ("places", "labels", "predicted")], make().maps * 0, make().fold
     )
-    assert np.array_equal(evened(zero).maps, zero.maps)
+    assert np.array_equal(scale_folds(zero).maps, zero.maps)
     assert np.isnan(mean_correlation(fold_differences([zero], (0, 1))))
 
 
@@ -108,7 +109,7 @@ def test_folds_that_agree():
 
 def test_folds_without_both_classes_are_no_difference():
     one_sided = make()
-    lonely = Evidence(
+    lonely = SaliencyMaps(
         one_sided.places, one_sided.labels, one_sided.predicted, one_sided.maps, np.arange(6), one_sided.trial
     )
     assert fold_differences([lonely], (0, 1)).shape == (0, 3)
@@ -118,7 +119,7 @@ def test_folds_without_both_classes_are_no_difference():
 def test_maps_without_classes_are_compared_as_they_are():
     labels = np.array([0, 0, 1, 1])
     maps = np.array([[[1.0, 0.0]], [[1.0, 0.0]], [[1.0, 2.0]], [[1.0, 2.0]]])
-    attention = Evidence(np.arange(4), labels, labels, maps, np.ones(4, dtype=int))
+    attention = SaliencyMaps(np.arange(4), labels, labels, maps, np.ones(4, dtype=int))
     np.testing.assert_allclose(difference([attention], (0, 1)), [0.0, 2.0])
     assert not attention.by_class
 
@@ -126,9 +127,9 @@ def test_maps_without_classes_are_compared_as_they_are():
 def test_joining_keeps_the_order_of_folds():
     whole = make()
     parts = [
-        Evidence(
+        SaliencyMaps(
             *(getattr(whole, name)[whole.fold == fold] for name in ("places", "labels", "predicted", "maps", "fold"))
         )
         for fold in (1, 2)
     ]
-    np.testing.assert_array_equal(joined(parts).maps, whole.maps)
+    np.testing.assert_array_equal(join_folds(parts).maps, whole.maps)

@@ -1,17 +1,17 @@
-"""What the checks of maps are given, and what each of them says."""
+"""What the checks of maps look at, and which people of it: a few of each fold and class."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from itertools import chain, zip_longest
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from migxai.config import Learning
-from migxai.explain.saliency_maps import Evidence
+from migxai.explain.saliency_maps import SaliencyMaps
 from migxai.learning.splits import Fold
 from migxai.metrics.types import FloatArray, IntArray
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class GroundTruth:
     """Where classes truly differ, which is known of a simulated cohort.
 
     Attributes
@@ -33,9 +33,9 @@ class Truth:
     regions
         Region of each voxel, 0 for none, (V,).
     names
-        Of the regions, by label.
+        Names of the regions, by label.
     planted
-        Names of the regions in which they differ.
+        Names of the regions in which classes differ.
     """
 
     voxels: NDArray[np.bool_]
@@ -45,7 +45,7 @@ class Truth:
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class AuditedMaps:
     """Maps of one network, indicator and comparison, and everything that they were made from.
 
     Attributes
@@ -55,22 +55,22 @@ class Case:
     labels, people
         Class of each person of the comparison, 0 to C - 1, and their row in the store and the slices, (n,).
     folds
-        Of the first trial; places among those n.
+        The folds of the first trial, as places among those n.
     heads
         Trained in each of these folds, (K).
     trials
-        Maps of each trial, made by `migxai.explain.saliency_maps.explain_people`, so of the last layer, and
-        evened by `migxai.explain.aggregate.evened`; the first is that of `folds`.
+        Maps of each trial, made by `migxai.explain.closed_form.explain_people`, so of the last layer, and
+        scale_folds by `migxai.explain.saliency_maps.scale_folds`; the first is that of `folds`.
     store, space
         Features of the network, and the voxels that slices show.
     method
         A key of `migxai.explain.methods.METHODS`.
     classes
-        Names of the C classes.
+        The names of the C classes.
     settings
         All options that the network was trained with.
     seed
-        Of everything that the checks draw.
+        The seed of everything that the checks draw.
     planes
         Slices of everybody, (N, S, H0, W0), perhaps in a memory map; None if they are not at hand.
     backbone
@@ -84,7 +84,7 @@ class Case:
     people: IntArray
     folds: Sequence[Fold]
     heads: Sequence[Head]
-    trials: Sequence[Evidence]
+    trials: Sequence[SaliencyMaps]
     store: FeatureStore
     space: SliceSpace
     method: str
@@ -93,7 +93,7 @@ class Case:
     seed: int
     planes: FloatArray | None = field(default=None, repr=False)
     backbone: Backbone | None = None
-    truth: Truth | None = None
+    truth: GroundTruth | None = None
 
     @property
     def pair(self) -> tuple[int, int]:
@@ -112,45 +112,44 @@ class Case:
         return np.random.default_rng([self.seed, *names])
 
 
-@dataclass(frozen=True)
-class Check:
-    """What one check found.
+def choose_people(
+    audited: AuditedMaps, count: int, allowed: NDArray[np.bool_] | None = None
+) -> list[tuple[int, IntArray]]:
+    """Choose people in turn from every fold and class.
 
-    Attributes
+    Parameters
     ----------
-    name
-        What is checked.
-    of
-        Of what: comparison, indicator, model and method.
-    value
-        What was found, in words.
-    number
-        The same as a number; NaN where there is none.
-    limit
-        What it should be; fixed before anything was measured.
-    passed
-        None where the check could not be made, or is shown only.
-    detail
-        What it means, and what was left out.
+    audited
+        Whose folds they are from.
+    count
+        How many at the most.
+    allowed
+        Who may be chosen, (n,) (default: everybody).
+
+    Returns
+    -------
+    list
+        For each fold that someone is chosen from, its place among ``audited.folds`` and the people's places, ascending.
     """
+    queues = []
+    for number, fold in enumerate(audited.folds):
+        tested = [place for place in fold.test.tolist() if allowed is None or allowed[place]]
+        of_class = [
+            [place for place in tested if audited.labels[place] == label] for label in range(len(audited.classes))
+        ]
+        # One of each class in turn.
+        in_turn = chain.from_iterable(zip_longest(*of_class))
+        queues.append([(number, place) for place in in_turn if place is not None])
+    # Someone of each fold in turn.
+    chosen = [one for one in chain.from_iterable(zip_longest(*queues)) if one is not None][:count]
+    return [
+        (number, np.array(sorted(place for fold, place in chosen if fold == number), dtype=np.intp))
+        for number in sorted({fold for fold, _ in chosen})
+    ]
 
-    name: str
-    of: str
-    value: str = ""
-    number: float = math.nan
-    limit: str = ""
-    passed: bool | None = None
-    detail: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold."""
-        number = self.number if math.isfinite(self.number) else None
-        return {
-            "name": self.name,
-            "of": self.of,
-            "value": self.value,
-            "number": number,
-            "limit": self.limit,
-            "passed": self.passed,
-            "detail": self.detail,
-        }
+def rows_of(saliency: SaliencyMaps, places: IntArray) -> IntArray:
+    """Say which rows of a trial's maps are those of some people."""
+    order = np.argsort(saliency.places, kind="stable")
+    rows: IntArray = order[np.searchsorted(saliency.places, places, sorter=order)]
+    return rows

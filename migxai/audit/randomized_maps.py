@@ -1,4 +1,4 @@
-"""Maps of some people and slices by any head, heads drawn anew, and how alike two maps are."""
+"""Maps by heads with random weights, on some slices, and how similar they are to the true ones."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from scipy import stats
 
-from migxai.explain.closed_form import explain, pooled_cells
 from migxai.explain.methods import METHODS
-from migxai.explain.targets import Target
 from migxai.explain.volumes import to_planes
 from migxai.learning.backbones import make_head
 from migxai.learning.slices import cut
 from migxai.metrics.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
-    from migxai.audit.case import Case
+    from migxai.audit.audited_maps import AuditedMaps
+    from migxai.explain.targets import Target
     from migxai.explain.volumes import SliceSpace
     from migxai.learning.heads import Features, Head
 
@@ -31,7 +28,7 @@ SAME = 0.7
 
 
 @dataclass(frozen=True, eq=False)
-class Window:
+class SliceChoice:
     """Some of the slices, and what they show.
 
     Attributes
@@ -49,7 +46,7 @@ class Window:
     voxels: IntArray
 
 
-def make_window(space: SliceSpace, slices: IntArray | None = None) -> Window:
+def choose_slices(space: SliceSpace, slices: IntArray | None = None) -> SliceChoice:
     """Choose slices (default: `SLICES`, spread evenly over those there are)."""
     count = len(space.geometry.indices)
     if slices is None:
@@ -57,21 +54,21 @@ def make_window(space: SliceSpace, slices: IntArray | None = None) -> Window:
     numbers = np.full(space.geometry.shape, -1, dtype=np.intp)
     numbers[space.inside] = np.arange(space.inside.sum())
     places = cut(numbers, space.geometry)[slices]
-    return Window(slices, places >= 0, places[places >= 0])
+    return SliceChoice(slices, places >= 0, places[places >= 0])
 
 
-def explain_window(head: Head, case: Case, rows: IntArray, window: Window) -> NDArray[np.float32]:
-    """Make a head's maps of some people, as `migxai.explain.saliency_maps.explain_people`, on some slices only.
+def explain_slices(head: Head, audited: AuditedMaps, rows: IntArray, choice: SliceChoice) -> NDArray[np.float32]:
+    """Make a head's maps of some people, as `migxai.explain.closed_form.explain_people`, on some slices only.
 
     Parameters
     ----------
     head
         In evaluation mode.
-    case
+    audited
         Whose features and method are used.
     rows
         The people, (n,).
-    window
+    choice
         The slices.
 
     Returns
@@ -81,45 +78,38 @@ def explain_window(head: Head, case: Case, rows: IntArray, window: Window) -> ND
     """
     of_people = []
     for row in np.asarray(rows).tolist():
-        features = case.store.clean(np.full(len(window.slices), row), window.slices)
-        of_people.append(explain_features(head, case, features, window))
+        features = audited.store.clean(np.full(len(choice.slices), row), choice.slices)
+        of_people.append(explain_features(head, audited, features, choice))
     return np.stack(of_people)
 
 
-def explain_features(head: Head, case: Case, features: Features, window: Window) -> NDArray[np.float32]:
+def explain_features(head: Head, audited: AuditedMaps, features: Features, choice: SliceChoice) -> NDArray[np.float32]:
     """Make a head's maps of one person's slices from their features, (C, v) or (1, v)."""
-    found, split, classes = METHODS[case.method], case.store.split, len(case.classes)
+    from migxai.explain.closed_form import class_maps, explain, pooled_cells
+
+    method, split = METHODS[audited.method], audited.store.split
 
     def at_voxels(target: Target) -> NDArray[np.float32]:
-        maps = explain(head, features, split, found, target).numpy()
-        planes = to_planes(maps, pooled_cells(split, maps.shape[-1]), case.space.geometry)
-        shown: NDArray[np.float32] = planes[window.shown]
+        maps = explain(head, features, split, method, target).numpy()
+        planes = to_planes(maps, pooled_cells(split, maps.shape[-1]), audited.space.geometry)
+        shown: NDArray[np.float32] = planes[choice.shown]
         return shown
 
-    if not found.by_class:
-        return at_voxels(Target())[None]
-    if found.signed and classes == 2:
-        first = at_voxels(Target(of=0, margin=True))
-        return np.stack([first, -first])
-    return np.stack([at_voxels(Target(of=label, margin=True)) for label in range(classes)])
+    return class_maps(method, len(audited.classes), at_voxels)
 
 
-def favouring(maps: FloatArray, pair: tuple[int, int]) -> FloatArray:
-    """Return what speaks for the second of two classes rather than for the first, (n, v); as `Evidence.favouring`."""
-    made: FloatArray = maps[:, 0] if maps.shape[1] == 1 else (maps[:, pair[1]] - maps[:, pair[0]]) / 2
-    return made
-
-
-def draw_head(case: Case, rng: np.random.Generator) -> Head:
+def draw_head(audited: AuditedMaps, rng: np.random.Generator) -> Head:
     """Draw the weights of all trained layers anew, as before any training."""
+    import torch
+
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-    return make_head(case.store.split, len(case.classes), generator).eval()
+    return make_head(audited.store.split, len(audited.classes), generator).eval()
 
 
-def draw_classifier(case: Case, head: Head, rng: np.random.Generator) -> Head:
+def draw_classifier(audited: AuditedMaps, head: Head, rng: np.random.Generator) -> Head:
     """Copy a head and draw the weights of its classifier anew."""
     drawn = copy.deepcopy(head)
-    drawn.classifier.load_state_dict(draw_head(case, rng).classifier.state_dict())
+    drawn.classifier.load_state_dict(draw_head(audited, rng).classifier.state_dict())
     return drawn
 
 
@@ -128,6 +118,8 @@ def standard_ranks(maps: FloatArray) -> NDArray[np.float64]:
 
     A map that is the same everywhere has no ranks: NaN.
     """
+    from scipy import stats
+
     ranks = np.asarray(stats.rankdata(maps, axis=-1), dtype=np.float64)
     ranks -= ranks.mean(axis=-1, keepdims=True)
     length = np.sqrt((ranks**2).sum(axis=-1, keepdims=True))
@@ -137,8 +129,8 @@ def standard_ranks(maps: FloatArray) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class Alike:
-    """How alike maps are to those of other models.
+class Similarity:
+    """How similarity maps are to those of other models.
 
     Attributes
     ----------
@@ -167,7 +159,7 @@ class Alike:
         return f"Of the maps' absolute values: {self.absolute:.2f}.{left}"
 
 
-def compare(maps: FloatArray, others: list[FloatArray]) -> Alike:
+def map_similarity(maps: FloatArray, others: list[FloatArray]) -> Similarity:
     """Set maps (n, C, v) against those that other models make of the same people."""
     signed, absolute = (
         np.stack([(ranks * standard_ranks(change(other))).sum(axis=-1) for other in others])
@@ -178,6 +170,8 @@ def compare(maps: FloatArray, others: list[FloatArray]) -> Alike:
         signed = np.abs(signed)
     there = np.isfinite(signed)
     if not there.any():
-        return Alike(float("nan"), float("nan"), there.size)
+        return Similarity(float("nan"), float("nan"), there.size)
     both = absolute[np.isfinite(absolute)]
-    return Alike(float(signed[there].mean()), float(both.mean()) if both.size else float("nan"), int((~there).sum()))
+    return Similarity(
+        float(signed[there].mean()), float(both.mean()) if both.size else float("nan"), int((~there).sum())
+    )

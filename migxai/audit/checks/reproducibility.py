@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.audit.case import Case, Check
-from migxai.audit.maps import Window, draw_head, explain_window, favouring, make_window
-from migxai.explain.aggregate import difference, fold_differences, mean_correlation
+from migxai.audit.audited_maps import AuditedMaps
+from migxai.audit.checks import Check, CheckEntry
+from migxai.audit.randomized_maps import SliceChoice, choose_slices, draw_head, explain_slices
+from migxai.explain.saliency_maps import difference, favouring, fold_differences, mean_correlation
 
 #: Random heads a fold; sets of heads, one a fold, drawn from them; and how many of those the true ones must surpass.
 HEADS, SETS, BEYOND = 6, 400, 0.95
@@ -44,41 +45,43 @@ class _Chance:
     heads: int
 
 
-def check(case: Case) -> list[Check]:
+def check(audited: AuditedMaps) -> list[Check]:
     """Correlate differences between classes over folds and over trials."""
-    window, pair = make_window(case.space), case.pair
-    by_fold = fold_differences(case.trials[:1], pair)[:, window.voxels]
-    of_trials = [difference([trial], pair) for trial in case.trials]
-    by_trial = np.array([one[window.voxels] for one in of_trials if one is not None])
+    choice, pair = choose_slices(audited.space), audited.pair
+    by_fold = fold_differences(audited.trials[:1], pair)[:, choice.voxels]
+    of_trials = [difference([trial], pair) for trial in audited.trials]
+    by_trial = np.array([one[choice.voxels] for one in of_trials if one is not None])
     r_folds, r_trials = mean_correlation(by_fold), mean_correlation(by_trial)
     if np.isnan(r_folds) and np.isnan(r_trials):
-        return [_not_made(case, _FOLDS, by_fold, "fold"), _not_made(case, _TRIALS, by_trial, "trial")]
-    chance = _random_heads(case, window)
-    rng = case.generator(6)
+        return [_not_made(audited, _FOLDS, by_fold, "fold"), _not_made(audited, _TRIALS, by_trial, "trial")]
+    chance = _random_heads(audited, choice)
+    rng = audited.generator(6)
     return [
-        _not_made(case, _FOLDS, by_fold, "fold")
+        _not_made(audited, _FOLDS, by_fold, "fold")
         if np.isnan(r_folds) or chance is None
-        else _judge(case, _FOLDS, r_folds, _chance_of_folds(chance, rng), f"{len(by_fold)} folds"),
-        _not_made(case, _TRIALS, by_trial, "trial")
+        else _judge(audited, _FOLDS, r_folds, _chance_of_folds(chance, rng), f"{len(by_fold)} folds"),
+        _not_made(audited, _TRIALS, by_trial, "trial")
         if np.isnan(r_trials) or chance is None
-        else _judge(case, _TRIALS, r_trials, _chance_of_trials(chance, len(by_trial), rng), f"{len(by_trial)} trials"),
+        else _judge(
+            audited, _TRIALS, r_trials, _chance_of_trials(chance, len(by_trial), rng), f"{len(by_trial)} trials"
+        ),
     ]
 
 
-def _random_heads(case: Case, window: Window) -> _Chance | None:
+def _random_heads(audited: AuditedMaps, choice: SliceChoice) -> _Chance | None:
     """Make the differences of random heads; None if no fold tests both classes."""
-    rng, pair = case.generator(7), case.pair
-    heads = HEADS if case.trials[0].by_class else HEADS_BLIND
-    totals = [(case.trials[0].labels == label).sum() for label in pair]
+    rng, pair = audited.generator(7), audited.pair
+    heads = HEADS if audited.trials[0].by_class else HEADS_BLIND
+    totals = [(audited.trials[0].labels == label).sum() for label in pair]
     differences, parts = [], []
-    for fold in case.folds:
-        labels = case.labels[fold.test]
+    for fold in audited.folds:
+        labels = audited.labels[fold.test]
         first, second = (labels == label for label in pair)
         if not first.any() or not second.any():
             continue
         both = first | second
         for _ in range(heads):
-            maps = explain_window(draw_head(case, rng), case, case.people[fold.test[both]], window)
+            maps = explain_slices(draw_head(audited, rng), audited, audited.people[fold.test[both]], choice)
             size = np.abs(maps).mean(dtype=np.float64)
             values = favouring(maps, pair) / (size if size > 0 else 1.0)
             one, other = values[first[both]], values[second[both]]
@@ -123,14 +126,16 @@ def _chance_of_trials(chance: _Chance, trials: int, rng: np.random.Generator) ->
     return np.array(found)
 
 
-def _judge(case: Case, name: str, r: float, chance: NDArray[np.float64], what: str) -> Check:
+def _judge(audited: AuditedMaps, name: str, r: float, chance: NDArray[np.float64], what: str) -> Check:
     limit = f"above {BEYOND:.0%} of random heads"
     if not chance.size:
-        return Check(name, case.of, value=f"{r:.2f}", number=r, limit=limit, detail="Random heads give no difference.")
+        return Check(
+            name, audited.of, value=f"{r:.2f}", number=r, limit=limit, detail="Random heads give no difference."
+        )
     bound = float(np.quantile(chance, BEYOND))
     return Check(
         name,
-        case.of,
+        audited.of,
         value=f"{r:.2f}",
         number=r,
         limit=f"{limit}: {bound:.2f}",
@@ -140,8 +145,13 @@ def _judge(case: Case, name: str, r: float, chance: NDArray[np.float64], what: s
     )
 
 
-def _not_made(case: Case, name: str, rows: NDArray[np.float64], what: str) -> Check:
+def _not_made(audited: AuditedMaps, name: str, rows: NDArray[np.float64], what: str) -> Check:
     varying = int((np.ptp(rows, axis=1) > 0).sum()) if len(rows) else 0
     count = f"{varying or 'no'} {what}" + ("" if varying == 1 else "s")
     why = f"Not made: maps of {count} set the two classes apart anywhere; two are needed."
-    return Check(name, case.of, limit=f"above {BEYOND:.0%} of random heads", detail=why)
+    return Check(name, audited.of, limit=f"above {BEYOND:.0%} of random heads", detail=why)
+
+
+ENTRY = CheckEntry(
+    name="reproducibility", title="Folds and trials agree on where classes differ", order=80, of_maps=check
+)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from migxai.explain.univariate import compare_groups
+from migxai.explain.group_tests import compare_groups, region_p
 
 
 @settings(max_examples=25, deadline=None)
@@ -50,3 +50,28 @@ def test_what_cannot_be_tested_is_nan():
     assert np.isnan(compare_groups(values, group).t).all(), "constant, and one person of a group"
     by_site = compare_groups(np.random.default_rng(0).standard_normal((8, 1)), group, ["a"] * 4 + ["b"] * 4)
     assert np.isnan(by_site.p).all(), "group and site are one"
+
+
+def test_p_counts_permutations_that_reach_as_much_here_and_anywhere():
+    null = np.array([[0.0, 5.0], [1.0, -9.0], [2.0, 0.0]])
+    p, p_fwe = region_p(np.array([2.0, 4.0]), null, two_sided=False)
+    np.testing.assert_allclose(p, [2 / 4, 2 / 4])
+    np.testing.assert_allclose(p_fwe, [3 / 4, 2 / 4])
+    p, p_fwe = region_p(np.array([-2.0, 4.0]), null, two_sided=True)
+    np.testing.assert_allclose(p, [2 / 4, 3 / 4])
+    np.testing.assert_allclose(p_fwe, [4 / 4, 3 / 4])
+
+
+def test_a_region_without_a_value_has_no_p():
+    p, p_fwe = region_p(np.array([np.nan, 1.0]), np.array([[np.nan, 0.0]]), two_sided=False)
+    assert np.isnan([p[0], p_fwe[0]]).all()
+    assert (p[1], p_fwe[1]) == (0.5, 0.5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**16), permutations=st.integers(1, 30))
+def test_correction_never_makes_p_smaller(seed, permutations):
+    rng = np.random.default_rng(seed)
+    p, p_fwe = region_p(rng.standard_normal(6), rng.standard_normal((permutations, 6)), two_sided=False)
+    assert (p_fwe >= p).all()
+    assert (p >= 1 / (1 + permutations)).all()

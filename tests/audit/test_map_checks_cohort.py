@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from migxai.audit import Case, Truth, run_battery, trusted
+from migxai.audit.audited_maps import AuditedMaps, GroundTruth
+from migxai.audit.runner import check_maps, trusted
 from migxai.cohort.datasets import read_maps
 from migxai.cohort.maps import common_grid
 from migxai.config import Learning
 from migxai.demo.map_cohort import make_map_cohort
 from migxai.demo.map_model import effect_map, effect_names
-from migxai.explain.aggregate import evened
-from migxai.explain.saliency_maps import Evidence, explain_people, joined
+from migxai.explain.closed_form import explain_people
+from migxai.explain.saliency_maps import SaliencyMaps, join_folds, scale_folds
 from migxai.explain.volumes import SliceSpace
 from migxai.group.maps import common_template, prepare_maps
 from migxai.learning.backbone import make_backbone
@@ -24,7 +25,7 @@ from migxai.learning.slices import cut
 from migxai.learning.splits import make_folds
 from migxai.learning.store import FeatureStore, extract_subject, make_recipe
 from migxai.learning.training import Schedule, predict_head, train_head
-from tests.audit.saliency_cases import EDGES, register
+from tests.audit.audited_cases import EDGES, register
 
 PEOPLE, CLASSES, PLANTED = 40, ("HC", "migraine"), ("Cuneus", "Precuneus")
 SETTINGS = Learning(weights="random", slices=10, augmentations=0, epochs=10, precision="fp32", device="cpu")
@@ -33,7 +34,7 @@ EFFECT = 0.35
 
 
 @pytest.fixture(scope="module")
-def cohort(tmp_path_factory) -> Case:
+def cohort(tmp_path_factory) -> AuditedMaps:
     """People without trials or heads; those of the second class are brighter in cuneus and precuneus.
 
     The effect is planted in the slices: in the maps it would change what their percentiles scale everything else by.
@@ -52,7 +53,7 @@ def cohort(tmp_path_factory) -> Case:
     for name, digest, one in zip(names, maps.hashes, planes, strict=True):
         extract_subject(backbone, one, recipe, folder=root, subject=name, map_hash=digest)
     space = SliceSpace(template.geometry, template.brain)
-    return Case(
+    return AuditedMaps(
         of="HC against migraine: GoogLeNet on ReHo",
         labels=labels,
         people=np.arange(PEOPLE),
@@ -67,7 +68,7 @@ def cohort(tmp_path_factory) -> Case:
         seed=0,
         planes=planes,
         backbone=backbone,
-        truth=Truth(
+        truth=GroundTruth(
             where[space.inside] > 0.5,
             template.labels[space.inside],
             dict(zip(template.atlas.indices, template.atlas.names, strict=True)),
@@ -76,7 +77,7 @@ def cohort(tmp_path_factory) -> Case:
     )
 
 
-def with_heads(case: Case, *, trained: bool, method: str = "gradcam") -> Case:
+def with_heads(case: AuditedMaps, *, trained: bool, method: str = "gradcam") -> AuditedMaps:
     heads, parts = [], []
     for fold in case.folds:
         head = make_head(case.store.split, 2, torch.Generator().manual_seed(fold.number)).eval()
@@ -85,9 +86,9 @@ def with_heads(case: Case, *, trained: bool, method: str = "gradcam") -> Case:
         maps = explain_people(head, case.store, fold.test, method, case.space, 2)
         predicted = predict_head(head, case.store, fold.test).mean(axis=1).argmax(axis=1)
         numbers = np.full(len(fold.test), fold.number)
-        parts.append(Evidence(fold.test, case.labels[fold.test], predicted, maps, numbers))
+        parts.append(SaliencyMaps(fold.test, case.labels[fold.test], predicted, maps, numbers))
         heads.append(head)
-    return dataclasses.replace(case, heads=heads, trials=[evened(joined(parts))], method=method)
+    return dataclasses.replace(case, heads=heads, trials=[scale_folds(join_folds(parts))], method=method)
 
 
 def shown(checks):
@@ -98,13 +99,13 @@ def shown(checks):
 
 @pytest.mark.slow
 def test_a_network_trained_on_a_strong_effect_passes(cohort):
-    verdict, sentence = shown(run_battery(with_heads(cohort, trained=True)))
+    verdict, sentence = shown(check_maps(with_heads(cohort, trained=True)))
     assert verdict is True, sentence
 
 
 @pytest.mark.slow
 def test_an_untrained_network_fails(cohort):
-    verdict, sentence = shown(run_battery(dataclasses.replace(with_heads(cohort, trained=False), planes=None)))
+    verdict, sentence = shown(check_maps(dataclasses.replace(with_heads(cohort, trained=False), planes=None)))
     assert verdict is False
     assert "Evidence tells unseen people apart" in sentence
 
@@ -112,6 +113,6 @@ def test_an_untrained_network_fails(cohort):
 @pytest.mark.slow
 def test_an_edge_detector_fails(cohort, monkeypatch):
     case = with_heads(cohort, trained=True, method=register(monkeypatch, EDGES))
-    verdict, sentence = shown(run_battery(dataclasses.replace(case, planes=None)))
+    verdict, sentence = shown(check_maps(dataclasses.replace(case, planes=None)))
     assert verdict is False
     assert "when all trained layers are random" in sentence

@@ -4,20 +4,18 @@ import dataclasses
 
 import pytest
 
-from migxai.audit.result_checks import checks_of_audit, checks_of_results
-from migxai.audit.verdict import judge
+from migxai.audit.runner import check_results, checks_of_audit
 from migxai.errors import InputError
-from tests.reports.group.building import COMPARISON
 
 
 def checks(results):
-    return {one.name: one for one in checks_of_results(results, {COMPARISON: judge(results, COMPARISON)})}
+    return {one.name: one for one in check_results(results)}
 
 
 def test_an_audit_is_read():
     found = checks_of_audit({"checks": [{"name": "a", "passed": None, "value": 0.12345, "of": "x"}], "other": 1})
     assert (found[0].name, found[0].value, found[0].passed, found[0].limit) == ("a", "0.123", None, "")
-    assert checks_of_audit(None) == checks_of_audit({}) == []
+    assert checks_of_audit({}) == []
 
 
 @pytest.mark.parametrize(

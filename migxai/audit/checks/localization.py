@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from migxai.audit.case import Case, Check, Truth
-from migxai.explain.aggregate import difference, regional_t
+from migxai.audit.audited_maps import AuditedMaps, GroundTruth
+from migxai.audit.checks import Check, CheckEntry
+from migxai.explain.group_tests import regional_t
+from migxai.explain.saliency_maps import difference
 from migxai.metrics.types import FloatArray
 
 #: The area under the curve that counts as located: what is usually called acceptable discrimination.
@@ -16,30 +18,33 @@ TOP = 5
 _AREA, _RANK = "Maps are higher where classes truly differ", "A region in which classes truly differ ranks high"
 
 
-def check(case: Case) -> list[Check]:
+def check(audited: AuditedMaps) -> list[Check]:
     """Hold the difference between classes against the truth; nothing where no truth is known."""
-    if case.truth is None:
+    if audited.truth is None:
         return []
-    found = difference(case.trials, case.pair)
+    found = difference(audited.trials, audited.pair)
     if found is None or not np.ptp(found) > 0:
         why = "Not made: there is no difference of maps between the classes."
-        return [Check(name, case.of, detail=why) for name in (_AREA, _RANK)]
+        return [Check(name, audited.of, detail=why) for name in (_AREA, _RANK)]
     # A map that knows no classes may be higher or lower in either; of others the sign says which it speaks for.
-    row = found if case.trials[0].by_class else np.abs(found)
-    t = regional_t(case.trials, case.pair, case.truth.regions, tuple(case.truth.names))
-    return [_area(case, case.truth, row), _rank(case, case.truth, t if case.trials[0].by_class else np.abs(t))]
+    row = found if audited.trials[0].by_class else np.abs(found)
+    t = regional_t(audited.trials, audited.pair, audited.truth.regions, tuple(audited.truth.names))
+    return [
+        _area(audited, audited.truth, row),
+        _rank(audited, audited.truth, t if audited.trials[0].by_class else np.abs(t)),
+    ]
 
 
-def _area(case: Case, truth: Truth, row: FloatArray) -> Check:
+def _area(audited: AuditedMaps, truth: GroundTruth, row: FloatArray) -> Check:
     from sklearn.metrics import roc_auc_score
 
     limit = f"area under the ROC curve at least {LEAST_AREA:g}"
     if truth.voxels.all() or not truth.voxels.any():
-        return Check(_AREA, case.of, limit=limit, detail="Not made: classes truly differ nowhere, or everywhere.")
+        return Check(_AREA, audited.of, limit=limit, detail="Not made: classes truly differ nowhere, or everywhere.")
     area = float(roc_auc_score(truth.voxels, row))
     return Check(
         _AREA,
-        case.of,
+        audited.of,
         value=f"{area:.2f}",
         number=area,
         limit=limit,
@@ -48,20 +53,23 @@ def _area(case: Case, truth: Truth, row: FloatArray) -> Check:
     )
 
 
-def _rank(case: Case, truth: Truth, t: FloatArray) -> Check:
+def _rank(audited: AuditedMaps, truth: GroundTruth, t: FloatArray) -> Check:
     limit = f"among the first {TOP}"
     planted = np.isin(list(truth.names.values()), truth.planted) & ~np.isnan(t)
     if not planted.any():
-        return Check(_RANK, case.of, limit=limit, detail="Not made: slices show none of the regions.")
+        return Check(_RANK, audited.of, limit=limit, detail="Not made: slices show none of the regions.")
     ranks = 1 + (t[None, :] > t[planted][:, None]).sum(axis=1)
     best = int(ranks.min())
     name = np.array(list(truth.names.values()))[planted][ranks.argmin()]
     return Check(
         _RANK,
-        case.of,
+        audited.of,
         value=f"{name} is number {best}",
         number=best,
         limit=limit,
         passed=best <= TOP,
         detail=f"Of {np.count_nonzero(~np.isnan(t))} regions that slices show, by t of people's means.",
     )
+
+
+ENTRY = CheckEntry(name="localization", title="Maps are higher where classes truly differ", order=100, of_maps=check)

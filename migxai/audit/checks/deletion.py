@@ -14,17 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from scipy import stats
 
-from migxai.audit.case import Case, Check
-from migxai.audit.maps import Window, make_window
-from migxai.audit.people import spread
-from migxai.explain.aggregate import difference
-from migxai.explain.closed_form import explain, pooled_cells
+from migxai.audit.audited_maps import AuditedMaps, choose_people
+from migxai.audit.checks import Check, CheckEntry
+from migxai.audit.randomized_maps import SliceChoice, choose_slices
 from migxai.explain.methods import METHODS
-from migxai.explain.saliency_maps import Evidence
+from migxai.explain.saliency_maps import difference
 from migxai.explain.targets import Target
 from migxai.explain.volumes import to_planes
 from migxai.learning.slices import to_pixels
@@ -54,7 +50,7 @@ class _Fold:
     ----------
     number
         The fold's place.
-    window
+    choice
         The slices on which classes are set apart most.
     mean
         Mean of the training people's slices, (s, H0, W0).
@@ -63,7 +59,7 @@ class _Fold:
     """
 
     number: int
-    window: Window
+    choice: SliceChoice
     mean: FloatArray
     apart: FloatArray
 
@@ -89,71 +85,74 @@ class _Person:
     gaps: NDArray[np.float64]
 
 
-def check(case: Case) -> list[Check]:
+def check(audited: AuditedMaps) -> list[Check]:
     """Delete and insert by maps, at random and by edges, and compare over people."""
-    if case.planes is None or case.backbone is None:
-        return _not_made(case, "the slices or the network are not at hand")
-    transformer = "rows" in case.store.split.details
-    basis, found = _basis(case), []
-    in_pair = np.isin(case.labels, case.pair)
-    for number, places in spread(case, PEOPLE_TRANSFORMER if transformer else PEOPLE, in_pair):
-        fold = _prepare(case, number, SLICES_TRANSFORMER if transformer else SLICES)
+    if audited.planes is None or audited.backbone is None:
+        return _not_made(audited, "the slices or the network are not at hand")
+    transformer = "rows" in audited.store.split.details
+    basis, found = _basis(audited), []
+    in_pair = np.isin(audited.labels, audited.pair)
+    for number, places in choose_people(audited, PEOPLE_TRANSFORMER if transformer else PEOPLE, in_pair):
+        fold = _prepare(audited, number, SLICES_TRANSFORMER if transformer else SLICES)
         if fold is not None:
-            found += [_perturb(case, fold, place, basis) for place in places.tolist()]
-    if min(sum(person.label == label for person in found) for label in case.pair) < LEAST:
+            found += [_perturb(audited, fold, place, basis) for place in places.tolist()]
+    if min(sum(person.label == label for person in found) for label in audited.pair) < LEAST:
         return _not_made(
-            case, f"{LEAST} tested people of each class are needed, and other folds whose maps set the classes apart"
+            audited, f"{LEAST} tested people of each class are needed, and other folds whose maps set the classes apart"
         )
-    return [_judge(case, other, found, 1 + place) for place, other in enumerate(_OTHERS)]
+    return [_judge(audited, other, found, 1 + place) for place, other in enumerate(_OTHERS)]
 
 
-def _not_made(case: Case, why: str) -> list[Check]:
-    return [Check(name, case.of, limit=_LIMIT, detail=f"Not made: {why}.") for name in _OTHERS.values()]
+def _not_made(audited: AuditedMaps, why: str) -> list[Check]:
+    return [Check(name, audited.of, limit=_LIMIT, detail=f"Not made: {why}.") for name in _OTHERS.values()]
 
 
-def _prepare(case: Case, number: int, slices: int) -> _Fold | None:
+def _prepare(audited: AuditedMaps, number: int, slices: int) -> _Fold | None:
     """Choose a fold's slices; None if the other folds' maps set nothing apart."""
-    assert case.planes is not None
-    fold, evidence = case.folds[number], case.trials[0]
-    rows = evidence.fold != fold.number
-    others = Evidence(*(getattr(evidence, name)[rows] for name in ("places", "labels", "predicted", "maps", "fold")))
-    found = difference([others], case.pair)
+    assert audited.planes is not None
+    fold, saliency = audited.folds[number], audited.trials[0]
+    # The fold's own maps may not choose the places that its people are tested at.
+    found = difference([saliency.select(saliency.fold != fold.number)], audited.pair)
     if found is None or not np.ptp(found) > 0:
         return None
-    row = found if evidence.by_class else np.abs(found)
-    whole = make_window(case.space, np.arange(len(case.space.geometry.indices)))
+    row = found if saliency.by_class else np.abs(found)
+    whole = choose_slices(audited.space, np.arange(len(audited.space.geometry.indices)))
     apart = np.zeros(whole.shown.shape)
     apart[whole.shown] = row[whole.voxels]
     best = np.sort(np.argsort(-np.clip(apart, 0, None).sum(axis=(1, 2)), kind="stable")[:slices])
-    train = case.people[fold.train]
-    mean: FloatArray = np.asarray(np.mean([case.planes[row][best] for row in train.tolist()], axis=0, dtype=np.float64))
-    return _Fold(number, make_window(case.space, best), mean, apart[best])
+    train = audited.people[fold.train]
+    mean: FloatArray = np.asarray(
+        np.mean([audited.planes[row][best] for row in train.tolist()], axis=0, dtype=np.float64)
+    )
+    return _Fold(number, choose_slices(audited.space, best), mean, apart[best])
 
 
-def _basis(case: Case) -> NDArray[np.float32]:
+def _basis(audited: AuditedMaps) -> NDArray[np.float32]:
     """Return how each cell of a map is drawn in the plane, (cells, H0, W0)."""
-    features = case.store.clean(case.people[:1], np.zeros(1, dtype=np.intp))
-    count = explain(case.heads[0], features, case.store.split, METHODS[case.method], Target()).shape[-1]
+    from migxai.explain.closed_form import explain, pooled_cells
+
+    features = audited.store.clean(audited.people[:1], np.zeros(1, dtype=np.intp))
+    count = explain(audited.heads[0], features, audited.store.split, METHODS[audited.method], Target()).shape[-1]
     cells = np.eye(count * count, dtype=np.float32).reshape(-1, count, count)
-    return to_planes(cells, pooled_cells(case.store.split, count), case.space.geometry)
+    return to_planes(cells, pooled_cells(audited.store.split, count), audited.space.geometry)
 
 
-def _perturb(case: Case, fold: _Fold, place: int, basis: NDArray[np.float32]) -> _Person:
-    assert case.planes is not None
-    planes = np.asarray(case.planes[case.people[place]][fold.window.slices], dtype=np.float64)
-    rng = case.generator(8, place)
+def _perturb(audited: AuditedMaps, fold: _Fold, place: int, basis: NDArray[np.float32]) -> _Person:
+    assert audited.planes is not None
+    planes = np.asarray(audited.planes[audited.people[place]][fold.choice.slices], dtype=np.float64)
+    rng = audited.generator(8, place)
     noise = np.tensordot(rng.standard_normal((len(planes), len(basis))), basis, axes=1)
-    orders = (fold.apart, noise, coarse_edges(planes, fold.window.shown, basis))
+    orders = (fold.apart, noise, coarse_edges(planes, fold.choice.shown, basis))
     pictures = [fold.mean, planes]
     for order in orders:
         for share in SHARES:
-            top = top_share(order, fold.window.shown, share)
+            top = top_share(order, fold.choice.shown, share)
             pictures += [np.where(top, fold.mean, planes), np.where(top, planes, fold.mean)]
-    margins = _margins(case, fold.number, np.concatenate(pictures)).reshape(len(pictures), len(planes))
-    sign = 1.0 if case.labels[place] == case.pair[1] else -1.0
+    margins = _margins(audited, fold.number, np.concatenate(pictures)).reshape(len(pictures), len(planes))
+    sign = 1.0 if audited.labels[place] == audited.pair[1] else -1.0
     scores = sign * (margins - margins[0]).mean(axis=1)
     curves = scores[2:].reshape(len(orders), len(SHARES), 2)
-    return _Person(int(case.labels[place]), float(scores[1]), (curves[..., 1] - curves[..., 0]).mean(axis=1))
+    return _Person(int(audited.labels[place]), float(scores[1]), (curves[..., 1] - curves[..., 0]).mean(axis=1))
 
 
 def top_share(order: FloatArray, shown: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
@@ -177,31 +176,33 @@ def coarse_edges(planes: FloatArray, shown: NDArray[np.bool_], basis: FloatArray
     return drawn
 
 
-@torch.inference_mode()
-def _margins(case: Case, number: int, planes: FloatArray) -> NDArray[np.float64]:
+def _margins(audited: AuditedMaps, number: int, planes: FloatArray) -> NDArray[np.float64]:
     """Run slices (B, H0, W0) through the whole network; return how far it favours the second class of the pair."""
-    assert case.backbone is not None
-    pixels = torch.from_numpy(to_pixels(planes, case.space.geometry)).unsqueeze(1)
-    features = {name: made.float() for name, made in case.backbone.features(pixels).items()}
-    logits = case.heads[number](features).double().numpy()
-    margins: NDArray[np.float64] = logits[:, case.pair[1]] - logits[:, case.pair[0]]
+    import torch
+
+    assert audited.backbone is not None
+    with torch.inference_mode():
+        pixels = torch.from_numpy(to_pixels(planes, audited.space.geometry)).unsqueeze(1)
+        features = {name: made.float() for name, made in audited.backbone.features(pixels).items()}
+        logits = audited.heads[number](features).double().numpy()
+    margins: NDArray[np.float64] = logits[:, audited.pair[1]] - logits[:, audited.pair[0]]
     return margins
 
 
-def _judge(case: Case, other: str, found: list[_Person], column: int) -> Check:
+def _judge(audited: AuditedMaps, other: str, found: list[_Person], column: int) -> Check:
     better = [
         np.array([person.gaps[0] - person.gaps[column] for person in found if person.label == label])
-        for label in case.pair
+        for label in audited.pair
     ]
     p = p_of_sum(*better)
     # Means over both classes, as shares of the intact margin.
     values = np.array([[one.intact, one.gaps[0], one.gaps[column]] for one in found])
     of = np.array([one.label for one in found])
-    intact, ours, theirs = np.mean([values[of == label].mean(axis=0) for label in case.pair], axis=0).tolist()
+    intact, ours, theirs = np.mean([values[of == label].mean(axis=0) for label in audited.pair], axis=0).tolist()
     shares = f"{ours / intact:.2f}, {other} {theirs / intact:.2f}, " if intact > 0 else ""
     return Check(
         _OTHERS[other],
-        case.of,
+        audited.of,
         value=f"{shares}p = {p:.2g}",
         number=(ours - theirs) / intact if intact > 0 else float("nan"),
         limit=_LIMIT,
@@ -217,9 +218,18 @@ def _judge(case: Case, other: str, found: list[_Person], column: int) -> Check:
 
 def p_of_sum(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """Test whether the means of two samples add up to more than zero, with a variance for each (Welch), one-sided."""
-    shares = np.array([np.var(each, ddof=1) / len(each) for each in (first, second)])
-    total, variance = first.mean() + second.mean(), shares.sum()
-    if variance == 0:
-        return 0.0 if total > 0 else 1.0
-    freedom = variance**2 / (shares**2 / [len(first) - 1, len(second) - 1]).sum()
-    return float(stats.t.sf(total / np.sqrt(variance), freedom))
+    from scipy import stats
+
+    if not np.ptp(first) and not np.ptp(second):
+        return 0.0 if first.mean() + second.mean() > 0 else 1.0
+    return float(stats.ttest_ind(first, -second, equal_var=False, alternative="greater").pvalue)
+
+
+ENTRY = CheckEntry(
+    name="deletion",
+    title="The network uses what maps point at",
+    citation="Petsiuk V, Das A, Saenko K. RISE: randomized input sampling for explanation of black-box models. BMVC "
+    "2018. arXiv:1806.07421",
+    order=90,
+    of_maps=check,
+)

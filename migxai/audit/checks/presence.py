@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import numpy as np
 
-from migxai.audit.case import Case, Check
+from migxai.audit.audited_maps import AuditedMaps
+from migxai.audit.checks import Check, CheckEntry
 
 #: Maps must hold anything for more than this share of people; else a mean over people is one of a minority.
 LEAST_SHARE = 0.5
 
 
-def check(case: Case) -> list[Check]:
+def check(audited: AuditedMaps) -> list[Check]:
     """Count the people of the first trial whose maps are not the same everywhere."""
-    evidence = case.trials[0]
-    held = int((np.ptp(evidence.maps, axis=2) > 0).any(axis=1).sum())
-    share = held / len(evidence.maps)
+    saliency = audited.trials[0]
+    held = int((np.ptp(saliency.maps, axis=2) > 0).any(axis=1).sum())
+    share = held / len(saliency.maps)
     return [
         Check(
             "Maps show anything",
-            case.of,
-            value=f"{held} of {len(evidence.maps)} people",
+            audited.of,
+            value=f"{held} of {len(saliency.maps)} people",
             number=share,
             limit=f"more than {LEAST_SHARE:.0%} of people",
             passed=share > LEAST_SHARE,
             detail="Maps of the others are the same everywhere, and are left out below."
-            if held < len(evidence.maps)
+            if held < len(saliency.maps)
             else "",
         )
     ]
+
+
+ENTRY = CheckEntry(name="presence", title="Maps show anything", order=50, of_maps=check)

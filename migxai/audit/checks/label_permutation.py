@@ -7,20 +7,22 @@ maps add up to must tell apart people it has not seen, which a model of permuted
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from migxai.audit.case import Case, Check
-from migxai.audit.maps import SAME, Window, compare, explain_window, favouring, make_window
-from migxai.audit.people import rows_of
+from migxai.audit.audited_maps import AuditedMaps, rows_of
+from migxai.audit.checks import Check, CheckEntry
+from migxai.audit.randomized_maps import SAME, SliceChoice, choose_slices, explain_slices, map_similarity
+from migxai.explain.saliency_maps import favouring
 from migxai.learning.backbones import make_head
 from migxai.learning.devices import choose_device
-from migxai.learning.heads import Head
-from migxai.learning.splits import Fold
-from migxai.learning.training import Schedule, train_head
 from migxai.metrics.types import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from migxai.learning.heads import Head
+    from migxai.learning.splits import Fold
 
 #: Folds, permutations of each fold's labels, and epochs at the most; training is nearly all that the checks cost.
 FOLDS, PERMUTATIONS, EPOCHS = 2, 2, 5
@@ -42,32 +44,36 @@ class _Permuted:
     area: float
 
 
-def check(case: Case) -> list[Check]:
+def check(audited: AuditedMaps) -> list[Check]:
     """Train a few heads on permuted labels, and set their maps and their evidence against the true ones."""
-    window = make_window(case.space)
-    models = [[_permute(case, number, turn, window) for number in _chosen_folds(case)] for turn in range(PERMUTATIONS)]
-    return [_separation(case, models), _likeness(case, models)]
+    choice = choose_slices(audited.space)
+    models = [
+        [_permute(audited, number, turn, choice) for number in _chosen_folds(audited)] for turn in range(PERMUTATIONS)
+    ]
+    return [_separation(audited, models), _likeness(audited, models)]
 
 
-def _chosen_folds(case: Case) -> list[int]:
+def _chosen_folds(audited: AuditedMaps) -> list[int]:
     """Return folds that test both classes of the pair, or any where none does."""
     both = [
         number
-        for number, fold in enumerate(case.folds)
-        if all((case.labels[fold.test] == label).any() for label in case.pair)
+        for number, fold in enumerate(audited.folds)
+        if all((audited.labels[fold.test] == label).any() for label in audited.pair)
     ]
-    return (both or list(range(len(case.folds))))[:FOLDS]
+    return (both or list(range(len(audited.folds))))[:FOLDS]
 
 
-def _permute(case: Case, number: int, turn: int, window: Window) -> _Permuted:
-    fold, rng = case.folds[number], case.generator(4, number, turn)
-    labels = unlike(case.labels[fold.train], rng)
-    head = _train(case, fold, labels, rng)
-    maps = explain_window(head, case, case.people[fold.test], window)
-    evidence = case.trials[0]
-    shown = evidence.maps[rows_of(evidence, fold.test)][:, :, window.voxels]
+def _permute(audited: AuditedMaps, number: int, turn: int, choice: SliceChoice) -> _Permuted:
+    fold, rng = audited.folds[number], audited.generator(4, number, turn)
+    labels = unlike(audited.labels[fold.train], rng)
+    head = _train(audited, fold, labels, rng)
+    maps = explain_slices(head, audited, audited.people[fold.test], choice)
+    saliency = audited.trials[0]
+    shown = saliency.maps[rows_of(saliency, fold.test)][:, :, choice.voxels]
     # Tested people get permuted labels too: with the true ones a model of chance may still tell them apart, either way.
-    area = area_under(favouring(maps, case.pair).sum(axis=1), rng.permutation(case.labels[fold.test]), case.pair)
+    area = area_under(
+        favouring(maps, audited.pair).sum(axis=1), rng.permutation(audited.labels[fold.test]), audited.pair
+    )
     return _Permuted(maps, shown, area)
 
 
@@ -85,13 +91,17 @@ def unlike(labels: IntArray, rng: np.random.Generator) -> IntArray:
     return min((rng.permutation(labels) for _ in range(DRAWS)), key=association)
 
 
-def _train(case: Case, fold: Fold, labels: IntArray, rng: np.random.Generator) -> Head:
+def _train(audited: AuditedMaps, fold: Fold, labels: IntArray, rng: np.random.Generator) -> Head:
+    import torch
+
+    from migxai.learning.training import Schedule, train_head
+
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-    head = make_head(case.store.split, len(case.classes), generator)
-    schedule = Schedule.of(case.settings)
+    head = make_head(audited.store.split, len(audited.classes), generator)
+    schedule = Schedule.of(audited.settings)
     schedule = replace(schedule, epochs=min(schedule.epochs, EPOCHS), epoch_choice="last")
-    device = choose_device(case.settings.device)
-    train_head(head, case.store, case.people[fold.train], labels, schedule, int(rng.integers(2**31)), device)
+    device = choose_device(audited.settings.device)
+    train_head(head, audited.store, audited.people[fold.train], labels, schedule, int(rng.integers(2**31)), device)
     return head
 
 
@@ -121,28 +131,28 @@ def area_under(values: FloatArray, labels: IntArray, pair: tuple[int, int], stra
     return float(higher[pairs].mean())
 
 
-def _separation(case: Case, models: list[list[_Permuted]]) -> Check:
-    evidence, pair = case.trials[0], case.pair
+def _separation(audited: AuditedMaps, models: list[list[_Permuted]]) -> Check:
+    saliency, pair = audited.trials[0], audited.pair
     limit = f"above every model of permuted labels, p under {ALPHA:g}"
-    if not evidence.by_class:
+    if not saliency.by_class:
         why = "Not made: maps of this method do not say which class they speak for."
-        return Check(_SEPARATION, case.of, limit=limit, detail=why)
-    totals = evidence.favouring(pair).sum(axis=1, dtype=np.float64)
-    observed = area_under(totals, evidence.labels, pair, evidence.fold)
-    strata: NDArray[np.integer] = evidence.fold
+        return Check(_SEPARATION, audited.of, limit=limit, detail=why)
+    totals = saliency.favouring(pair).sum(axis=1, dtype=np.float64)
+    observed = area_under(totals, saliency.labels, pair, saliency.fold)
+    strata: NDArray[np.integer] = saliency.fold
     if np.isnan(observed):
         # No fold tests both classes, as with leave-one-out.
         strata = np.zeros_like(strata)
-        observed = area_under(totals, evidence.labels, pair)
+        observed = area_under(totals, saliency.labels, pair)
     if np.isnan(observed):
-        return Check(_SEPARATION, case.of, limit=limit, detail="Not made: a class has nobody who was tested.")
-    rng = case.generator(5)
-    null = [area_under(totals, _relabelled(evidence.labels, strata, rng), pair, strata) for _ in range(RELABELLINGS)]
+        return Check(_SEPARATION, audited.of, limit=limit, detail="Not made: a class has nobody who was tested.")
+    rng = audited.generator(5)
+    null = [area_under(totals, _relabelled(saliency.labels, strata, rng), pair, strata) for _ in range(RELABELLINGS)]
     p = (1 + sum(one >= observed - 1e-9 for one in null)) / (1 + RELABELLINGS)
     chance = [np.nanmean(areas) for turn in models if np.isfinite(areas := [model.area for model in turn]).any()]
     return Check(
         _SEPARATION,
-        case.of,
+        audited.of,
         value=f"area {observed:.2f}, p = {p:.2g}",
         number=observed,
         limit=limit,
@@ -161,19 +171,29 @@ def _relabelled(labels: IntArray, strata: IntArray, rng: np.random.Generator) ->
     return made
 
 
-def _likeness(case: Case, models: list[list[_Permuted]]) -> Check:
+def _likeness(audited: AuditedMaps, models: list[list[_Permuted]]) -> Check:
     shown = np.concatenate([model.shown for model in models[0]])
-    alike = compare(shown, [np.concatenate([model.maps for model in turn]) for turn in models])
+    similarity = map_similarity(shown, [np.concatenate([model.maps for model in turn]) for turn in models])
     limit = f"mean rank correlation under {SAME:g}"
-    if np.isnan(alike.signed):
-        return Check(_MAPS, case.of, limit=limit, detail="Not made: no map that can be compared.")
+    if np.isnan(similarity.signed):
+        return Check(_MAPS, audited.of, limit=limit, detail="Not made: no map that can be compared.")
     return Check(
         _MAPS,
-        case.of,
-        value=f"{alike.signed:.2f}",
-        number=alike.signed,
+        audited.of,
+        value=f"{similarity.signed:.2f}",
+        number=similarity.signed,
         limit=limit,
-        passed=alike.passed,
+        passed=similarity.passed,
         detail=f"{len(shown)} people, {len(models)} models each, trained for "
-        f"{min(case.settings.epochs, EPOCHS)} epochs. {alike.detail}",
+        f"{min(audited.settings.epochs, EPOCHS)} epochs. {similarity.detail}",
     )
+
+
+ENTRY = CheckEntry(
+    name="label-permutation",
+    title="Maps change, and say nothing of classes, when labels are permuted",
+    citation="Adebayo J, Gilmer J, Muelly M, Goodfellow I, Hardt M, Kim B. Sanity checks for saliency maps. NeurIPS "
+    "2018. arXiv:1810.03292",
+    order=70,
+    of_maps=check,
+)
