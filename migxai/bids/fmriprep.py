@@ -91,8 +91,8 @@ def choose_space(root: Path, task: str, preprocessing: Preprocessing) -> tuple[s
     task
         The task's label.
     preprocessing
-        Uses ``space`` (``NAME`` or ``NAME:res-LABEL``; None chooses the space that most subjects have, the order of
-        `SPACES` deciding between equals) and ``use_aroma``.
+        Its ``space`` is used (``NAME`` or ``NAME:res-LABEL``; None chooses the space that most subjects have, the
+        order of `SPACES` deciding between equals), and ``use_aroma``.
 
     Returns
     -------

@@ -76,7 +76,7 @@ def collect_inputs(config: Config) -> DatasetInputs:
     Parameters
     ----------
     config
-        Uses ``run.bids_dir``, ``run.derivatives``, ``selection`` and, of ``preprocessing``, what concerns the choice
+        The fields used are ``run.bids_dir``, ``run.derivatives``, ``selection`` and, of ``preprocessing``, the choice
         of T1w, space and AROMA.
 
     Returns
@@ -97,7 +97,7 @@ def collect_inputs(config: Config) -> DatasetInputs:
     check_filters(config.selection.bids_filters)
     description = check_dataset(bids_dir)
     own = is_fmriprep(description)
-    chained = None if own else _fmriprep_derivative(config.run.derivatives)
+    chained = None if own else fmriprep_derivative(config.run.derivatives)
     root = chained or bids_dir
     if chained is not None:
         check_dataset(chained, "the fMRIPrep derivative")
@@ -132,8 +132,16 @@ def check_output_place(bids_dir: Path, output_dir: Path) -> None:
             )
 
 
-def _fmriprep_derivative(derivatives: Sequence[tuple[str, Path]]) -> Path | None:
-    """Choose the derivative that fMRIPrep made: by what its description says, or by the name the user gave it."""
+def fmriprep_derivative(derivatives: Sequence[tuple[str, Path]]) -> Path | None:
+    """Choose the derivative that fMRIPrep made: by what its description says, or by the name the user gave it.
+
+    Raises
+    ------
+    UsageError
+        If a derivative is no directory, or more than one is fMRIPrep's.
+    InputError
+        If one is no dataset.
+    """
     chosen = []
     for name, path in derivatives:
         if not path.is_dir():

@@ -24,7 +24,7 @@ class Activity:
     maps
         Shape (X, Y, Z, K) on the grid of the BOLD run, in the pose of the first volume.
     frequencies
-        Of the neural fluctuations, Hz, shape (F,).
+        The frequencies of the neural fluctuations, Hz, shape (F,).
     pulse, breath
         Phase of heart and breath in radians at the moments of `clock`, shape (N,).
     clock

@@ -150,7 +150,7 @@ def make_maps(
     Parameters
     ----------
     settings
-        Of the cohort.
+        The settings of the cohort.
     number
         The subject's, from 1; with the seed it decides everything random.
     share
@@ -161,7 +161,7 @@ def make_maps(
     Returns
     -------
     maps
-        Of each indicator, (X, Y, Z): zero outside what is covered; NaN in RFCS regions that are not.
+        The map of each indicator, (X, Y, Z): zero outside what is covered; NaN in RFCS regions that are not.
     covered
         The brain as far as the field of view goes, (X, Y, Z).
     """

@@ -168,7 +168,7 @@ def allowed_tests(cv: str, *, n_classes: int, trials: int) -> Allowed:
     cv
         ``kfold``, ``leave-one-out`` or ``leave-one-site-out``.
     n_classes, trials
-        Of the comparison.
+        The numbers of classes and trials of the comparison.
 
     Raises
     ------

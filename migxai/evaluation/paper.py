@@ -99,7 +99,7 @@ def table_2(table: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     table
-        Of `migxai.evaluation.scoring.Scores`.
+        The table of `migxai.evaluation.scoring.Scores`.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def table_3(table: pd.DataFrame, *, comparison: str = THREE_CLASSES, indicator: 
     Parameters
     ----------
     table
-        Of `migxai.evaluation.scoring.Scores`.
+        The table of `migxai.evaluation.scoring.Scores`.
     comparison, indicator
         The paper's table is of three classes on RFCS; of others there is nothing to put beside.
 
@@ -256,15 +256,18 @@ def _texts(table: pd.DataFrame) -> dict[tuple[str, str, str, str, str], str]:
 
 def _ordered(table: pd.DataFrame) -> list[tuple[str, str, str]]:
     """Return models, indicators and comparisons there are, the paper's first and in its order."""
-    cells = table[["model", "indicator", "comparison"]].drop_duplicates().itertuples(index=False, name=None)
-    orders = [list(names) for names in (model_titles(), INDICATORS, COMPARISON_NAMES)]
+    rows = table[["model", "indicator", "comparison"]].drop_duplicates().itertuples(index=False, name=None)
+    orders = {row: paper_order(row[2], row[1], row[0])[::-1] for row in rows}
+    return sorted(orders, key=lambda row: orders[row])
 
-    def place(cell: tuple[str, str, str]) -> list[tuple[int, str]]:
-        return [
-            (order.index(name) if name in order else len(order), name) for name, order in zip(cell, orders, strict=True)
-        ]
 
-    return sorted(cells, key=place)
+def paper_order(comparison: str, indicator: str, model: str) -> list[tuple[int, str]]:
+    """Return a key that sorts comparisons, then indicators, then models: known ones first and in their order."""
+    known = [list(names) for names in (COMPARISON_NAMES, INDICATORS, model_titles())]
+    names = (comparison, indicator, model)
+    return [
+        (order.index(name) if name in order else len(order), name) for order, name in zip(known, names, strict=True)
+    ]
 
 
 def _printed(text: str) -> tuple[float, float]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from migxai.errors import InputError
+from migxai.io import read_tsv
 from migxai.metrics.scores import check_predictions
 from migxai.metrics.types import IntArray
 
@@ -72,6 +74,23 @@ class PredictionSet:
         classes = np.zeros(len(self.subjects), dtype=np.intp)
         classes[self.subject] = self.y
         return classes
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read a table of predictions, with trials, folds, slices and probabilities as numbers.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    import pandas as pd
+
+    table = read_tsv(path, path.parent)
+    for name in table:
+        if name in ("trial", "fold", "slice") or str(name).startswith("p["):
+            table[name] = pd.to_numeric(table[name].replace("n/a", None))
+    return table
 
 
 def split_predictions(table: pd.DataFrame, classes: Mapping[str, Sequence[str]], level: Level) -> list[PredictionSet]:

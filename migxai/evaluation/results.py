@@ -14,8 +14,8 @@ import pandas as pd
 
 from migxai.cohort.datasets import cohort_name
 from migxai.evaluation.group_folder import GroupFolder, read_description
-from migxai.evaluation.paper import COMPARISON_NAMES
-from migxai.evaluation.predictions import PredictionSet, split_predictions
+from migxai.evaluation.paper import COMPARISON_NAMES, paper_order
+from migxai.evaluation.predictions import PredictionSet, read_predictions, split_predictions
 from migxai.indicators.registry import INDICATORS
 from migxai.io import read_json, read_tsv
 from migxai.learning.estimators import model_titles
@@ -65,7 +65,7 @@ class ScoredModel:
     n, trials
         People, and repetitions of the cross-validation.
     scores, permuted
-        By metric.
+        The scores, and those of permuted labels, by metric.
     """
 
     comparison: str
@@ -109,7 +109,8 @@ class Results:
     document
         ``metrics.json``; empty if there is none.
     versions
-        Of software, by name, as the models' cards have them; several where models were made with different ones.
+        The versions of software by name, as the models' cards have them; several where models were made with
+        different ones.
     """
 
     folder: GroupFolder
@@ -201,16 +202,16 @@ def read_results(folder: GroupFolder) -> Results:
     names = ("cohort.tsv", "classes.tsv", "table1.tsv", "table2.tsv", "table3.tsv", "regions.tsv")
     tables = {name: _read(folder.file(name)) for name in names}
     tables |= {name: _numbers(_read(folder.file(name)), text) for name, text in _TEXT.items()}
-    predictions = _read(folder.file("predictions.tsv"))
+    predictions = folder.file("predictions.tsv")
     classes = {str(name): [str(one) for one in labels] for name, labels in description["Comparisons"].items()}
     metrics = folder.file("metrics.json")
     return Results(
         folder=folder,
         description=description,
         tables=tables,
-        predictions=()
-        if predictions.empty
-        else tuple(split_predictions(_probabilities(predictions), classes, "subject")),
+        predictions=tuple(split_predictions(read_predictions(predictions), classes, "subject"))
+        if predictions.is_file()
+        else (),
         document=read_json(metrics, folder.root) if metrics.is_file() else {},
         versions=_versions(folder, description),
     )
@@ -226,11 +227,6 @@ def indicator_name(indicator: str) -> str:
     return INDICATORS.title(indicator)
 
 
-def place(name: str, known: Mapping[str, Any]) -> tuple[int, str]:
-    """Return a key that sorts known names first, in their order."""
-    return (list(known).index(name) if name in known else len(known), name)
-
-
 def _read(path: Path) -> pd.DataFrame:
     return read_tsv(path, path.parent) if path.is_file() else pd.DataFrame()
 
@@ -239,12 +235,6 @@ def _numbers(table: pd.DataFrame, text: set[str]) -> pd.DataFrame:
     """Turn all columns but those of text into numbers, ``n/a`` into NaN."""
     columns = [name for name in table.columns if name not in text]
     return table.assign(**{name: pd.to_numeric(table[name], errors="coerce") for name in columns})
-
-
-def _probabilities(table: pd.DataFrame) -> pd.DataFrame:
-    """Turn the numbers of a table of predictions into numbers."""
-    columns = [name for name in table.columns if name in ("trial", "fold") or str(name).startswith("p[")]
-    return table.assign(**{name: pd.to_numeric(table[name].replace("n/a", None)) for name in columns})
 
 
 def _scored_models(metrics: pd.DataFrame, permutations: pd.DataFrame) -> tuple[ScoredModel, ...]:
@@ -263,10 +253,7 @@ def _scored_models(metrics: pd.DataFrame, permutations: pd.DataFrame) -> tuple[S
         n, trials = int(first["n"]), int(first["n_trials"])
         key = (str(comparison), str(indicator), str(model))
         models.append(ScoredModel(*key, n, trials, scores, permuted.get(key, {})))
-    names = (COMPARISON_NAMES, INDICATORS, model_titles())
-    return tuple(
-        sorted(models, key=lambda model: [place(name, known) for name, known in zip(model.key, names, strict=True)])
-    )
+    return tuple(sorted(models, key=lambda model: paper_order(*model.key)))
 
 
 def _versions(folder: GroupFolder, description: Mapping[str, Any]) -> dict[str, str]:
