@@ -15,7 +15,7 @@ import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from migxai.errors import UsageError
 
@@ -75,6 +75,16 @@ class Preprocessing:
     use_aroma: bool = False
 
 
+class Band(NamedTuple):
+    """A frequency band in Hz, handed on whole, so that whoever needs no edge need not name one."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g} Hz"
+
+
 @dataclass(frozen=True)
 class Denoising:
     """Nuisance model, filter, smoothing and censoring."""
@@ -89,6 +99,11 @@ class Denoising:
     order: Literal["regress-filter", "paper"] = "regress-filter"
     fd_threshold: float | None = None
     min_time: float | None = None
+
+    @property
+    def band(self) -> Band:
+        """The band of the filter and of ALFF."""
+        return Band(self.low, self.high)
 
 
 @dataclass(frozen=True)

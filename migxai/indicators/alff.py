@@ -30,8 +30,8 @@ DEFINITION = Option(
 def _compute(series: Denoised, config: Config) -> NDArray[np.floating[Any]]:
     from migxai.signal.amplitude import alff_voxels
 
-    band, definition = config.denoising, config.indicators.alff_definition
-    return alff_voxels(series.unfiltered, series.repetition_time, band.low, band.high, definition)
+    band, definition = config.denoising.band, config.indicators.alff_definition
+    return alff_voxels(series.unfiltered, series.repetition_time, *band, definition)
 
 
 def definition(config: Config) -> dict[str, Any]:
@@ -40,11 +40,11 @@ def definition(config: Config) -> dict[str, Any]:
 
 
 def _sentence(config: Config) -> str:
-    band = f"{config.denoising.low:g} to {config.denoising.high:g} Hz"
     source = " of the regressed, smoothed series before filtering" if config.denoising.order != "paper" else ""
     return (
-        f"The amplitude of low-frequency fluctuations (ALFF [@alff]) is the mean amplitude within {band}{source}, as "
-        f"{_SOURCES[config.indicators.alff_definition]} defines it, divided by its mean over the brain."
+        "The amplitude of low-frequency fluctuations (ALFF [@alff]) is the mean amplitude within "
+        f"{config.denoising.band}{source}, as {_SOURCES[config.indicators.alff_definition]} defines it, divided by its "
+        "mean over the brain."
     )
 
 

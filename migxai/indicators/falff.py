@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def _compute(series: Denoised, config: Config) -> NDArray[np.floating[Any]]:
     from migxai.signal.amplitude import falff_voxels
 
-    band, definition = config.denoising, config.indicators.alff_definition
-    return falff_voxels(series.unfiltered, series.repetition_time, band.low, band.high, definition)
+    band, definition = config.denoising.band, config.indicators.alff_definition
+    return falff_voxels(series.unfiltered, series.repetition_time, *band, definition)
 
 
 def _sentence(config: Config) -> str:  # noqa: ARG001 - one signature for all indicators

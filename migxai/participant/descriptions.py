@@ -78,7 +78,7 @@ def series_fields(config: Config) -> Fields:
     """Sidecar fields of the denoised series."""
     options = config.denoising
     return {
-        "BandPass": [options.low, options.high],
+        "BandPass": list(options.band),
         "SmoothingFWHM": options.fwhm if options.order == "paper" else 0.0,
         "SkullStripped": True,
     }
@@ -108,7 +108,7 @@ def map_fields(stat: str, form: str, facts: RunFacts, config: Config) -> Fields:
         "Description": f"{indicator.title} map" + (" painted on the atlas regions." if indicator.regional else "."),
         "Statistic": stat,
         **indicator.definition(config),
-        "FrequencyBand": [options.low, options.high],
+        "FrequencyBand": list(options.band),
         "Normalization": scale,
         "NormalizationVoxels": "all voxels of the mask with a value; the zero shell of the grid does not count"
         if scale != "none"
@@ -194,7 +194,7 @@ def _settings(config: Config, facts: RunFacts) -> dict[str, str]:
     return {
         "Space": facts.grid.space,
         "Resolution": f"{resolution:g} mm" if isinstance(resolution, float) else resolution,
-        "Band": f"{options.low:g} to {options.high:g} Hz",
+        "Band": str(options.band),
         "Smoothing": f"{options.fwhm:g} mm FWHM",
         "Order": processing_order(config),
         "Nuisance": f"{len(facts.denoising.regressors)} regressors, rank {facts.denoising.design_rank} in the band",

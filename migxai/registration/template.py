@@ -1,4 +1,4 @@
-"""The packaged template on another grid."""
+"""The packaged template, as it is and on another grid."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migxai.data import template
+from migxai.data.templates import TemplateName
 from migxai.registration.images import regrid
 from migxai.registration.volume import Volume
+
+
+def template_volume(name: TemplateName) -> Volume:
+    """Read an image of the packaged template, scaled as its header says."""
+    image = nib.nifti1.load(template(name))
+    return Volume(image.get_fdata(dtype=np.float32), image.affine)
 
 
 def template_brain(shape: tuple[int, int, int], affine: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -24,7 +31,5 @@ def template_brain(shape: tuple[int, int, int], affine: NDArray[np.float64]) -> 
     numpy.ndarray
         Shape (X, Y, Z), bool.
     """
-    image = nib.nifti1.load(template("mask"))
-    mask = Volume(image.get_fdata(dtype=np.float32), image.affine)
-    brain: NDArray[np.bool_] = regrid(mask, affine, shape).data >= 0.5
+    brain: NDArray[np.bool_] = regrid(template_volume("mask"), affine, shape).data >= 0.5
     return brain

@@ -70,7 +70,11 @@ class NuisanceModel:
 
 
 def nuisance_model(
-    design: ArrayLike, repetition_time: float, low: float = 0.01, high: float = 0.08, *, kept: BoolArray | None = None
+    design: ArrayLike,
+    repetition_time: float,
+    band: tuple[float, float] = (0.01, 0.08),
+    *,
+    kept: BoolArray | None = None,
 ) -> NuisanceModel:
     """Set up nuisance regression and band-pass so that neither undoes the other.
 
@@ -86,7 +90,7 @@ def nuisance_model(
         derivative has no first value) counts as 0.
     repetition_time
         Seconds between volumes.
-    low, high
+    band
         Edges of the band in Hz.
     kept
         Volumes to use (T,); default all.
@@ -106,7 +110,7 @@ def nuisance_model(
     if keep.shape != (volumes,):
         raise DenoisingError(f"{keep.size} marks of volumes to keep do not fit a design of {volumes} volumes.")
     with serial_blas():
-        basis = band_basis(volumes, repetition_time, low, high)
+        basis = band_basis(volumes, repetition_time, *band)
         inward = without_trend(basis)
         outward = basis[keep]
         if not keep.all():

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from migxai.participant.interfaces.base import packaged_volume
 from migxai.registration.contrast import Tissues, template_as_seen
+from migxai.registration.template import template_volume
 from migxai.registration.transforms import Affine, Chain
 
 
 def test_the_template_is_drawn_in_the_image_s_own_contrast():
     """An EPI-like image of the template itself, with a coil's slow shading, noise and a spot that is no tissue."""
-    tissues = Tissues(packaged_volume("WM"), packaged_volume("CSF"), packaged_volume("mask"))
+    tissues = Tissues(template_volume("WM"), template_volume("CSF"), template_volume("mask"))
     inside = tissues.mask.data > 0
     resolution = np.array([3.0, 3.0, 4.0])
     truth = np.where(inside, 1 - 0.2 * tissues.white.data + 0.4 * tissues.fluid.data, 0)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from migxai.errors import RegistrationError
-from migxai.participant.interfaces.base import packaged_volume
 from migxai.registration.contrast import Tissues
 from migxai.registration.engines import find_engine
 from migxai.registration.normalise import Brain, compact, epi_to_t1w, epi_to_template, t1w_to_template
 from migxai.registration.resample import resample_to_grid
 from migxai.registration.rigid import rigid_matrix
+from migxai.registration.template import template_volume
 from migxai.registration.transforms import Affine, Chain, grid_points
 from migxai.registration.volume import Volume
 from tests.registration.conftest import load_template, smooth_anatomy
@@ -83,7 +83,7 @@ def test_t1w_and_epi_reach_the_template_through_the_composed_chain(template_brai
     assert rigid_error.mean() < 1.2
     assert error.mean() < 1.5
 
-    tissues = Tissues(packaged_volume("WM"), packaged_volume("CSF"), packaged_volume("mask"))
+    tissues = Tissues(template_volume("WM"), template_volume("CSF"), template_volume("mask"))
     direct = epi_to_template(epi, boldref, tissues, engine)
     error = np.linalg.norm(direct.registration.forward.map_points(points) - moved.map_points(points), axis=1)
     assert error.mean() < 2.0

@@ -177,7 +177,7 @@ def test_motion_terms_are_fmripreps(terms):
     if terms == 24:
         np.testing.assert_allclose(table["trans_z_power2"], motion[:, 2] ** 2)
         np.testing.assert_allclose(table["trans_z_derivative1_power2"][1:], np.diff(motion[:, 2]) ** 2)
-    assert nuisance_model(columns, 2.0, high=0.2).design_rank == terms
+    assert nuisance_model(columns, 2.0, (0.01, 0.2)).design_rank == terms
 
 
 def test_undefined_motion_terms_are_refused():

@@ -23,7 +23,6 @@ from migxai.participant.interfaces.base import (
     load_image,
     load_volume,
     outputs,
-    packaged_volume,
     save_array,
     save_image,
 )
@@ -33,6 +32,7 @@ from migxai.registration.images import mask_centre
 from migxai.registration.masks import brain_mask_in_target, epi_brain_mask, template_grid
 from migxai.registration.realignment import realign
 from migxai.registration.resample import resample_series, resample_to_grid
+from migxai.registration.template import template_volume
 from migxai.registration.transforms import save_affines
 from migxai.registration.volume import Volume
 from migxai.signal.slicetiming import check_slice_timing, correct_slice_timing, slice_axis
@@ -170,7 +170,7 @@ class ResampleBold(Step):
         """Write the series (V, T), the mask of its voxels, and the mean image on that grid."""
         files, resolution = self.inputs, float(self.inputs.options.resolution)
         chain = load_chain(files.to_template)
-        template_mask = packaged_volume("mask")
+        template_mask = template_volume("mask")
         affine, shape = template_grid(template_mask.affine, template_mask.shape, resolution)
         brain = brain_mask_in_target(template_mask, affine, shape)
         bold, bold_affine = load_image(files.bold)

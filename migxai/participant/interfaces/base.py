@@ -12,8 +12,6 @@ from nipype.interfaces.base import TraitedSpec as TraitedSpec
 from nipype.interfaces.base import traits as traits
 from numpy.typing import NDArray
 
-from migxai.data import template
-from migxai.data.templates import TemplateName
 from migxai.execution.plugins.measured import MeasuredInterface
 from migxai.participant.resources import Memory
 from migxai.registration.transforms import Affine, Chain, Field
@@ -131,12 +129,6 @@ def load_image(path: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
 def load_volume(path: str) -> Volume:
     """Read a 3-D intermediate image."""
     return Volume(*load_image(path))
-
-
-def packaged_volume(name: TemplateName) -> Volume:
-    """Read a packaged image of the template, scaled as its header says."""
-    image = nib.nifti1.load(template(name))
-    return Volume(image.get_fdata(dtype=np.float32), image.affine)
 
 
 def on_grid(values: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[Any]:

@@ -22,11 +22,11 @@ from migxai.participant.interfaces.base import (
     load_array,
     load_image,
     outputs,
-    packaged_volume,
     save_array,
 )
 from migxai.participant.resources import Memory
 from migxai.registration.masks import tissue_compartment
+from migxai.registration.template import template_volume
 from migxai.registration.volume import voxel_sizes
 from migxai.signal.censoring import kept_volumes, require_unbroken
 from migxai.signal.filtering import band_dimensions, bandpass
@@ -169,7 +169,7 @@ def signal_compartment(name: str, mask: NDArray[np.bool_], affine: NDArray[np.fl
         If too few are left.
     """
     prior, words, threshold, erosion = _COMPARTMENTS[name]
-    return tissue_compartment(packaged_volume(prior), mask, affine, name=words, threshold=threshold, erosion=erosion)
+    return tissue_compartment(template_volume(prior), mask, affine, name=words, threshold=threshold, erosion=erosion)
 
 
 class Denoise(Step):
@@ -189,10 +189,10 @@ class Denoise(Step):
         regressors = nuisance_columns(table, options)
         design = table[list(regressors)].to_numpy()
         kept = table["kept"].to_numpy().astype(bool)
-        model = nuisance_model(design, tr, options.low, options.high, kept=kept)
+        model = nuisance_model(design, tr, options.band, kept=kept)
         if options.order == "paper":
             # Band-pass, smooth, regress: the paper's order, with the nuisance columns as they are.
-            smoothed = smooth(bandpass(series, tr, options.low, options.high), mask, sizes, options.fwhm)
+            smoothed = smooth(bandpass(series, tr, *options.band), mask, sizes, options.fwhm)
             filtered = unfiltered = save_array(folder / "filtered.npy", regress(smoothed, design))
         else:
             regressed = smooth(model.regressed(series), mask, sizes, options.fwhm)
@@ -218,10 +218,11 @@ def require_length(volumes: int, tr: float, config: Config, name: str) -> None:
     DenoisingError
         If the band has fewer dimensions than the degrees of freedom that must remain.
     """
-    options = config.denoising
-    dimensions = band_dimensions(volumes, tr, options.low, options.high)
+    band = config.denoising.band
+    dimensions = band_dimensions(volumes, tr, *band)
     if dimensions < DOF_MINIMUM:
         raise DenoisingError(
-            f"{name} is too short: {volumes} volumes of {tr:g} s hold {dimensions} dimensions between {options.low:g} "
-            f"and {options.high:g} Hz, and {DOF_MINIMUM} must remain after the nuisance regression."
+            f"{name} is too short: {volumes} volumes of {tr:g} s hold {dimensions} dimensions between "
+            f"{' and '.join(f'{edge:g}' for edge in band)} Hz, and {DOF_MINIMUM} must remain after the nuisance "
+            "regression."
         )

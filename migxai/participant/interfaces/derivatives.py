@@ -34,12 +34,12 @@ from migxai.participant.interfaces.base import (
     load_image,
     on_grid,
     outputs,
-    packaged_volume,
 )
 from migxai.participant.resources import Memory
 from migxai.registration.engines import Registration
 from migxai.registration.normalise import compact
 from migxai.registration.resample import resample_to_grid
+from migxai.registration.template import template_volume
 from migxai.registration.transforms import save_transform
 from migxai.registration.volume import Volume
 from migxai.reports.figures import overlays
@@ -237,7 +237,7 @@ class WriteAnatomy(Step):
         write_nifti(path, mask, affine, dtype="uint8")
         written = [path, self._describe(path, "Brain in the T1w image.", Type="Brain", Method=anatomy.extraction)]
         forward, inverse = load_chain(given.to_template), load_chain(given.from_template)
-        template = packaged_volume("T1w")
+        template = template_volume("T1w")
         kept = compact(Registration(forward, inverse), template, Volume(mask, affine))
         for source, target, chain in (("T1w", SPACE, kept.forward), (SPACE, "T1w", kept.inverse)):
             path = self._place("xfm", **{"from": source, "to": target, "mode": "image"})
@@ -251,10 +251,10 @@ class WriteAnatomy(Step):
         figure = overlays.plot_registration(
             template,
             template.with_data(moved),
-            packaged_volume("mask"),
+            template_volume("mask"),
             figure_path(root, given.entities, "normalization", "T1w"),
             names=("template", "T1w"),
-            contour=packaged_volume("WM"),
+            contour=template_volume("WM"),
         )
         return {"written": [path.relative_to(root).as_posix() for path in (*written, figure)]}
 

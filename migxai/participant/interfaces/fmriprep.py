@@ -20,7 +20,6 @@ from migxai.participant.interfaces.base import (
     inputs,
     load_image,
     outputs,
-    packaged_volume,
     save_array,
     save_image,
 )
@@ -28,6 +27,7 @@ from migxai.participant.interfaces.denoising import require_length
 from migxai.participant.resources import Memory
 from migxai.registration.masks import brain_mask_in_target, epi_brain_mask, template_grid
 from migxai.registration.resample import resample_series, resample_to_grid
+from migxai.registration.template import template_volume
 from migxai.registration.volume import Volume, voxel_sizes
 
 logger = logging.getLogger("migxai")
@@ -58,7 +58,7 @@ class ResampleFmriprep(Step):
         series, mask, grid = to_resolution(data, native, options.resolution)
         mean = resample_to_grid(mean_over_time(data), affine, target_affine=grid, target_shape=mask.shape)
         notes += [*more, *more_notes]
-        template = brain_mask_in_target(packaged_volume("mask"), grid, mask.shape)
+        template = brain_mask_in_target(template_volume("mask"), grid, mask.shape)
         unchanged = options.resolution == "native"
         resolution = grid_words(grid) if unchanged else float(options.resolution)
         facts = GridFacts(run.space, resolution, require_coverage(float(mask[template].mean())))

@@ -18,7 +18,6 @@ from migxai.participant.interfaces.base import (
     load_chain,
     load_volume,
     outputs,
-    packaged_volume,
     save_chain,
     save_image,
 )
@@ -39,6 +38,7 @@ from migxai.registration.normalise import (
 )
 from migxai.registration.quality import Gate, Quality
 from migxai.registration.resample import resample_to_grid
+from migxai.registration.template import template_volume
 from migxai.registration.transforms import save_transform
 from migxai.registration.volume import Volume
 from migxai.reports.participant.run_summary import ProcessingStep, QualityMeasure
@@ -92,7 +92,7 @@ class NormaliseT1w(Step):
         """Write the transforms between the T1w image and the template."""
         engine = find_engine(self.inputs.options.registration)
         t1w = Brain(load_volume(self.inputs.image), load_volume(self.inputs.mask))
-        found = t1w_to_template(t1w, Brain(packaged_volume("T1w"), packaged_volume("mask")), engine)
+        found = t1w_to_template(t1w, Brain(template_volume("T1w"), template_volume("mask")), engine)
         extracted = self.inputs.extraction == "deepbet"
         steps = (
             ProcessingStep("Brain extraction", "done", "with deepbet")
@@ -160,8 +160,8 @@ class NormaliseEpi(Step):
         """Write the transforms."""
         engine = find_engine(self.inputs.options.registration)
         epi = Brain(load_volume(self.inputs.epi), load_volume(self.inputs.epi_mask))
-        template = Brain(packaged_volume("boldref"), packaged_volume("mask"))
-        tissues = Tissues(packaged_volume("WM"), packaged_volume("CSF"), packaged_volume("mask"))
+        template = Brain(template_volume("boldref"), template_volume("mask"))
+        tissues = Tissues(template_volume("WM"), template_volume("CSF"), template_volume("mask"))
         found = epi_to_template(epi, template, tissues, engine)
         how = f"affine, then deformable to the template in the contrast of the EPI, {engine.name}"
         kept = compact(found.registration, template.image, epi.mask)

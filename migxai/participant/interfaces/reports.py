@@ -26,12 +26,12 @@ from migxai.participant.interfaces.base import (
     load_volume,
     on_grid,
     outputs,
-    packaged_volume,
 )
 from migxai.participant.interfaces.denoising import signal_compartment
 from migxai.participant.interfaces.derivatives import figure_path
 from migxai.participant.resources import Memory
 from migxai.registration.resample import resample_to_grid
+from migxai.registration.template import template_volume
 from migxai.registration.volume import Volume
 from migxai.reports.figures import overlays, region_values, series
 from migxai.reports.participant.run_summary import write_summary
@@ -94,13 +94,13 @@ class DrawRun(Step):
                 tissues["GM"],
                 self._file("spectra"),
                 repetition_time=tr,
-                band=(config.denoising.low, config.denoising.high),
+                band=config.denoising.band,
             ),
         ]
 
     def _draw_overlays(self, mask: Volume) -> list[Path]:
         mean = load_volume(self.inputs.mean)
-        brain, white = packaged_volume("T1w"), packaged_volume("WM")
+        brain, white = template_volume("T1w"), template_volume("WM")
         inside = mask.data.astype(bool)
         used = [name for name in ("white_matter", "csf") if name in self.inputs.facts.denoising.regressors]
         tissues = {
@@ -110,7 +110,7 @@ class DrawRun(Step):
             overlays.plot_registration(
                 brain,
                 mean,
-                packaged_volume("mask"),
+                template_volume("mask"),
                 self._file("normalization"),
                 names=("template", "mean EPI"),
                 contour=white,
@@ -147,8 +147,8 @@ class DrawRun(Step):
                 overlays.plot_map(
                     mask.with_data(on_grid(values, inside)),
                     mask,
-                    packaged_volume("T1w"),
-                    packaged_volume("mask"),
+                    template_volume("T1w"),
+                    template_volume("mask"),
                     self._file(stat + form),
                     name=name,
                     unit=INDICATORS[stat].unit_of(form),
@@ -168,7 +168,7 @@ def tissue_classes(mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> dict
     names: tuple[TemplateName, ...] = ("GM", "WM", "CSF")
     priors = []
     for name in names:
-        volume = packaged_volume(name)
+        volume = template_volume(name)
         priors.append(resample_to_grid(volume.data, volume.affine, target_affine=affine, target_shape=shape)[mask])
     likeliest = np.argmax(priors, axis=0)
     return {name: likeliest == place for place, name in enumerate(names)}

@@ -211,18 +211,17 @@ def _denoising(config: Config, facts: MethodsFacts) -> list[str]:  # noqa: ARG00
     chosen = (settings.wm, "white matter"), (settings.csf, "cerebrospinal fluid"), (settings.gsr, "whole brain")
     tissues = [name for wanted, name in chosen if wanted]
     signals = f" and the mean signals of {_enumerate(tissues)}" if tissues else ""
-    band = f"{settings.low:g} to {settings.high:g} Hz"
     smooth = f"a Gaussian kernel of {settings.fwhm:g} mm full width at half maximum"
     if settings.order == "paper":
         sentences = [
-            f"Series were filtered to {band}"
+            f"Series were filtered to {settings.band}"
             + (f", smoothed with {smooth}" if settings.fwhm else "")
             + f", and then cleared of {motion}{signals} by linear regression."
         ]
     else:
         sentences = [
-            f"Series were cleared of {motion}{signals} by linear regression and filtered to {band}; the regressors "
-            "were filtered exactly as the data, so that neither step undoes the other [@lindquist2019]."
+            f"Series were cleared of {motion}{signals} by linear regression and filtered to {settings.band}; the "
+            "regressors were filtered exactly as the data, so that neither step undoes the other [@lindquist2019]."
         ]
         if settings.fwhm:
             sentences.append(f"Smoothing used {smooth}.")
