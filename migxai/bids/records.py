@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import migxai
-from migxai.errors import OutputError
-from migxai.io import write_json
+from migxai.errors import InputError, OutputError
+from migxai.io import read_json, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,7 +120,7 @@ def without_paths(text: str, roots: Mapping[str, Path]) -> str:
 def read_record(output_dir: Path, label: str, session: str | None = None) -> SubjectRecord | None:
     """Read a subject's record; None if there is none, or none that can be read (a run cut off, another version)."""
     try:
-        content = json.loads(record_path(output_dir, label, session).read_text(encoding="utf-8"))
+        content = read_json(record_path(output_dir, label, session))
         return SubjectRecord(
             **content
             | {
@@ -130,7 +129,7 @@ def read_record(output_dir: Path, label: str, session: str | None = None) -> Sub
                 "messages": tuple(content["messages"]),
             }
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (InputError, ValueError, KeyError, TypeError):
         return None
 
 

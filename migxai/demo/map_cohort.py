@@ -54,7 +54,7 @@ def make_map_cohort(
     Returns
     -------
     Path
-        The dataset, as `migxai.bids.read_maps` and ``migxai <dataset> <output> group`` take it.
+        The dataset, as `migxai.cohort.read_maps` and ``migxai <dataset> <output> group`` take it.
 
     Raises
     ------
