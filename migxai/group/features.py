@@ -1,129 +1,194 @@
-"""Prepared maps as nodes read them, and the frozen features that networks learn from."""
+"""Frozen features, from which networks learn: each image goes through the frozen part of a network once."""
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from migxai.config import Learning
-from migxai.explain.volumes import SliceSpace
+from migxai.config import Config
+from migxai.errors import ResourceError, UsageError
+from migxai.evaluation.group_folder import GroupFolder
+from migxai.group.job import Job, Workspace
+from migxai.group.plan import Plan, saliency_methods
+from migxai.group.prepare import MapArrays, nuisance_table
+from migxai.io import atomic, free_gb
 from migxai.learning.devices import choose_device
 from migxai.learning.estimators import is_deep
-from migxai.learning.slices import SliceGeometry
-from migxai.learning.store import FeatureStore, extract_subject, is_extracted, make_recipe
-from migxai.learning.types import Inputs
-from migxai.metrics.types import IntArray
-from migxai.participant.interfaces.base import BaseInterfaceInputSpec, Step, TraitedSpec, load_array, traits
+from migxai.learning.store import estimate_bytes, extract_subject, is_extracted, make_recipe
+
+#: People whose features one job makes: minutes of work, so that starting it costs little beside it.
+SHARD = 32
+GB = 1e9
 
 
-@dataclass(frozen=True)
-class MapArrays:
-    """Where the prepared maps of one indicator lie; row i of everything is person i.
+def keep_arrays(plan: Plan, work: Path, folder: GroupFolder) -> dict[str, MapArrays]:
+    """Write what jobs read: slices and regional means of each indicator, and the nuisance variables.
+
+    Raises
+    ------
+    OutputError, ResourceError
+        If a file cannot be written.
+    """
+    people, template, planted = plan.cohort.people, plan.template, plan.planted
+    nuisance, names = nuisance_table(people)
+    kept: dict[str, Any] = {
+        "brain": template.brain,
+        "labels": template.labels,
+        "indices": np.asarray(template.atlas.indices),
+        "names": np.asarray(template.atlas.names, dtype=str),
+    }
+    if planted is not None and planted.voxels.shape == template.geometry.shape:
+        kept |= {"planted": planted.voxels, "planted_names": np.asarray(planted.regions, dtype=str)}
+    with atomic(work / "template.npz") as stream:
+        np.savez(stream, **kept)
+    arrays = {}
+    for indicator, prepared in plan.maps.items():
+        planes, tables = work / f"{indicator}_planes.npy", work / f"{indicator}_tables.npz"
+        _write_array(planes, prepared.planes)
+        with atomic(tables) as stream:
+            np.savez(stream, regions=prepared.regions, nuisance=nuisance, nuisance_names=np.asarray(names, dtype=str))
+        arrays[indicator] = MapArrays(
+            indicator=indicator,
+            planes=planes,
+            tables=tables,
+            subjects=tuple(people["key"]),
+            sites=tuple(people["site"].astype(str)),
+            hashes=prepared.hashes,
+            geometry=template.geometry,
+            template=work / "template.npz",
+            features=folder.features,
+        )
+    return arrays
+
+
+def _write_array(path: Path, array: NDArray[np.float32]) -> None:
+    """Write an NPY file; `numpy.save` does not say why it could not."""
+    whole = np.ascontiguousarray(array)
+    with atomic(path) as stream:
+        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(whole))
+        stream.write(whole.data)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FeatureJob(Job):
+    """Run the frozen part of a network over the slices of some people.
 
     Attributes
     ----------
-    indicator
-        Its name.
-    planes
-        Slices (N, S, H0, W0), a ``.npy`` file.
-    tables
-        ``regions`` (N, R), ``nuisance`` (N, P) and ``nuisance_names`` (P,), an ``.npz`` file.
-    subjects, sites, hashes
-        Key and site of each person, and digest of their maps.
-    geometry
-        Where the slices were cut.
-    template
-        The template's ``brain`` and the atlas's ``labels`` on the geometry's grid (X, Y, Z), the ``indices`` and
-        ``names`` of its regions (R,), and of a simulated cohort where its effect was ``planted``, an ``.npz`` file.
-    features
-        Folder of the stores of frozen features.
+    model, indicator
+        The network, and whose maps it sees.
+    rows
+        The people.
     """
 
+    model: str
     indicator: str
-    planes: str
-    tables: str
-    subjects: tuple[str, ...]
-    sites: tuple[str, ...]
-    hashes: tuple[str, ...]
-    geometry: SliceGeometry
-    template: str
-    features: str
+    rows: tuple[int, ...]
+    memory_gb: float = 2.0
 
-    def inputs(self) -> Inputs:
-        """Read what estimators of whole subjects need."""
-        with np.load(self.tables, allow_pickle=False) as tables:
-            names = tuple(str(name) for name in tables["nuisance_names"])
-            return Inputs(self.subjects, tables["regions"], tables["nuisance"], names)
-
-
-class ExtractFeaturesInput(BaseInterfaceInputSpec):  # noqa: D101
-    model = traits.Str(mandatory=True, desc="the network")
-    arrays = traits.Any(mandatory=True, desc="a MapArrays")
-    rows = traits.List(traits.Int, mandatory=True, desc="the people whose features are made")
-    settings = traits.Any(mandatory=True, desc="migxai.config.Learning")
-    seed = traits.Int(mandatory=True, desc="of the run")
-
-
-class ExtractFeaturesOutput(TraitedSpec):  # noqa: D101
-    store = traits.Str(desc="key of the store that holds them")
-
-
-class ExtractFeatures(Step):
-    """Run the frozen part of a network over the slices of some people, but for those that are in the store already."""
-
-    input_spec = ExtractFeaturesInput
-    output_spec = ExtractFeaturesOutput
-    # What is there already is known by its files; nipype, which sees none of them, would take its own word for it.
-    _always_run = True
-
-    def _run_interface(self, runtime):  # type: ignore[no-untyped-def]
-        arrays, settings = self.inputs.arrays, self.inputs.settings
-        recipe = make_recipe(self.inputs.model, settings, arrays.geometry, self.inputs.seed)
-        folder, planes = Path(arrays.features), load_array(arrays.planes)
+    def run(self) -> None:
+        """Add what is missing to the store."""
+        arrays, settings, seed = self.workspace.arrays[self.indicator], self.workspace.settings, self.workspace.seed
+        recipe, folder = make_recipe(self.model, settings, arrays.geometry, seed), arrays.features
+        people = [(row, arrays.subjects[row], arrays.hashes[row]) for row in self.rows]
         missing = [
-            row
-            for row in self.inputs.rows
-            if not is_extracted(recipe, folder=folder, subject=arrays.subjects[row], map_hash=arrays.hashes[row])
+            (row, subject, map_hash)
+            for row, subject, map_hash in people
+            if not is_extracted(recipe, folder=folder, subject=subject, map_hash=map_hash)
         ]
         if missing:
             from migxai.learning.backbone import make_backbone
 
-            backbone = make_backbone(
-                self.inputs.model, settings, self.inputs.seed, device=choose_device(settings.device)
-            )
-            for row in missing:
-                extract_subject(
-                    backbone,
-                    np.array(planes[row]),
-                    recipe,
-                    folder=folder,
-                    subject=arrays.subjects[row],
-                    map_hash=arrays.hashes[row],
-                )
-        self._results["store"] = recipe.key
-        return runtime
+            backbone = make_backbone(self.model, settings, seed, device=choose_device(settings.device))
+            planes = arrays.read_planes()
+            for row, subject, map_hash in missing:
+                images = np.array(planes[row])
+                extract_subject(backbone, images, recipe, folder=folder, subject=subject, map_hash=map_hash)
 
 
-def with_store(inputs: Inputs, arrays: MapArrays, model: str, settings: Learning, seed: int) -> Inputs:
-    """Give inputs the store of a network's features; they stay as they are for a model that needs none.
+def feature_jobs(plan: Plan, workspace: Workspace) -> list[FeatureJob]:
+    """List the jobs that make the features of all networks, some people each."""
+    rows = range(len(plan.cohort.people))
+    return [
+        FeatureJob(
+            name=f"features_{model}_{indicator}_{number}",
+            workspace=workspace,
+            model=model,
+            indicator=indicator,
+            rows=tuple(rows[start : start + SHARD]),
+        )
+        for indicator in plan.maps
+        for model in filter(is_deep, plan.models)
+        for number, start in enumerate(rows[::SHARD], 1)
+    ]
+
+
+def check_networks(plan: Plan, config: Config, features: Path) -> list[str]:
+    """Check that networks have their weights, and that the disk has room for their features.
+
+    Parameters
+    ----------
+    plan
+        What is to be done.
+    config
+        The configuration of the run.
+    features
+        Folder of the stores.
+
+    Returns
+    -------
+    list of str
+        How much room each network's features take.
 
     Raises
     ------
-    InputError
-        If features are missing or damaged.
+    InputError, UsageError
+        If weights are missing or unfit, a network can't be cut as asked, or the GPU asked for is not there.
+    ResourceError
+        If there is too little room.
     """
-    if not is_deep(model):
-        return inputs
-    recipe = make_recipe(model, settings, arrays.geometry, seed)
-    store = FeatureStore.open(Path(arrays.features), recipe.key, arrays.hashes, arrays.subjects)
-    return dataclasses.replace(inputs, store=store)
+    from migxai.learning.weights import load_network
+
+    lines, needed, where = _unexplained(plan, config), 0, ""
+    # The machine that hands out jobs tells nothing about the GPUs of those that do them.
+    if config.run.use_plugin is None and any(map(is_deep, plan.models)):
+        where = f", on the {'GPU' if choose_device(config.learning.device).type == 'cuda' else 'CPU'}"
+    for model in filter(is_deep, plan.models):
+        recipe = make_recipe(model, config.learning, plan.template.geometry, config.random_seed)
+        missing = sum(
+            not recipe.path(features, subject, map_hash).is_file()
+            for maps in plan.maps.values()
+            for subject, map_hash in zip(plan.cohort.people["key"], maps.hashes, strict=True)
+        )
+        if missing and config.learning.weights != "random":
+            load_network(model, config.learning, config.random_seed)
+        size = estimate_bytes(recipe, missing)
+        needed += size
+        total = len(plan.maps) * len(plan.cohort.people)
+        lines.append(f"{model}: features of {missing} of {total} maps are to be made, {size / GB:.1f} GB{where}.")
+    free = free_gb(features)
+    if needed / GB > free:
+        raise ResourceError(
+            f"The frozen features take {needed / GB:.1f} GB, and {free:.1f} GB are free where the output lies; free "
+            "space, or ask for fewer --augmentations, --slices, --models or --indicators."
+        )
+    return lines
 
 
-def slice_space(arrays: MapArrays) -> tuple[SliceSpace, IntArray, tuple[int, ...]]:
-    """Return the voxels that slices show, the region of each (V,), and the regions' labels."""
-    with np.load(arrays.template, allow_pickle=False) as kept:
-        space = SliceSpace(arrays.geometry, kept["brain"])
-        return space, kept["labels"][space.inside], tuple(kept["indices"].tolist())
+def _unexplained(plan: Plan, config: Config) -> list[str]:
+    """Name the networks of which no maps can be made as asked; refuse if that is all of them."""
+    deep = [model for model in plan.models if is_deep(model)]
+    without = [model for model in deep if not saliency_methods(config, model)]
+    if not config.explaining.explain or not without:
+        return []
+    asked = " ".join(config.explaining.cam)
+    if without == deep:
+        raise UsageError(
+            f"--cam {asked} fits none of {', '.join(deep)} with --unfreeze {config.learning.unfreeze} (attention and "
+            "rollout need a transformer, all others trained layers): name another, or give --no-explain."
+        )
+    return [f"{model}: --cam {asked} does not fit it, so no maps of it are made." for model in without]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,69 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, DynamicTraitedSpec, T
 from nipype.pipeline import engine as pe
 
 from migxai import errors
-from migxai.config import Config
+from migxai.config import Config, Learning
 from migxai.errors import MigxaiError
 from migxai.execution.plugins.engine import Crash, execute, read_plugin
 from migxai.execution.plugins.measured import MeasuredInterface
 from migxai.execution.plugins.pool import PoolPlugin
+from migxai.group.prepare import MapArrays
 from migxai.io import read_json, write_json
+from migxai.learning.estimators import is_deep
+from migxai.learning.store import FeatureStore, make_recipe
+from migxai.learning.types import Inputs
 
 #: Where a job that failed leaves its error, in its node's directory.
 _ERROR_FILE = "error.json"
 _WORKFLOW = "group_wf"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What all jobs of a run share.
+
+    Attributes
+    ----------
+    settings
+        The options that concern learning.
+    seed
+        The seed of the run.
+    arrays
+        Where the prepared maps of each indicator lie.
+    folds
+        Folder in which the results of folds are kept.
+    """
+
+    settings: Learning
+    seed: int
+    arrays: Mapping[str, MapArrays]
+    folds: Path
+
+    def inputs(self, model: str, indicator: str) -> Inputs:
+        """Read what a model learns from; for a network with the store of its features.
+
+        Raises
+        ------
+        InputError
+            If features are missing or damaged.
+        """
+        arrays = self.arrays[indicator]
+        if not is_deep(model):
+            return arrays.inputs()
+        recipe = make_recipe(model, self.settings, arrays.geometry, self.seed)
+        store = FeatureStore.open(arrays.features, recipe.key, arrays.hashes, arrays.subjects)
+        return dataclasses.replace(arrays.inputs(), store=store)
+
+    def store(self, model: str, indicator: str) -> FeatureStore:
+        """Open the store of a network's features.
+
+        Raises
+        ------
+        InputError
+            If features are missing or damaged.
+        """
+        store = self.inputs(model, indicator).store
+        assert store is not None
+        return store
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,6 +88,8 @@ class Job(ABC):
     ----------
     name
         What tells it from all other jobs.
+    workspace
+        What all jobs share.
     waits_for
         Names of the jobs that must have been done before.
     memory_gb
@@ -41,6 +97,7 @@ class Job(ABC):
     """
 
     name: str
+    workspace: Workspace
     waits_for: tuple[str, ...] = ()
     memory_gb: float = 1.0
 

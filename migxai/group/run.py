@@ -1,11 +1,10 @@
-"""The group level: from the maps of all to predictions, scores and models under ``group`` in the output."""
+"""The group level from top to bottom: from the maps of all to predictions, scores, models and a report."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from migxai.bids.outputs import initialise_output
 from migxai.bids.records import without_paths
@@ -13,18 +12,15 @@ from migxai.config import Config
 from migxai.errors import InputError
 from migxai.evaluation.group_folder import GroupFolder, read_description, write_if_any, write_predictions, write_scores
 from migxai.execution.locks import group_lock, group_lock_state
-from migxai.execution.plugins.engine import Crash, execute, read_plugin
-from migxai.execution.plugins.pool import PoolPlugin
 from migxai.execution.scheduler import explain
-from migxai.group.explanations import explain_group
-from migxai.group.features import MapArrays
-from migxai.group.files import keep_arrays, work_folder, write_plan
-from migxai.group.fit import Unit
-from migxai.group.learning_curves import learning_curve_table
-from migxai.group.plan import Plan, make_plan, sources
-from migxai.group.prediction_tables import prediction_tables
-from migxai.group.score import permutation_table, save_models, tested_folds
-from migxai.group.workflow import check_networks, init_group_wf, make_units
+from migxai.group.audit import check_jobs, write_audit
+from migxai.group.explain import explain_jobs
+from migxai.group.features import check_networks, feature_jobs, keep_arrays
+from migxai.group.fit import Experiment, fit_jobs, list_experiments, permutation_jobs
+from migxai.group.job import FailedJob, Job, Workspace, run_jobs
+from migxai.group.plan import Plan, make_plan, sources, work_folder, write_plan
+from migxai.group.report import write_explanations
+from migxai.group.score import learning_curve_table, permutation_table, prediction_tables, save_models, tested_folds
 from migxai.io import write_json
 from migxai.reports.group import read_checks, write_report
 
@@ -39,7 +35,7 @@ def run_group(config: Config, processes: int, memory_gb: float, report: Report) 
     Parameters
     ----------
     config
-        The run's configuration.
+        The configuration of the run.
     processes, memory_gb
         What may be used at once.
     report
@@ -57,23 +53,89 @@ def run_group(config: Config, processes: int, memory_gb: float, report: Report) 
     """
     assert config.run.output_dir is not None
     with group_lock(config.run.output_dir):
-        plan = make_plan(config)
-        folder = GroupFolder.of(config.run.output_dir)
+        plan, folder = make_plan(config), GroupFolder.of(config.run.output_dir)
         if not (config.run.output_dir / "dataset_description.json").is_file():
             initialise_output(config.run.output_dir, sources(config))
-        units = make_units(plan, config)
-        for line in (*describe(plan, config, units), *check_networks(plan, config, folder.features)):
+        experiments = list_experiments(plan, config)
+        for line in (*_describe(plan, config, experiments), *check_networks(plan, config, folder.features)):
             report(line)
         write_plan(folder, plan, config)
         work = work_folder(config, plan)
         arrays = keep_arrays(plan, work, folder)
-        crashes = _execute(config, units, arrays, work, (processes, memory_gb), report)
+        workspace = Workspace(config.learning, config.random_seed, arrays, work / "folds")
+        jobs = list_jobs(plan, config, experiments, workspace)
+        failed = run_jobs(jobs, config, work, (processes, memory_gb), report)
         report("Scoring the predictions")
-        failures = _finish(config, plan, units, arrays, work / "folds", crashes, report)
-        if not failures and config.run.keep == "none":
+        _write_results(config, plan, experiments, workspace, failed, report)
+        if not failed and config.run.keep == "none":
             shutil.rmtree(work)
             _remove_empty(work.parent)
-        return failures
+        return [str(job) for job in failed]
+
+
+def list_jobs(plan: Plan, config: Config, experiments: Sequence[Experiment], workspace: Workspace) -> list[Job]:
+    """List everything that takes long, in the order of the story: features, fits, explanations, checks."""
+    features = feature_jobs(plan, workspace)
+    fits = fit_jobs(experiments, workspace, features)
+    explanations = explain_jobs(experiments, config, workspace)
+    checks = check_jobs(explanations, config, workspace)
+    permutations = permutation_jobs(experiments, config, workspace, features)
+    return [*features, *fits, *explanations, *checks, *permutations]
+
+
+def _write_results(
+    config: Config,
+    plan: Plan,
+    experiments: Sequence[Experiment],
+    workspace: Workspace,
+    failed: Sequence[FailedJob],
+    report: Report,
+) -> None:
+    """Write what the jobs found: predictions, scores, models, explanations, checks and the report.
+
+    Raises
+    ------
+    MigxaiError
+        If no experiment of the models that were asked for is complete.
+    """
+    assert config.run.output_dir is not None
+    folder, folds = GroupFolder.of(config.run.output_dir), workspace.folds
+    description = read_description(folder) | {
+        "State": "failed" if failed else "complete",
+        "Failures": [_portable(str(job), config) for job in failed],
+    }
+    subjects, slices = prediction_tables(tested_folds(experiments, workspace), config.learning.vote)
+    write_predictions(folder, subjects, slices)
+    if subjects.empty:
+        write_json(folder.description, description)
+        raise failed[0].error
+    scores = write_scores(folder, description)
+    write_if_any(folder.file("permutations.tsv"), permutation_table(experiments, config, folds))
+    write_if_any(folder.file("learning_curve.tsv"), learning_curve_table(experiments, workspace, subjects))
+    # Models of an earlier run are not those of the predictions beside them.
+    if folder.models.is_dir():
+        shutil.rmtree(folder.models)
+    if config.learning.save_models != "none":
+        save_models(folder.models, plan, experiments, workspace, scores)
+    warnings = write_audit(folder, config, experiments, folds)
+    for line in write_explanations(folder, config, plan, experiments, folds, warnings):
+        report(line)
+    write_json(folder.description, description)
+    report(f"Writing group/{write_report(folder).name}")
+    if set(config.learning.models).isdisjoint(subjects["model"]):
+        raise failed[0].error  # the baselines that always run are no answer to what was asked
+
+
+def _portable(text: str, config: Config) -> str:
+    """Take the machine's paths out of a sentence that is kept in the output."""
+    run = config.run
+    roots = {"<bids_dir>": run.bids_dir, "<output_dir>": run.output_dir, "<work_dir>": run.work_dir}
+    return without_paths(text, {word: path for word, path in roots.items() if path is not None})
+
+
+def _remove_empty(folder: Path) -> None:
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def score_group(config: Config) -> list[str]:
@@ -92,10 +154,25 @@ def score_group(config: Config) -> list[str]:
 def describe_group(config: Config) -> list[str]:
     """Say what would be run (``--dry-run``); nothing is written."""
     plan = make_plan(config)
-    units = make_units(plan, config)
     assert config.run.output_dir is not None
     lines = check_networks(plan, config, GroupFolder.of(config.run.output_dir).features)
-    return [*describe(plan, config, units), *lines]
+    return [*_describe(plan, config, list_experiments(plan, config)), *lines]
+
+
+def _describe(plan: Plan, config: Config, experiments: Sequence[Experiment]) -> list[str]:
+    """Describe a plan: messages, who is compared, and how much there is to do."""
+    lines = list(plan.messages)
+    for part in plan.comparisons:
+        table = plan.cohort.class_table(part.comparison, config.learning.cv, config.learning.folds)
+        lines += [f"{part.comparison.text}:", *(f"  {row}" for row in table.to_string(index=False).splitlines())]
+    folds = sum(len(experiment.folds or ()) for experiment in experiments)
+    slices = plan.template.geometry
+    lines.append(
+        f"{len(plan.cohort.people)} people, {len(plan.cohort.left_out)} left out; {', '.join(plan.maps)}; "
+        f"{len(slices.indices)} {slices.axis} slices from {slices.heights_mm[0]:g} to {slices.heights_mm[-1]:g} mm; "
+        f"models {', '.join(plan.models)}; {folds} folds in all."
+    )
+    return lines
 
 
 def group_status(config: Config) -> list[str]:
@@ -120,108 +197,3 @@ def failed_checks(config: Config) -> list[str]:
     assert config.run.output_dir is not None
     checks = read_checks(GroupFolder.of(config.run.output_dir))
     return [": ".join(filter(None, (check.name, check.of, check.value))) for check in checks if check.passed is False]
-
-
-def describe(plan: Plan, config: Config, units: Sequence[Unit]) -> list[str]:
-    """Describe a plan: messages, who is compared, and how much there is to do."""
-    lines = list(plan.messages)
-    for task in plan.tasks:
-        table = plan.roster.class_table(task.comparison, config.learning.cv, config.learning.folds)
-        lines += [f"{task.comparison.text}:", *(f"  {row}" for row in table.to_string(index=False).splitlines())]
-    folds = sum(len(unit.folds or ()) for unit in units)
-    slices = plan.template.geometry
-    lines.append(
-        f"{len(plan.roster.people)} people, {len(plan.roster.left_out)} left out; {', '.join(plan.maps)}; "
-        f"{len(slices.indices)} {slices.axis} slices from {slices.heights_mm[0]:g} to {slices.heights_mm[-1]:g} mm; "
-        f"models {', '.join(plan.models)}; {folds} folds in all."
-    )
-    return lines
-
-
-def _execute(
-    config: Config,
-    units: Sequence[Unit],
-    arrays: dict[str, MapArrays],
-    work: Path,
-    room: tuple[int, float],
-    report: Report,
-) -> list[Crash]:
-    workflow = init_group_wf(config, units, arrays, str(work / "folds"), base_dir=str(work))
-    directory = config.run.work_dir or Path(str(config.run.output_dir)) / ".work"
-    total, done = sum(not node.name.endswith("_ready") for node in workflow._get_all_nodes()), 0
-
-    def tell(name: str, status: str) -> None:
-        nonlocal done
-        if status == "end" and not name.endswith("_ready"):
-            done += 1
-            report(f"{name.split('.')[-1].replace('_', ' ')}: done ({done} of {total})")
-
-    plugin: dict[str, Any]
-    if config.run.use_plugin is None:
-        plugin = {"plugin": PoolPlugin(*room, report=lambda node, status: tell(node.name, status))}
-    else:
-        plugin = read_plugin(config.run.use_plugin) | {"report": tell}
-    return execute(
-        workflow,
-        stop_on_first_crash=config.run.stop_on_first_crash,
-        used_file=directory / "logs" / "group_steps.json" if config.run.resource_monitor else None,
-        **plugin,
-    ).crashes
-
-
-def _finish(
-    config: Config,
-    plan: Plan,
-    units: Sequence[Unit],
-    arrays: Mapping[str, MapArrays],
-    folds: Path,
-    crashes: Sequence[Crash],
-    report: Report,
-) -> list[str]:
-    """Write what the units found; returns a sentence for each failure.
-
-    Raises
-    ------
-    MigxaiError
-        If no unit of the models that were asked for is complete.
-    """
-    assert config.run.output_dir is not None
-    folder = GroupFolder.of(config.run.output_dir)
-    subjects, slices = prediction_tables(tested_folds(units, arrays, folds), config.learning.vote)
-    failures = [f"{crash.node.split('.')[-1]}: {crash.error}" for crash in crashes]
-    description = read_description(folder) | {
-        "State": "failed" if failures else "complete",
-        "Failures": [_portable(text, config) for text in failures],
-    }
-    write_predictions(folder, subjects, slices)
-    if subjects.empty:
-        write_json(folder.description, description)
-        raise crashes[0].error
-    scores = write_scores(folder, description)
-    write_if_any(folder.file("permutations.tsv"), permutation_table(units, config, folds))
-    write_if_any(folder.file("learning_curve.tsv"), learning_curve_table(plan, units, config, subjects))
-    # Models of an earlier run are not those of the predictions beside them.
-    if folder.models.is_dir():
-        shutil.rmtree(folder.models)
-    if config.learning.save_models != "none":
-        save_models(folder.models, config, plan, units, arrays, folds, scores)
-    for line in explain_group(folder, config, plan, units, folds):
-        report(line)
-    write_json(folder.description, description)
-    report(f"Writing group/{write_report(folder).name}")
-    asked = set(config.learning.models)
-    if asked.isdisjoint(subjects["model"]):
-        raise crashes[0].error  # the baselines that always run are no answer to what was asked
-    return failures
-
-
-def _portable(text: str, config: Config) -> str:
-    """Take the machine's paths out of a sentence that is kept in the output."""
-    run = config.run
-    roots = {"<bids_dir>": run.bids_dir, "<output_dir>": run.output_dir, "<work_dir>": run.work_dir}
-    return without_paths(text, {word: path for word, path in roots.items() if path is not None})
-
-
-def _remove_empty(folder: Path) -> None:
-    if not any(folder.iterdir()):
-        folder.rmdir()

@@ -1,68 +1,151 @@
-"""From the folds' files to what the output keeps: predictions, and models with their cards."""
+"""From the files of folds to what the output keeps: predictions, chance levels, learning curves, models with cards."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from migxai.config import Config
+from migxai.evaluation.learning_curve import Point, learning_curve
 from migxai.evaluation.permutation import SCORES, compare_with_null, pooled_scores
 from migxai.evaluation.scoring import Scores
-from migxai.group.explain import first_method
-from migxai.group.features import MapArrays
-from migxai.group.fit import Unit, fitted_models, permuted_path, read_folds
+from migxai.group.fit import Experiment, fitted_models, permutation_files, permuted_experiments, read_folds
+from migxai.group.job import Workspace
 from migxai.group.plan import Plan
-from migxai.group.prediction_tables import TestedFold
-from migxai.group.workflow import permutation_starts, permuted_units
 from migxai.io import read_json
 from migxai.learning.cards import ModelCard, cohort_summary, software_versions, trunk_facts
 from migxai.learning.estimators import is_deep, make_estimator, options_of
 from migxai.learning.persistence import save_model
 from migxai.metrics.scores import aggregate_subjects
-from migxai.metrics.types import IntArray
+from migxai.metrics.types import FloatArray, IntArray
 
 #: Scores that a model's card shows, at subject level.
 CARD_METRICS = ("accuracy", "balanced_accuracy", "roc_auc", "roc_auc_ovr_macro", "f1_macro", "brier")
+#: Models that a learning curve is measured of, where they were asked for: networks are not fitted in a moment.
+CURVE_MODELS = ("svm",)
+#: With more folds, as leave-one-out has, curves would take longer than the run.
+CURVE_FOLDS = 20
 
 
-def tested_folds(units: Sequence[Unit], arrays: Mapping[str, MapArrays], folder: Path) -> Iterator[TestedFold]:
-    """Read the folds of units that are complete.
+@dataclass(frozen=True, eq=False)
+class TestedFold:
+    """What one fold of an experiment said of its test subjects.
+
+    Attributes
+    ----------
+    comparison, indicator, model, trial, fold
+        What was tested.
+    classes
+        Names of the C classes.
+    subjects
+        Keys of the n test subjects.
+    labels
+        Their true classes, (n,).
+    probabilities
+        Shape (n, S, C).
+    """
+
+    comparison: str
+    indicator: str
+    model: str
+    trial: int
+    fold: int
+    classes: tuple[str, ...]
+    subjects: tuple[str, ...]
+    labels: IntArray
+    probabilities: FloatArray
+
+
+def tested_folds(experiments: Sequence[Experiment], workspace: Workspace) -> Iterator[TestedFold]:
+    """Read the folds of experiments that are complete.
 
     Raises
     ------
     InputError
         If a fold's file is damaged.
     """
-    for unit in units:
-        subjects = arrays[unit.indicator].subjects
-        for fold, result in zip(unit.folds or (), read_folds(folder, unit), strict=False):
+    for experiment in experiments:
+        subjects = workspace.arrays[experiment.indicator].subjects
+        for fold, result in zip(experiment.folds or (), read_folds(workspace.folds, experiment), strict=False):
             yield TestedFold(
-                comparison=unit.comparison,
-                indicator=unit.indicator,
-                model=unit.model,
+                comparison=experiment.comparison,
+                indicator=experiment.indicator,
+                model=experiment.model,
                 trial=fold.trial,
                 fold=fold.number,
-                classes=unit.classes,
+                classes=experiment.classes,
                 subjects=tuple(subjects[row] for row in result.rows),
-                labels=np.asarray(unit.labels)[fold.test],
+                labels=np.asarray(experiment.labels)[fold.test],
                 probabilities=result.probabilities,
             )
 
 
-def permutation_table(units: Sequence[Unit], config: Config, folder: Path) -> pd.DataFrame:
+def prediction_tables(
+    folds: Iterable[TestedFold], vote: Literal["mean", "majority"]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Lay out predictions of subjects, and of slices for the models that see slices.
+
+    Parameters
+    ----------
+    folds
+        The folds of all experiments.
+    vote
+        How a subject's slices decide.
+
+    Returns
+    -------
+    subjects, slices
+        Columns comparison, indicator, model, trial, fold, subject (and slice, from 1), label, predicted, and
+        ``p[<class>]`` for every class of any comparison, missing where it is none of this one.
+    """
+    by_subject, by_slice = [], []
+    for fold in folds:
+        whole = aggregate_subjects(fold.probabilities, vote=vote)
+        by_subject.append(_rows(fold, fold.subjects, fold.labels, whole))
+        slices = fold.probabilities.shape[1]
+        if slices > 1:
+            subjects, labels = np.repeat(fold.subjects, slices).tolist(), np.repeat(fold.labels, slices)
+            rows = _rows(fold, subjects, labels, fold.probabilities.reshape(-1, len(fold.classes)))
+            rows.insert(6, "slice", np.tile(np.arange(1, slices + 1), len(fold.subjects)))
+            by_slice.append(rows)
+    return _joined(by_subject), _joined(by_slice)
+
+
+def _rows(fold: TestedFold, subjects: Sequence[str], labels: IntArray, probabilities: FloatArray) -> pd.DataFrame:
+    names = np.asarray(fold.classes)
+    content: dict[str, Any] = {
+        "comparison": fold.comparison,
+        "indicator": fold.indicator,
+        "model": fold.model,
+        "trial": fold.trial,
+        "fold": fold.fold,
+        "subject": list(subjects),
+        "label": names[labels],
+        "predicted": names[probabilities.argmax(axis=1)],
+    }
+    content |= {f"p[{name}]": probabilities[:, place] for place, name in enumerate(fold.classes)}
+    return pd.DataFrame(content)
+
+
+def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def permutation_table(experiments: Sequence[Experiment], config: Config, folder: Path) -> pd.DataFrame:
     """Set the scores of the first trial against those with permuted labels.
 
     Parameters
     ----------
-    units
-        All units.
+    experiments
+        All experiments.
     config
-        The run's configuration.
+        The configuration of the run.
     folder
         Where results are kept.
 
@@ -70,27 +153,25 @@ def permutation_table(units: Sequence[Unit], config: Config, folder: Path) -> pd
     -------
     pandas.DataFrame
         A row for each comparison, indicator, model and score: what was observed in trial 1, how it compares with
-        chance, and p = (1 + number of permutations that score as high) / (1 + permutations). A unit of which a part
-        failed is left out. No row without permutations.
+        chance, and p = (1 + number of permutations that score as high) / (1 + permutations). An experiment of which a
+        part failed is left out. No row without permutations.
     """
     rows = []
-    for unit in permuted_units(units, config):
-        method = first_method(config, unit.model)
-        paths = [permuted_path(folder, unit, first, method) for first in permutation_starts(config)]
-        results = read_folds(folder, unit)
-        if not results or not all(path.is_file() for path in paths):
+    for experiment in permuted_experiments(experiments, config):
+        paths, results = permutation_files(folder, experiment, config), read_folds(folder, experiment)
+        if not results or not paths:
             continue
         parts = [read_json(path) for path in paths]
-        labels = np.concatenate([np.asarray(unit.labels)[fold.test] for fold in unit.folds or ()])
+        labels = np.concatenate([np.asarray(experiment.labels)[fold.test] for fold in experiment.folds or ()])
         whole = np.concatenate([aggregate_subjects(item.probabilities, config.learning.vote) for item in results])
-        for name, value in zip(SCORES, pooled_scores(labels, whole, unit.classes), strict=True):
+        for name, value in zip(SCORES, pooled_scores(labels, whole, experiment.classes), strict=True):
             null = np.concatenate([np.asarray(part[name], dtype=np.float64) for part in parts])
             result = compare_with_null(value, null)
             rows.append(
                 {
-                    "comparison": unit.comparison,
-                    "indicator": unit.indicator,
-                    "model": unit.model,
+                    "comparison": experiment.comparison,
+                    "indicator": experiment.indicator,
+                    "model": experiment.model,
                     "level": "subject",
                     "metric": name,
                     "observed": result.observed,
@@ -104,72 +185,112 @@ def permutation_table(units: Sequence[Unit], config: Config, folder: Path) -> pd
     return pd.DataFrame(rows)
 
 
+def learning_curve_table(
+    experiments: Sequence[Experiment], workspace: Workspace, predictions: pd.DataFrame
+) -> pd.DataFrame:
+    """Measure how accuracy grows with the people trained on, in the first trial.
+
+    Parameters
+    ----------
+    experiments
+        All experiments.
+    workspace
+        What all jobs share.
+    predictions
+        Of people; an experiment that failed has none, and no curve.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns comparison, indicator, model and those of `Point`; no row if none of `CURVE_MODELS` was run
+        in at most `CURVE_FOLDS` folds.
+    """
+    columns = ["comparison", "indicator", "model"]
+    done = set(predictions[columns].itertuples(index=False, name=None))
+    rows = []
+    for experiment in experiments:
+        key = experiment.comparison, experiment.indicator, experiment.model
+        folds = experiment.folds or ()
+        if experiment.model in CURVE_MODELS and experiment.trial == 1 and len(folds) <= CURVE_FOLDS and key in done:
+            points = learning_curve(
+                experiment.model,
+                workspace.inputs(experiment.model, experiment.indicator),
+                np.asarray(experiment.labels),
+                folds,
+                classes=experiment.classes,
+                settings=workspace.settings,
+                seed=experiment.seed(workspace.seed),
+                people=np.asarray(experiment.people),
+            )
+            rows += [(*key, *point) for point in points]
+    return pd.DataFrame(rows, columns=[*columns, *Point._fields])
+
+
 def save_models(
-    folder: Path,
-    config: Config,
-    plan: Plan,
-    units: Sequence[Unit],
-    arrays: Mapping[str, MapArrays],
-    folds: Path,
-    scores: Scores,
+    folder: Path, plan: Plan, experiments: Sequence[Experiment], workspace: Workspace, scores: Scores
 ) -> None:
-    """Write the models of all complete units, each with its card.
+    """Write the models of all complete experiments, each with its card.
 
     Raises
     ------
     OutputError, ResourceError
         If a file cannot be written.
     """
-    for unit in units:
-        if unit.folds is not None and config.learning.save_models != "folds":
+    for experiment in experiments:
+        if experiment.folds is not None and workspace.settings.save_models != "folds":
             continue
-        metrics = _card_metrics(scores, unit)
-        for name, rows, tensors in fitted_models(folds, unit):
-            estimator = make_estimator(unit.model, config.learning, n_classes=len(unit.classes), seed=0)
-            card = _card(config, plan, unit, rows, metrics, arrays[unit.indicator])
-            save_model(folder / f"{unit.cell}_{name}.safetensors", estimator.restore(tensors), card)
+        metrics = _card_metrics(scores, experiment)
+        for name, places, tensors in fitted_models(workspace.folds, experiment):
+            classes = len(experiment.classes)
+            estimator = make_estimator(experiment.model, workspace.settings, n_classes=classes, seed=0)
+            card = _card(plan, experiment, places, metrics, workspace)
+            save_model(folder / f"{experiment.series}_{name}.safetensors", estimator.restore(tensors), card)
 
 
 def _card(
-    config: Config, plan: Plan, unit: Unit, places: IntArray, metrics: dict[str, Any], arrays: MapArrays
+    plan: Plan, experiment: Experiment, places: IntArray, metrics: dict[str, Any], workspace: Workspace
 ) -> ModelCard:
-    rows = np.asarray(unit.people)[places]
-    people = plan.roster.people.iloc[rows]
-    geometry, deep = plan.template.geometry, is_deep(unit.model)
-    options = {name: getattr(config.learning, name) for name in options_of(unit.model)}
+    """Say of a model what it was made of; places are those of the people it learned from."""
+    rows, settings = np.asarray(experiment.people)[places], workspace.settings
+    people, hashes = plan.cohort.people.iloc[rows], workspace.arrays[experiment.indicator].hashes
+    template, deep = plan.template, is_deep(experiment.model)
+    options = {name: getattr(settings, name) for name in options_of(experiment.model)}
     return ModelCard(
-        comparison=unit.comparison,
-        classes=unit.classes,
-        model=unit.model,
-        indicator=unit.indicator,
-        definition=dict(plan.roster.definitions[unit.indicator]),
-        space=plan.roster.space or "",
-        res=plan.roster.res or "",
-        grid={"shape": list(geometry.shape), "affine": [list(row) for row in geometry.affine]},
+        comparison=experiment.comparison,
+        classes=experiment.classes,
+        model=experiment.model,
+        indicator=experiment.indicator,
+        definition=dict(plan.cohort.definitions[experiment.indicator]),
+        space=plan.cohort.space or "",
+        res=plan.cohort.res or "",
+        grid={
+            "shape": list(template.geometry.shape),
+            "affine": [list(row) for row in template.geometry.affine],
+        },
         options={name: "file" if isinstance(value, Path) else value for name, value in options.items()},
         cohort=cohort_summary(
-            np.asarray(unit.labels)[places],
-            unit.classes,
+            np.asarray(experiment.labels)[places],
+            experiment.classes,
             sites=list(people["site"].astype(str)),
             ages=pd.to_numeric(people["age"], errors="coerce").tolist(),
             sexes=list(people["sex"].fillna("n/a").astype(str)),
         ),
-        slicing=geometry.to_dict() if deep else None,
-        trunk=trunk_facts(unit.model, config.learning, config.random_seed) if deep else None,
-        regions=None if deep else {"atlas": plan.template.atlas.name, "indices": list(plan.template.atlas.indices)},
+        slicing=template.geometry.to_dict() if deep else None,
+        trunk=trunk_facts(experiment.model, settings, workspace.seed) if deep else None,
+        regions=None if deep else {"atlas": template.atlas.name, "indices": list(template.atlas.indices)},
         metrics=metrics,
-        inputs={"maps": hashlib.sha256("".join(arrays.hashes[row] for row in rows).encode()).hexdigest()},
+        inputs={"maps": hashlib.sha256("".join(hashes[row] for row in rows).encode()).hexdigest()},
         versions=software_versions(deep),
     )
 
 
-def _card_metrics(scores: Scores, unit: Unit) -> dict[str, Any]:
-    """Return the cross-validated scores of a unit's model over all trials."""
+def _card_metrics(scores: Scores, experiment: Experiment) -> dict[str, Any]:
+    """Return the cross-validated scores of a model over all trials."""
     table = scores.table
     chosen = table[
-        (table["comparison"] == unit.comparison)
-        & (table["indicator"] == unit.indicator)
-        & (table["model"] == unit.model)
+        (table["comparison"] == experiment.comparison)
+        & (table["indicator"] == experiment.indicator)
+        & (table["model"] == experiment.model)
         & (table["level"] == "subject")
         & table["metric"].isin(CARD_METRICS)
     ]

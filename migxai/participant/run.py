@@ -156,7 +156,7 @@ def _renew_work(config: Config, label: str) -> None:
     folder = work_folder(config, label)
     stamp = folder / "format.txt"
     if folder.is_dir() and not (stamp.is_file() and stamp.read_text(encoding="utf-8") == WORK_FORMAT):
-        logger.info("sub-%s: the work directory holds steps of another version of migxai; they are done again.", label)
+        logger.info("The work directory of sub-%s holds steps of another version; they are done again.", label)
         shutil.rmtree(folder)
     write_text(stamp, WORK_FORMAT)
 

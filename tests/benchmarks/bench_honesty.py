@@ -30,8 +30,9 @@ from migxai.config import Learning
 from migxai.demo.map_cohort import make_map_cohort
 from migxai.demo.settings import MAP_EFFECT_SIZE
 from migxai.evaluation.permutation import SCORES, compare_with_null, cross_validated_scores, permuted_scores
-from migxai.group.features import ExtractFeatures, MapArrays, with_store
-from migxai.group.maps import common_template, prepare_maps
+from migxai.group.features import FeatureJob
+from migxai.group.job import Workspace
+from migxai.group.prepare import MapArrays, common_template, prepare_maps
 from migxai.learning.splits import make_folds
 
 SETTINGS = Learning(slices=10, weights="random", augmentations=0, trials=1)
@@ -62,35 +63,41 @@ def prepare(root: Path, effect: float, settings: Learning) -> Cohort:
     np.savez(root / "tables.npz", regions=maps.regions, nuisance=nothing, nuisance_names=np.array([], dtype=str))
     arrays = MapArrays(
         indicator="reho",
-        planes=str(root / "planes.npy"),
-        tables=str(root / "tables.npz"),
+        planes=root / "planes.npy",
+        tables=root / "tables.npz",
         subjects=tuple(table["participant_id"]),
         sites=("A",) * PEOPLE,
         hashes=maps.hashes,
         geometry=template.geometry,
-        template=str(root / "template.npz"),
-        features=str(root / "features"),
+        template=root / "template.npz",
+        features=root / "features",
     )
     return Cohort(arrays, (table["group"] != "HC").to_numpy(dtype=np.int64))
 
 
+def share(arrays: MapArrays, settings: Learning) -> Workspace:
+    """Return what jobs share; no result of a fold is kept."""
+    return Workspace(settings, 0, {arrays.indicator: arrays}, arrays.features.parent)
+
+
 def extract(model: str, arrays: MapArrays, settings: Learning, rows: list[int]) -> None:
     """Make the frozen features of some people."""
-    ExtractFeatures(model=model, arrays=arrays, rows=rows, settings=settings, seed=0)._run_interface(None)
+    workspace = share(arrays, settings)
+    FeatureJob(name="features", workspace=workspace, model=model, indicator="reho", rows=tuple(rows)).run()
 
 
 def draw(model: str, arrays: MapArrays, settings: Learning, number: int) -> float:
     """Return the pooled AUC of one cross-validation with labels drawn anew, 20 against 20."""
     labels = np.random.default_rng([7, number]).permutation(np.repeat([0, 1], PEOPLE // 2))
     folds, _ = make_folds(labels, ["A"] * PEOPLE, cv="kfold", folds=5, trials=1, seed=number)
-    inputs = with_store(arrays.inputs(), arrays, model, settings, 0)
+    inputs = share(arrays, settings).inputs(model, "reho")
     return float(cross_validated_scores(model, inputs, labels, folds, settings, classes=("A", "B"), seed=number)[0])
 
 
 def permute(model: str, cohort: Cohort, settings: Learning, numbers: range | None) -> np.ndarray:
     """Return the scores of some permutations, or the observed ones."""
     folds, _ = make_folds(cohort.labels, ["A"] * PEOPLE, cv="kfold", folds=5, trials=settings.trials, seed=0)
-    inputs = with_store(cohort.arrays.inputs(), cohort.arrays, model, settings, 0)
+    inputs = share(cohort.arrays, settings).inputs(model, "reho")
     how = {"classes": ("HC", "migraine"), "seed": 0}
     if numbers is None:
         return cross_validated_scores(model, inputs, cohort.labels, folds, settings, **how)

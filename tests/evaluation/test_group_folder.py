@@ -16,7 +16,7 @@ from migxai.evaluation.group_folder import (
     write_predictions,
     write_scores,
 )
-from migxai.group import prediction_tables as predictions
+from migxai.group import score as predictions
 
 DESCRIPTION = {
     "Comparisons": {"one": ["HC", "MWA"]},

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec as BaseInterfaceInputSpec
 from nipype.interfaces.base import TraitedSpec as TraitedSpec
+from nipype.interfaces.base import Undefined
 from nipype.interfaces.base import traits as traits
 from numpy.typing import NDArray
 
@@ -17,8 +18,10 @@ from migxai.participant.resources import Memory
 from migxai.registration.transforms import Affine, Chain, Field
 from migxai.registration.volume import Volume
 
+Kind = Literal["file", "file?", "files", "value", "value?"]
 
-def inputs(**kinds: str) -> type[BaseInterfaceInputSpec]:
+
+def inputs(**kinds: Kind) -> type[BaseInterfaceInputSpec]:
     """Make a nipype input specification.
 
     Parameters
@@ -27,19 +30,21 @@ def inputs(**kinds: str) -> type[BaseInterfaceInputSpec]:
         Of each input ``file`` or ``files``, whose content nipype's cache compares, or ``value``, any plain value or
         frozen dataclass, compared by its representation. ``?`` marks what may be left out.
     """
-    fields = {name: _trait(kind.removesuffix("?"), mandatory=not kind.endswith("?")) for name, kind in kinds.items()}
-    return type("input_spec", (BaseInterfaceInputSpec,), fields)
+    return type("input_spec", (BaseInterfaceInputSpec,), {name: _trait(kind) for name, kind in kinds.items()})
 
 
-def outputs(**kinds: str) -> type[TraitedSpec]:
+def outputs(**kinds: Kind) -> type[TraitedSpec]:
     """Make a nipype output specification of kinds as for `inputs`."""
     return type("output_spec", (TraitedSpec,), {name: _trait(kind) for name, kind in kinds.items()})
 
 
-def _trait(kind: str, **metadata: bool) -> Any:
+def _trait(kind: Kind) -> Any:
+    needed = not kind.endswith("?")
     if kind == "files":
-        return traits.List(traits.File(exists=True), value=[], usedefault=True, **metadata)
-    return traits.File(exists=True, **metadata) if kind == "file" else traits.Any(**metadata)
+        return traits.List(traits.File(exists=True), value=[], usedefault=True, mandatory=needed)
+    if kind in ("value", "value?"):
+        return traits.Any(Undefined if needed else None, mandatory=needed)
+    return traits.File(exists=True, mandatory=needed)
 
 
 class Step(MeasuredInterface):

@@ -13,7 +13,7 @@ import pandas as pd
 from migxai.config import Learning
 from migxai.data import load_atlas
 from migxai.evaluation.group_folder import GroupFolder, write_cohort_statistics, write_predictions, write_scores
-from migxai.group.prediction_tables import TestedFold, prediction_tables
+from migxai.group.score import TestedFold, prediction_tables
 from migxai.io import write_json, write_nifti, write_tsv
 from migxai.reports.group.explained_maps import ExplainedMap, Kind
 

@@ -16,15 +16,14 @@ from migxai.config import Config
 from migxai.evaluation.group_folder import GroupFolder
 from migxai.explain.saliency_maps import SaliencyMaps
 from migxai.explain.volumes import SliceSpace
-from migxai.group import workflow as group
-from migxai.group.brain_maps import label_of
-from migxai.group.explain import checks_path, evidence_path, write_evidence
-from migxai.group.explanations import NO_MODEL, explain_group
-from migxai.group.fit import permuted_path
-from migxai.group.maps import common_template
+from migxai.group.audit import checks_path, write_audit
+from migxai.group.explain import saliency_path, write_saliency
+from migxai.group.fit import list_experiments, permutation_path
+from migxai.group.prepare import common_template
+from migxai.group.report import NO_MODEL, label_of, write_explanations
 from migxai.io import write_json
 from migxai.reports.group.explained_maps import read_explained_maps
-from tests.group.cohorts import LABELS, configure, make_task
+from tests.group.cohorts import LABELS, configure, plan_comparison
 
 SHAPE, SPACING = (33, 39, 33), 6.0
 
@@ -39,7 +38,7 @@ def template():
 @pytest.fixture
 def plan(template, tmp_path):
     """Twelve people whose maps differ in the left precuneus, where HC are higher."""
-    task, rng, paths = make_task(), np.random.default_rng(0), []
+    planned, rng, paths = plan_comparison(), np.random.default_rng(0), []
     here = template.labels == index_of(template, "Precuneus_L")
     for row, label in enumerate(LABELS):
         values = np.where(template.brain, 1 + 0.1 * rng.standard_normal(SHAPE), 0) + here * (label == "HC")
@@ -49,13 +48,17 @@ def plan(template, tmp_path):
     regions = rng.standard_normal((len(LABELS), len(template.atlas)))
     return SimpleNamespace(
         template=template,
-        tasks=(task,),
+        comparisons=(planned,),
         models=("googlenet",),
         maps={"reho": SimpleNamespace(regions=regions, hashes=())},
-        roster=SimpleNamespace(
+        cohort=SimpleNamespace(
             people=people, maps={"reho": tuple(paths)}, space="MNI152NLin2009cAsym", res="6", definitions={"reho": {}}
         ),
     )
+
+
+def explain_group(folder, config, plan, experiments, folds):
+    return write_explanations(folder, config, plan, experiments, folds, write_audit(folder, config, experiments, folds))
 
 
 def index_of(template, name):
@@ -66,30 +69,32 @@ def index_of(template, name):
 def run(plan, tmp_path):
     """Both trials' maps: evidence for migraine lies in the left cuneus, and nobody of HC was classified correctly."""
     config = configure(tmp_path, tmp_path, permutations=3)
-    units, folds = group.make_units(plan, config), tmp_path / "folds"
+    experiments, folds = list_experiments(plan, config), tmp_path / "folds"
     space = SliceSpace(plan.template.geometry, plan.template.brain)
     hot = (plan.template.labels[space.inside] == index_of(plan.template, "Cuneus_L")).astype(np.float32)
-    for unit in (unit for unit in units if unit.folds):
-        places = np.concatenate([fold.test for fold in unit.folds])
-        labels = np.asarray(unit.labels)[places]
+    for experiment in (experiment for experiment in experiments if experiment.folds):
+        places = np.concatenate([fold.test for fold in experiment.folds])
+        labels = np.asarray(experiment.labels)[places]
         second = np.where(labels[:, None] == 1, hot, -hot)
         maps = np.stack([-second, second], axis=1)
-        numbers = np.repeat([fold.number for fold in unit.folds], [len(fold.test) for fold in unit.folds])
-        evidence = SaliencyMaps(places, labels, np.ones_like(labels), maps, numbers, unit.folds[0].trial)
+        numbers = np.repeat([fold.number for fold in experiment.folds], [len(fold.test) for fold in experiment.folds])
+        evidence = SaliencyMaps(places, labels, np.ones_like(labels), maps, numbers, experiment.folds[0].trial)
         for method in ("gradcam",):
-            write_evidence(evidence_path(folds, unit, method), evidence)
-    null = permuted_path(folds, units[0], 0, "gradcam")
+            write_saliency(saliency_path(folds, experiment, method), evidence)
+    null = permutation_path(folds, experiments[0], 0, "gradcam")
     np.save(null.with_suffix(".npy"), np.zeros((3, 1, len(plan.template.atlas))))
     write_json(null, {})
-    return config, units, folds
+    return config, experiments, folds
 
 
 def test_maps_regions_and_checks_are_written_where_the_report_finds_them(plan, run, tmp_path):
-    config, units, folds = run
+    config, experiments, folds = run
     folder = GroupFolder(tmp_path / "group")
     check = {"name": "a check", "of": "", "value": "", "limit": "", "passed": False, "detail": ""}
-    write_json(checks_path(folds, units[0], "gradcam"), {"checks": [check], "passed": False, "sentence": "Beware."})
-    messages = explain_group(folder, config, plan, units, folds)
+    write_json(
+        checks_path(folds, experiments[0], "gradcam"), {"checks": [check], "passed": False, "sentence": "Beware."}
+    )
+    messages = explain_group(folder, config, plan, experiments, folds)
     assert [text for text in messages if "nobody of HC was classified correctly" in text]
     maps = {(one.kind, one.label): one for one in read_explained_maps(folder)}
     assert set(maps) == {
@@ -116,9 +121,9 @@ def test_maps_regions_and_checks_are_written_where_the_report_finds_them(plan, r
 
 
 def test_the_plain_comparison_finds_what_differs_and_on_which_side(plan, run, tmp_path):
-    config, units, folds = run
+    config, experiments, folds = run
     folder = GroupFolder(tmp_path / "group")
-    explain_group(folder, config, plan, units, folds)
+    explain_group(folder, config, plan, experiments, folds)
     (found,) = [one for one in read_explained_maps(folder) if one.model == NO_MODEL]
     t = nib.load(found.path).get_fdata()
     here = plan.template.labels == index_of(plan.template, "Precuneus_L")
@@ -131,9 +136,9 @@ def test_the_plain_comparison_finds_what_differs_and_on_which_side(plan, run, tm
 
 
 def test_thresholded_maps_keep_the_highest_values_alone(plan, run, tmp_path):
-    config, units, folds = run
+    config, experiments, folds = run
     folder = GroupFolder(tmp_path / "group")
-    explain_group(folder, config.replace("explaining", cam_threshold=0.8), plan, units, folds)
+    explain_group(folder, config.replace("explaining", cam_threshold=0.8), plan, experiments, folds)
     (raw,) = [one.path for one in read_explained_maps(folder) if one.kind == "difference"]
     cut = Path(str(raw).replace("desc-gradcam_", "desc-gradcamThresholded_"))
     values, kept = (nib.load(path).get_fdata() for path in (raw, cut))
@@ -142,10 +147,10 @@ def test_thresholded_maps_keep_the_highest_values_alone(plan, run, tmp_path):
 
 
 def test_a_run_without_maps_removes_those_of_an_earlier_one(plan, run, tmp_path):
-    config, units, folds = run
+    config, experiments, folds = run
     folder = GroupFolder(tmp_path / "group")
-    explain_group(folder, config, plan, units, folds)
-    explain_group(folder, config.replace("explaining", explain=False), plan, units, folds)
+    explain_group(folder, config, plan, experiments, folds)
+    explain_group(folder, config.replace("explaining", explain=False), plan, experiments, folds)
     assert not folder.file("regions.tsv").exists()
     assert not folder.file("explain").exists()
 

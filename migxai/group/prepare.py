@@ -1,4 +1,4 @@
-"""From the maps on disk to the arrays that models learn from."""
+"""From the maps on disk to what models see of them: slices, regional means and nuisance variables."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from migxai.cohort.maps import content_hash, covered, read_mean_map
 from migxai.config import Learning
 from migxai.data import Atlas, check_space, load_atlas
 from migxai.errors import AtlasError, ImageError, InputError
+from migxai.explain.volumes import SliceSpace
 from migxai.indicators.registry import INDICATORS
 from migxai.learning.regional import regional_means
 from migxai.learning.slices import SliceGeometry, cut, plan_slices, scale_intensity
+from migxai.learning.types import Inputs
+from migxai.metrics.types import IntArray
 from migxai.registration.resample import labels_on_grid
 from migxai.registration.template import template_brain
-
-Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,11 @@ class Template:
 
 
 def common_template(
-    shape: Shape, affine: NDArray[np.float64], space: str, settings: Learning, atlas: Atlas | None = None
+    shape: tuple[int, int, int],
+    affine: NDArray[np.float64],
+    space: str,
+    settings: Learning,
+    atlas: Atlas | None = None,
 ) -> Template:
     """Bring the packaged template and the atlas onto the maps' grid.
 
@@ -128,3 +134,77 @@ def prepare_maps(indicator: str, people: Sequence[Sequence[Path]], template: Tem
         fov.append(float((inside & expected).sum() / expected.sum()))
     hashes = tuple(content_hash(paths) for paths in people)
     return PreparedMaps(np.stack(planes), np.stack(regions), np.asarray(fov), hashes)
+
+
+def nuisance_table(people: pd.DataFrame) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Return what a classifier must not have learned from: motion, coverage, age, sex and site.
+
+    Returns
+    -------
+    tuple
+        Numbers (N, P), NaN where unknown, and the P names; sex and site as one column a value.
+    """
+    columns: dict[str, NDArray[np.float64]] = {}
+    for name in ("mean_fd", "coverage", "age"):
+        if name in people:
+            columns[name] = pd.to_numeric(people[name], errors="coerce").to_numpy(dtype=np.float64)
+    for name in ("sex", "site"):
+        if name in people:
+            column = people[name].astype("string")
+            for value in sorted(column.dropna().unique()):
+                known = np.where(column.isna(), np.nan, (column == value).to_numpy(dtype=np.float64, na_value=np.nan))
+                columns[f"{name}={value}"] = known
+    if not columns:
+        return np.empty((len(people), 0)), ()
+    return np.column_stack(list(columns.values())), tuple(columns)
+
+
+@dataclass(frozen=True)
+class MapArrays:
+    """Where the prepared maps of one indicator lie; row i of everything is person i.
+
+    Attributes
+    ----------
+    indicator
+        Its name.
+    planes
+        Slices (N, S, H0, W0), a ``.npy`` file.
+    tables
+        ``regions`` (N, R), ``nuisance`` (N, P) and ``nuisance_names`` (P,), an ``.npz`` file.
+    subjects, sites, hashes
+        Key and site of each person, and digest of their maps.
+    geometry
+        Where the slices were cut.
+    template
+        The template's ``brain`` and the atlas's ``labels`` on the geometry's grid (X, Y, Z), the ``indices`` and
+        ``names`` of its regions (R,), and of a simulated cohort where its effect was ``planted``, an ``.npz`` file.
+    features
+        Folder of the stores of frozen features.
+    """
+
+    indicator: str
+    planes: Path
+    tables: Path
+    subjects: tuple[str, ...]
+    sites: tuple[str, ...]
+    hashes: tuple[str, ...]
+    geometry: SliceGeometry
+    template: Path
+    features: Path
+
+    def inputs(self) -> Inputs:
+        """Read what estimators of whole subjects need."""
+        with np.load(self.tables, allow_pickle=False) as tables:
+            names = tuple(str(name) for name in tables["nuisance_names"])
+            return Inputs(self.subjects, tables["regions"], tables["nuisance"], names)
+
+    def read_planes(self) -> NDArray[np.float32]:
+        """Map the slices into memory, read-only."""
+        planes: NDArray[np.float32] = np.load(self.planes, mmap_mode="r", allow_pickle=False)
+        return planes
+
+    def slice_space(self) -> tuple[SliceSpace, IntArray, tuple[int, ...]]:
+        """Return the voxels that slices show, the region of each (V,), and the regions' labels."""
+        with np.load(self.template, allow_pickle=False) as kept:
+            space = SliceSpace(self.geometry, kept["brain"])
+            return space, kept["labels"][space.inside], tuple(kept["indices"].tolist())

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 
 from migxai.config import Learning
 from migxai.data import load_atlas
 from migxai.errors import AtlasError, ImageError
-from migxai.group.maps import common_template, prepare_maps
+from migxai.group.prepare import common_template, nuisance_table, prepare_maps
 from migxai.learning.slices import stack
 
 SHAPE = (33, 39, 33)
@@ -129,3 +130,22 @@ def test_some_people_can_be_kept(template, ramp, tmp_path):
     np.testing.assert_array_equal(kept.planes, prepared.planes[[2, 0]])
     np.testing.assert_array_equal(kept.regions, prepared.regions[[2, 0]])
     assert kept.hashes == (prepared.hashes[2], prepared.hashes[0])
+
+
+def test_nuisance_variables_are_numbers_and_one_column_a_value():
+    people = pd.DataFrame(
+        {
+            "mean_fd": [0.1, None, 0.3],
+            "coverage": [1.0, 0.9, 0.8],
+            "age": ["30", "n/a", "50"],
+            "sex": ["F", "M", None],
+            "site": ["A", "B", "B"],
+            "group": ["x", "y", "x"],
+        }
+    )
+    values, names = nuisance_table(people)
+    assert names == ("mean_fd", "coverage", "age", "sex=F", "sex=M", "site=A", "site=B")
+    expected = [[0.1, 1, 30, 1, 0, 1, 0], [np.nan, 0.9, np.nan, 0, 1, 0, 1], [0.3, 0.8, 50, np.nan, np.nan, 0, 1]]
+    np.testing.assert_allclose(values, expected)
+    values, names = nuisance_table(people[["group"]])
+    assert (values.shape, names) == ((3, 0), ())
