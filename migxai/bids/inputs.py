@@ -138,9 +138,7 @@ def fmriprep_derivative(derivatives: Sequence[tuple[str, Path]]) -> Path | None:
     Raises
     ------
     UsageError
-        If a derivative is no directory, or more than one is fMRIPrep's.
-    InputError
-        If one is no dataset.
+        If one is no directory, or fMRIPrep made several.
     """
     chosen = []
     for name, path in derivatives:

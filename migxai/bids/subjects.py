@@ -14,11 +14,12 @@ from migxai.errors import UsageError
 
 
 def dataset_root(config: Config) -> Path:
-    """Return the dataset whose subjects are processed: fMRIPrep's, where one is given, else ``bids_dir``."""
-    assert config.run.bids_dir is not None
-    if is_fmriprep(check_dataset(config.run.bids_dir)):
-        return config.run.bids_dir
-    return fmriprep_derivative(config.run.derivatives) or config.run.bids_dir
+    """Return the dataset whose subjects are processed: fMRIPrep's, where one is given beside ``bids_dir``, or that."""
+    bids_dir = config.run.bids_dir
+    assert bids_dir is not None
+    if is_fmriprep(check_dataset(bids_dir)):
+        return bids_dir
+    return fmriprep_derivative(config.run.derivatives) or bids_dir
 
 
 def select_subjects(config: Config) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import migxai
-from migxai.bids.outputs import SourceDataset
+from migxai.bids.outputs import SourceDataset, initialise_output
 from migxai.cohort.cohort import Cohort, read_cohort
 from migxai.cohort.comparisons import Comparison, choose_comparisons
 from migxai.cohort.maps import common_grid
@@ -164,6 +164,15 @@ def _has_maps(root: Path) -> bool:
 def sources(config: Config) -> list[SourceDataset]:
     """Return the datasets that outputs refer to, each under a name."""
     return [SourceDataset(name or "maps", place) for name, place in datasets(config)]
+
+
+def begin_output(config: Config) -> Path:
+    """Make the output a dataset that names where its maps come from, unless it is one; returns its folder."""
+    root = config.run.output_dir
+    assert root is not None
+    if not (root / "dataset_description.json").is_file():
+        initialise_output(root, sources(config))
+    return root
 
 
 def _covering_enough(
