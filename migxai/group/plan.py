@@ -231,13 +231,15 @@ def saliency_methods(config: Config, model: str, trial: int = 1) -> list[str]:
     return [
         name
         for name in dict.fromkeys(config.explaining.cam)
-        if METHODS[name].fits(split) and (METHODS[name].explain_network is None or trial == 1)
+        if METHODS[name].fits(split) and (trial == 1 or METHODS[name].network_explainer(split) is None)
     ]
 
 
 def checked_method(config: Config, model: str) -> str:
     """Return the way to make maps that a model's checks look at; empty if none is made of its store."""
-    return next((name for name in saliency_methods(config, model) if METHODS[name].explain_network is None), "")
+    methods = saliency_methods(config, model)
+    split = find_split(model, config.learning.unfreeze) if methods else None
+    return next((name for name in methods if split and METHODS[name].network_explainer(split) is None), "")
 
 
 def write_plan(folder: GroupFolder, plan: Plan, config: Config) -> None:

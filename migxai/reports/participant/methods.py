@@ -117,7 +117,7 @@ def _paragraphs(config: Config, facts: MethodsFacts) -> list[Paragraph]:
 def _software(config: Config, facts: MethodsFacts) -> list[str]:
     sentences = [
         f"Data organised as BIDS [@gorgolewski2016] were processed with migxai {facts.version}, which builds on "
-        "Nipype [@gorgolewski2011], PyBIDS [@yarkoni2019] and Nilearn [@abraham2014]."
+        "Nipype [@gorgolewski2011] and PyBIDS [@yarkoni2019]."
     ]
     if config.preset == "paper":
         sentences.append("Parameters and the order of steps follow [@li2025].")
