@@ -86,7 +86,7 @@ def test_one_trial_adds_delong():
         ("roc_auc", "corrected t-test"),
         ("roc_auc", "DeLong"),
     ]
-    a, b = (model.unit for model in models)
+    a, b = (model.predictions for model in models)
     second = {name: b.p[row, 1] for row, name in enumerate(np.array(b.subjects)[b.subject])}
     other = np.array([second[name] for name in np.array(a.subjects)[a.subject]])
     assert records[3]["p"] == pytest.approx(delong_test(a.y, a.p[:, 1], other).p)
