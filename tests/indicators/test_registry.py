@@ -10,7 +10,7 @@ from migxai.cohort.compatibility import definition_fields
 from migxai.config import Config
 from migxai.errors import UsageError
 from migxai.indicators.registry import INDICATORS
-from migxai.reports.participant.methods import MethodsFacts, methods_markdown
+from migxai.reports.participant.methods import MethodsFacts, methods_text
 
 
 def test_listing_entries_imports_nothing_heavy():
@@ -52,7 +52,7 @@ def test_titles_and_unknown_names():
 
 
 def test_every_entry_is_described_and_cited_in_the_methods_text():
-    text = methods_markdown(Config(), MethodsFacts("1"))
+    text = methods_text(Config(), MethodsFacts("1")).markdown()
     for name, entry in INDICATORS.items():
         assert re.search(rf"\b{entry.title}\b", text) or name == "falff"  # in words: fractional ALFF
         assert entry.citation.partition(" doi:")[0] in text
