@@ -126,7 +126,7 @@ def _prepare_output(config: Config, inputs: DatasetInputs) -> None:
         logger.info("%s", message)
 
 
-def _write_methods(config: Config, inputs: Inputs) -> None:
+def _write_methods(config: Config, inputs: DatasetInputs) -> None:
     text = methods_text(config, methods_facts(config, inputs.mode, ())).markdown()
     write_text(_output(config) / "logs" / "CITATION.md", text)
 

@@ -35,7 +35,7 @@ RESAMPLES = 1000
 #: False positive rates at which curves are averaged.
 GRID: Array = np.linspace(0.0, 1.0, 101)
 
-Draw = Callable[["Axes", "Unit", ScoredModel], None]
+Draw = Callable[["Axes", "PredictionSet", ScoredModel], None]
 
 
 def roc_figure(results: Results, comparison: str) -> Drawn | None:
@@ -202,7 +202,7 @@ class Band(NamedTuple):
     high: Array
 
 
-def roc_band(unit: Unit, positive: int, *, seed: int, resamples: int = RESAMPLES) -> Band | None:
+def roc_band(unit: PredictionSet, positive: int, *, seed: int, resamples: int = RESAMPLES) -> Band | None:
     """Trace the ROC curve of a class against the rest, mean over trials, with a band from resampled subjects.
 
     Subjects are drawn with replacement within their classes; all trials of a subject are drawn together. At each false
@@ -253,7 +253,9 @@ def _rate(counts: Array, last: NDArray[np.intp]) -> Array:
     return shares
 
 
-def calibration_band(unit: Unit, positive: int, *, seed: int, bins: int = 5, resamples: int = RESAMPLES) -> Band:
+def calibration_band(
+    unit: PredictionSet, positive: int, *, seed: int, bins: int = 5, resamples: int = RESAMPLES
+) -> Band:
     """Compare probabilities of a class with how often it is true, in bins of equal width, with bars from resampling.
 
     Parameters
