@@ -40,7 +40,8 @@ def test_two_groups_are_mann_whitneys(seed, m, n):
         assert found.note == "not tested: all values are equal"
         return
     expected = stats.mannwhitneyu(a, b, method="asymptotic", use_continuity=False)
-    assert found.p == pytest.approx(expected.pvalue, abs=1e-10)
+    # Near p = 1 it depends on the root of the statistic, so that rounding of 1e-16 there is 1e-8 here.
+    assert found.p == pytest.approx(expected.pvalue, abs=1e-7)
     assert "Mann-Whitney" in found.note
     assert -1e-12 <= found.effect <= 1 + 1e-12
 

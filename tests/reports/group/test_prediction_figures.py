@@ -53,7 +53,7 @@ def test_the_confusion_matrix_counts_people(results):
 
 def test_nothing_is_drawn_of_nothing(results):
     empty = dataclasses.replace(
-        results, units=(), tables={name: table.iloc[:0] for name, table in results.tables.items()}
+        results, predictions=(), tables={name: table.iloc[:0] for name, table in results.tables.items()}
     )
     for draw in (roc_figure, calibration_figure, confusion_figure):
         assert draw(empty, COMPARISON) is None
