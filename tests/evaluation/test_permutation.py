@@ -154,7 +154,7 @@ def test_every_permutation_has_the_class_counts_of_the_folds(monkeypatch):
 
     class Spy(Majority):
         def fit(self, inputs, rows, labels):
-            seen.append((tuple(sorted(rows.tolist())), tuple(np.bincount(labels).tolist())))
+            seen.append((tuple(sorted(inputs.subjects[row] for row in rows)), tuple(np.bincount(labels).tolist())))
             return super().fit(inputs, rows, labels)
 
     entry = EstimatorEntry(name="spy", title="Spy", make=Spy, tables=())
@@ -164,7 +164,7 @@ def test_every_permutation_has_the_class_counts_of_the_folds(monkeypatch):
     permuted_cross_validation("spy", inputs, labels, permutations=5, seed=0)
     assert len(seen) == 6 * 4
     assert [counts for _, counts in seen] == [counts for _, counts in seen[:4]] * 6
-    assert len({rows for rows, _ in seen}) == 24, "who is trained on changes"
+    assert len({people for people, _ in seen}) == 24, "who is trained on changes"
 
 
 def test_p_of_a_cross_validation_is_not_small_without_an_effect():
