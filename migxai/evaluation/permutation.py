@@ -10,8 +10,8 @@ import numpy as np
 from migxai.config import Learning
 from migxai.errors import InputError
 from migxai.learning.crossval import FoldResult, run_fold
+from migxai.learning.inputs import ModelInputs
 from migxai.learning.splits import Fold
-from migxai.learning.types import Inputs
 from migxai.metrics.scores import aggregate_subjects, score
 from migxai.metrics.types import FloatArray, IntArray
 
@@ -75,7 +75,7 @@ def permuted_orders(
 
 def permuted_scores(
     estimator_name: str,
-    inputs: Inputs,
+    inputs: ModelInputs,
     labels: IntArray,
     folds: Sequence[Fold],
     settings: Learning,
@@ -130,7 +130,7 @@ def permuted_scores(
 
 def cross_validated_scores(
     estimator_name: str,
-    inputs: Inputs,
+    inputs: ModelInputs,
     labels: IntArray,
     folds: Sequence[Fold],
     settings: Learning,

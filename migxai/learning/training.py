@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-class Source(Protocol):
+class FeatureSource(Protocol):
     """Where the features of images come from: a `FeatureStore`, or a trunk that makes them each time."""
 
     @property
@@ -99,7 +99,7 @@ class _Streams:
 
 def train_head(
     head: Head,
-    source: Source,
+    source: FeatureSource,
     rows: IntArray,
     labels: IntArray,
     schedule: Schedule,
@@ -151,21 +151,11 @@ def train_head(
         head.standardise()
     with single_thread():
         head.to(device).to(memory_format=torch.channels_last)
-        optimiser = torch.optim.SGD(
-            head.parameters(),
-            lr=schedule.learning_rate,
-            momentum=schedule.momentum,
-            weight_decay=schedule.weight_decay,
-            fused=True,
-        )
+        optimiser = _optimiser(head, schedule)
         for epoch in range(1, schedule.epochs + 1):
             images = _epoch_images(rows[~held], labels[~held], source, schedule.batch_size, streams.order)
             loss = _train_epoch(head, source, images, optimiser, weights.to(device), schedule, streams.dropout)
-            if not np.isfinite(loss):
-                raise UsageError(
-                    f"The training diverged in epoch {epoch}: its loss is {loss}. Lower --learning-rate (now "
-                    f"{schedule.learning_rate:g})."
-                )
+            _require_finite(loss, epoch, schedule)
             history.losses.append(loss)
             if held.any():
                 inner = _inner_loss(head, source, rows[held], labels[held], weights)
@@ -182,7 +172,27 @@ def train_head(
     return history
 
 
-def predict_head(head: Head, source: Source, rows: IntArray, device: torch.device | None = None) -> NDArray[np.float64]:
+def _optimiser(head: Head, schedule: Schedule) -> torch.optim.Optimizer:
+    return torch.optim.SGD(
+        head.parameters(),
+        lr=schedule.learning_rate,
+        momentum=schedule.momentum,
+        weight_decay=schedule.weight_decay,
+        fused=True,
+    )
+
+
+def _require_finite(loss: float, epoch: int, schedule: Schedule) -> None:
+    if not np.isfinite(loss):
+        raise UsageError(
+            f"The training diverged in epoch {epoch}: its loss is {loss}. Lower --learning-rate (now "
+            f"{schedule.learning_rate:g})."
+        )
+
+
+def predict_head(
+    head: Head, source: FeatureSource, rows: IntArray, device: torch.device | None = None
+) -> NDArray[np.float64]:
     """Return the probabilities of classes for the clean view of every slice, (n, S, C).
 
     Subject by subject, so what else is predicted changes no bit.
@@ -207,7 +217,7 @@ def class_weights(labels: IntArray, n_classes: int, mode: Literal["balanced", "n
 
 
 def _epoch_images(
-    rows: IntArray, labels: IntArray, source: Source, batch_size: int, generator: np.random.Generator
+    rows: IntArray, labels: IntArray, source: FeatureSource, batch_size: int, generator: np.random.Generator
 ) -> Iterator[tuple[IntArray, IntArray, IntArray, IntArray]]:
     """Draw the batches of an epoch: rows, slices, views and labels, (B,) each.
 
@@ -224,7 +234,7 @@ def _epoch_images(
 
 def _train_epoch(
     head: Head,
-    source: Source,
+    source: FeatureSource,
     images: Iterator[tuple[IntArray, IntArray, IntArray, IntArray]],
     optimiser: torch.optim.Optimizer,
     weights: Tensor,
@@ -248,7 +258,7 @@ def _train_epoch(
 
 
 @torch.inference_mode()
-def _inner_loss(head: Head, source: Source, rows: IntArray, labels: IntArray, weights: Tensor) -> float:
+def _inner_loss(head: Head, source: FeatureSource, rows: IntArray, labels: IntArray, weights: Tensor) -> float:
     """Return the loss on the clean view of subjects, classes weighted as in training."""
     head.eval()
     device = head.classifier.weight.device
@@ -260,7 +270,7 @@ def _inner_loss(head: Head, source: Source, rows: IntArray, labels: IntArray, we
     return total / scale
 
 
-def _logits(head: Head, source: Source, row: int, device: torch.device) -> Tensor:
+def _logits(head: Head, source: FeatureSource, row: int, device: torch.device) -> Tensor:
     """Return logits of the clean view of a subject's slices, (S, C)."""
     slices = np.arange(source.slices)
     features = source.batch(np.full_like(slices, row), slices, np.zeros_like(slices))
