@@ -231,7 +231,7 @@ def saliency_methods(config: Config, model: str, trial: int = 1) -> list[str]:
     return [
         name
         for name in dict.fromkeys(config.explaining.cam)
-        if METHODS[name].fits(split) and (trial == 1 or METHODS[name].network_explainer(split) is None)
+        if METHODS[name].fits(split) and (trial == 1 or METHODS[name].reads_store(split))
     ]
 
 
@@ -239,7 +239,7 @@ def checked_method(config: Config, model: str) -> str:
     """Return the way to make maps that a model's checks look at; empty if none is made of its store."""
     methods = saliency_methods(config, model)
     split = find_split(model, config.learning.unfreeze) if methods else None
-    return next((name for name in methods if split and METHODS[name].network_explainer(split) is None), "")
+    return next((name for name in methods if split and METHODS[name].reads_store(split)), "")
 
 
 def write_plan(folder: GroupFolder, plan: Plan, config: Config) -> None:
