@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.audit.verdict import Judged, chance_of
-from migxai.evaluation.results import Cell, Results, indicator_name
+from migxai.audit.verdict import AssessedResult, chance_level
+from migxai.evaluation.results import Results, ScoredModel, indicator_name
 from migxai.evaluation.wording import percent
 from migxai.learning.estimators import baselines
 from migxai.reports.figures.drawing import BLUE, GREEN, GREY, INK, ORANGE, RED, new_figure
@@ -32,12 +32,12 @@ _PANELS = (("accuracy", "Accuracy"), ("balanced_accuracy", "Balanced accuracy"),
 
 def scores_figure(results: Results, comparison: str) -> Drawn | None:
     """Draw every model's scores with intervals, beside chance, the baselines and what permuted labels reach."""
-    cells = [cell for cell in results.cells_of(comparison) if cell.model != "majority"]
+    cells = [cell for cell in results.scored_models_of(comparison) if cell.model != "majority"]
     if not cells:
         return None
     indicators = list(dict.fromkeys(cell.indicator for cell in cells))
     cells = [cell for name in indicators for cell in cells if cell.indicator == name]
-    chance = chance_of(results, comparison)
+    chance = chance_level(results, comparison)
     levels = {"accuracy": chance.level, "balanced_accuracy": 1 / chance.classes, "area": 0.5}
     # A blank line before each indicator, for its name.
     places = np.array([row + 1 + indicators.index(cell.indicator) for row, cell in enumerate(cells)], dtype=float)
@@ -65,7 +65,7 @@ def scores_figure(results: Results, comparison: str) -> Drawn | None:
     return figure, words
 
 
-def _score(axes: Axes, cell: Cell, metric: str, place: float) -> None:
+def _score(axes: Axes, cell: ScoredModel, metric: str, place: float) -> None:
     # Of more than two classes the area has another name, but not where labels were permuted.
     test = cell.permuted.get("roc_auc" if metric == "area" else metric)
     score = cell.scores.get(cell.area if metric == "area" else metric)
@@ -92,9 +92,9 @@ def _legend(figure: Figure, permuted: bool) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
 
 
-def precision_figure(judged: Sequence[Judged]) -> Drawn | None:
+def precision_figure(assessed: Sequence[AssessedResult]) -> Drawn | None:
     """Draw how the interval of an accuracy narrows with people, and where ours stand; None without results."""
-    if not judged:
+    if not assessed:
         return None
     n = np.geomspace(10, 3000, 200)
     figure = new_figure(3.3)
@@ -104,9 +104,9 @@ def precision_figure(judged: Sequence[Judged]) -> Drawn | None:
         axes.plot(n, 100 * half_width(share, n), color=colour, label=f"accuracy {share:.0%}")
         axes.plot(people_needed(share, 0.05), 5, "o", color=colour, markersize=4)
     axes.axhline(5, color=GREY, linestyle=(0, (4, 3)), linewidth=0.9)
-    for one in judged:
+    for one in assessed:
         axes.axvline(one.cell.n, color=INK, linewidth=0.6, alpha=0.6)
-    ours = sorted({one.cell.n for one in judged})
+    ours = sorted({one.cell.n for one in assessed})
     axes.set_xscale("log")
     axes.set_xticks([10, 20, 50, 100, 200, 500, 1000, 3000], ["10", "20", "50", "100", "200", "500", "1000", "3000"])
     axes.minorticks_off()
@@ -135,7 +135,7 @@ def learning_figure(results: Results, comparison: str) -> Drawn | None:
     said = []
     for place, ((indicator, model), points) in enumerate(curves):
         points = points.sort_values("n")
-        name = Cell(comparison, str(indicator), str(model), 0, 0, {}).name
+        name = ScoredModel(comparison, str(indicator), str(model), 0, 0, {}).name
         colour = (BLUE, RED, GREEN, ORANGE, GREY)[place % 5]
         axes.fill_between(points["n"], 100 * points["low"], 100 * points["high"], color=colour, alpha=0.14, linewidth=0)
         axes.plot(points["n"], 100 * points["value"], color=colour, marker="o", markersize=3.5, label=name)
@@ -143,7 +143,7 @@ def learning_figure(results: Results, comparison: str) -> Drawn | None:
         said.append(
             f"{name} from {percent(first['value'])} with {first['n']:g} to {percent(last['value'])} with {last['n']:g}"
         )
-    level = chance_of(results, comparison).level
+    level = chance_level(results, comparison).level
     axes.axhline(100 * level, color=GREY, linestyle=(0, (4, 3)), linewidth=0.9)
     axes.set_ylim(0, 100)
     axes.set_xlabel("People trained on")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from migxai.audit.verdict import judge
+from migxai.audit.verdict import assess_results
 from migxai.evaluation.results import read_results
 from migxai.io import write_tsv
 from migxai.reports.figures.drawing import drawing_style
@@ -29,7 +29,7 @@ def style():
 
 
 def accuracy(results, model):
-    return next(cell for cell in results.cells if cell.model == model).scores["accuracy"].value
+    return next(cell for cell in results.scored_models if cell.model == model).scores["accuracy"].value
 
 
 def test_scores_are_drawn_where_they_are(results):
@@ -41,7 +41,7 @@ def test_scores_are_drawn_where_they_are(results):
 
 
 def test_people_needed_are_named(results):
-    _, words = precision_figure(judge(results, COMPARISON))
+    _, words = precision_figure(assess_results(results, COMPARISON))
     assert "385 at an accuracy of 50%" in words
     assert "this run has 24 people" in words
 
@@ -58,7 +58,7 @@ def test_learning_curves_come_from_their_table(folder):
 
 def test_nothing_is_drawn_without_scores(results):
     empty = dataclasses.replace(
-        results, units=(), tables={name: table.iloc[:0] for name, table in results.tables.items()}
+        results, predictions=(), tables={name: table.iloc[:0] for name, table in results.tables.items()}
     )
     for draw in (scores_figure, learning_figure):
         assert draw(empty, COMPARISON) is None
