@@ -15,7 +15,7 @@ def score(value, low, high):
 
 def with_cells(results, *cells):
     copy = dataclasses.replace(results)
-    copy.__dict__["cells"] = cells
+    copy.__dict__["scored_models"] = cells
     return copy
 
 
