@@ -1,4 +1,4 @@
-"""The report of the group level: its summary, its methods, and the whole page, the same twice and alive in a browser."""
+"""The report of the group level: its summary, its methods, and the page, the same twice, alive in a browser."""
 
 from __future__ import annotations
 
