@@ -9,15 +9,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from migxai import __version__
-from migxai.cli.preflight import doubts, prepare_output
+from migxai.cli.preflight import check_plugin, doubts, prepare_output
 from migxai.config import Config, directories, to_toml
 from migxai.errors import EXIT_INPUT, EXIT_OK, EXIT_PARTIAL, EXIT_USAGE, MigxaiError
-from migxai.execution.children import Children
-from migxai.execution.executor import exit_code, running, tidy, write_config
-from migxai.execution.plugins.engine import read_plugin
-from migxai.execution.progress import Journal, LogTo, Outcome
-from migxai.execution.resources import Share
-from migxai.execution.worker import failure
+from migxai.execution.children import Children, failure
+from migxai.execution.environment import Share
+from migxai.execution.run import Journal, LogTo, Outcome, exit_code, running, tidy, write_config
 
 
 def run_subject(config: Config, subject: str, report: Callable[[str], None]) -> None:
@@ -54,7 +51,7 @@ def process(config: Config, subjects: Sequence[str], share: Share, *, reports_on
     MigxaiError
         If the run can't begin.
     """
-    plugin = read_plugin(config.run.use_plugin) if config.run.use_plugin else None
+    plugin = check_plugin(config)
     notes = prepare_output(config)
     if not reports_only:
         write_config(config)
@@ -187,8 +184,7 @@ def show_plan(config: Config, subjects: Sequence[str], share: Share) -> int:
     """
     from migxai.bids.inputs import collect_inputs
 
-    if config.run.use_plugin is not None:
-        read_plugin(config.run.use_plugin)
+    check_plugin(config)
     lines = [f"Configuration {config.hash()}, preset {config.preset}:"]
     lines += [f"  {line}" for line in to_toml(config).splitlines() if line]
     done, failures = finished(config, subjects), 0

@@ -8,13 +8,13 @@ import math
 import multiprocessing
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from migxai.bids.inputs import check_output_place
 from migxai.bids.outputs import IMAGE_VARIABLE, refuse_foreign_output
 from migxai.config import Config, directories
 from migxai.errors import InputError, MissingDependencyError, OutputError, ResourceError, UsageError
-from migxai.execution.resources import cpu_count, memory_gb, provide_scratch
+from migxai.execution.environment import cpu_count, memory_gb, provide_scratch
 from migxai.io import free_gb, prepare_directory
 
 #: Free space in GB below which a run is not begun.
@@ -203,6 +203,15 @@ def check_shared_memory() -> None:
             f"There is no shared memory for the processes of this run (/dev/shm: {error.strerror}): free it, or in a "
             "container leave out --ipc none or give --shm-size 64m."
         ) from error
+
+
+def check_plugin(config: Config) -> dict[str, Any] | None:
+    """Return the nipype plugin that the user names, and its arguments; None without. Only then nipype is imported."""
+    if config.run.use_plugin is None:
+        return None
+    from migxai.execution.workflows import read_plugin
+
+    return read_plugin(config.run.use_plugin)
 
 
 def prepare_output(config: Config) -> list[str]:

@@ -17,7 +17,7 @@ from migxai.cli.values import bids_filters, derivative, path, plugin, weights
 from migxai.config import Config, directories
 from migxai.data.templates import packaged
 from migxai.errors import InputError
-from migxai.execution.resources import MAX_THREADS
+from migxai.execution.environment import MAX_THREADS
 from migxai.learning.estimators import is_deep
 from migxai.participant.resources import estimate
 

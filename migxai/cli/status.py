@@ -9,8 +9,8 @@ from pathlib import Path
 from migxai.bids.records import read_status, record_path
 from migxai.config import Config, Selection, directories
 from migxai.errors import EXIT_OK, EXIT_PARTIAL
-from migxai.execution.locks import LockState, boot_id, subject_lock_state
-from migxai.execution.scheduler import UNKNOWN, explain
+from migxai.execution.environment import UNKNOWN, explain
+from migxai.execution.locks import LockState, boot_id, lock_state
 
 
 def show_status(config: Config, subjects: Sequence[str]) -> int:
@@ -35,7 +35,7 @@ def show_status(config: Config, subjects: Sequence[str]) -> int:
 
 def current_state(output_dir: Path, label: str, state: str, reason: str) -> tuple[str, str]:
     """Add to what a subject's record says what its lock says: whether it is running, or was killed, and by whom."""
-    lock = subject_lock_state(output_dir, label)
+    lock = lock_state(output_dir, f"sub-{label}")
     if lock is None:
         return state, reason
     if lock.alive is not False:

@@ -17,9 +17,7 @@ from nipype.pipeline import engine as pe
 from migxai import errors
 from migxai.config import Config, Learning
 from migxai.errors import MigxaiError
-from migxai.execution.plugins.engine import Crash, execute, read_plugin
-from migxai.execution.plugins.measured import MeasuredInterface
-from migxai.execution.plugins.pool import PoolPlugin
+from migxai.execution.workflows import Crash, MeasuredInterface, PoolPlugin, execute, read_plugin
 from migxai.group.prepare import MapArrays
 from migxai.io import read_json, write_json
 from migxai.learning.estimators import is_deep

@@ -10,8 +10,8 @@ from migxai.bids.records import without_paths
 from migxai.config import Config
 from migxai.errors import InputError
 from migxai.evaluation.group_folder import GroupFolder, read_description, write_if_any, write_predictions, write_scores
-from migxai.execution.locks import group_lock, group_lock_state
-from migxai.execution.scheduler import explain
+from migxai.execution.environment import explain
+from migxai.execution.locks import group_lock, lock_state
 from migxai.group.audit import check_jobs, write_audit
 from migxai.group.explain import explain_jobs
 from migxai.group.features import check_networks, feature_jobs, keep_arrays
@@ -181,7 +181,7 @@ def group_status(config: Config) -> list[str]:
         return ["The group level has not been run, or was ended before its cohort was read."]
     description = read_description(folder)
     if description["State"] == "running":
-        lock = group_lock_state(config.run.output_dir)
+        lock = lock_state(config.run.output_dir, "group")
         if lock is None:
             return [UNFINISHED]
         if lock.alive is not False:

@@ -20,7 +20,7 @@ from migxai.bids.records import RunRecord, SubjectRecord, describe_output, write
 from migxai.config import Config
 from migxai.errors import InputError, MigxaiError
 from migxai.execution.locks import subject_lock
-from migxai.execution.plugins.engine import Crash, Execution, execute
+from migxai.execution.workflows import Crash, Execution, execute
 from migxai.io import write_text
 from migxai.participant.descriptions import methods_facts
 from migxai.participant.workflow import init_participant_wf

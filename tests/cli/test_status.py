@@ -10,8 +10,8 @@ import pytest
 from migxai.bids.records import SubjectRecord, record_path, write_record
 from migxai.cli import status as module
 from migxai.cli.status import current_state
+from migxai.execution.environment import UNKNOWN
 from migxai.execution.locks import LOCK_DIR, subject_lock, this_process
-from migxai.execution.scheduler import UNKNOWN
 
 
 @pytest.fixture

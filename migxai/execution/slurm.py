@@ -18,8 +18,7 @@ from nipype.pipeline.plugins.slurm import SLURMPlugin
 
 from migxai.data.templates import packaged
 from migxai.errors import ResourceError, UsageError
-from migxai.execution.plugins.pool import quieten
-from migxai.execution.scheduler import explain
+from migxai.execution.environment import explain
 
 #: Memory asked for beyond what a step was measured to need, and the step in which it is rounded up (MB).
 MARGIN, ROUND_MB = 1.25, 100
@@ -41,21 +40,13 @@ _CPUS = re.compile(r"(?<!\S)(-c\b|--cpus-per-task\b)")
 class SlurmPlugin(SLURMPlugin):
     """Runs each step of a workflow as a job, and waits for all of them.
 
-    Parameters
-    ----------
-    plugin_args
-        As nipype's: ``sbatch_args`` (partition, account, time limit), ``template``, ``max_jobs``. Memory and CPUs of
-        each step are asked for unless ``sbatch_args`` do.
-
-    Raises
-    ------
-    UsageError
-        If there is no ``sbatch`` here, or SLURM would not know this user.
+    Arguments are nipype's: ``sbatch_args`` (partition, account, time limit), ``template``, ``max_jobs``. Memory and
+    CPUs of each step are asked for unless ``sbatch_args`` do. Raises `UsageError` if there is no ``sbatch`` here, or
+    SLURM would not know this user.
     """
 
     def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
         _check_here()
-        quieten()
         # Programs that a job runs may ask for it, and a process that no login shell has started lacks it.
         os.environ.setdefault("LOGNAME", pwd.getpwuid(os.getuid()).pw_name)
         arguments = {"template": str(packaged("cluster", "slurm.sh")), "sbatch_args": ""} | (plugin_args or {})
@@ -116,10 +107,7 @@ class SlurmPlugin(SLURMPlugin):
 def submit(command: Sequence[str], *, tries: int, wait: float) -> int:
     """Submit a job and return its number; a scheduler that gives no answer is asked again.
 
-    Raises
-    ------
-    UsageError
-        If it refuses the job.
+    Raises `UsageError` if it refuses the job.
     """
     while True:
         done = subprocess.run(command, capture_output=True, text=True, check=False)

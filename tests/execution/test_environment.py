@@ -7,10 +7,13 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from migxai.config import Config
-from migxai.errors import OutputError
-from migxai.execution import resources
+from migxai.errors import OutputError, UsageError
+from migxai.execution import environment as module
+from migxai.execution.environment import array_part, job_name
 
 
 def tree(base, files):
@@ -37,10 +40,10 @@ AFFINITY = len(os.sched_getaffinity(0))
     ],
 )
 def test_cpus(tmp_path, files, expected):
-    assert resources.cpu_count(**tree(tmp_path, files)) == expected
+    assert module.cpu_count(**tree(tmp_path, files)) == expected
 
 
-HOST = resources.memory_gb({}, root=resources.PROC / "none", proc=resources.PROC / "none")
+HOST = module.memory_gb({}, root=module.PROC / "none", proc=module.PROC / "none")
 
 
 @pytest.mark.parametrize(
@@ -57,7 +60,7 @@ HOST = resources.memory_gb({}, root=resources.PROC / "none", proc=resources.PROC
     ],
 )
 def test_memory(tmp_path, files, environment, expected):
-    assert resources.memory_gb(environment, **tree(tmp_path, files)) == pytest.approx(expected)
+    assert module.memory_gb(environment, **tree(tmp_path, files)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -73,30 +76,32 @@ def test_memory(tmp_path, files, environment, expected):
     ],
 )
 def test_division(run, subjects, expected):
-    share = resources.divide(Config().replace("run", **run), subjects)
+    share = module.divide(Config().replace("run", **run), subjects)
     assert (share.subjects, share.threads) == expected
     assert share.memory_gb * share.subjects == pytest.approx(run["mem_gb"])
-    assert share.need_gb == resources.SUBJECT_GB
+    assert share.need_gb == module.SUBJECT_GB
 
 
 @pytest.mark.parametrize(("need", "at_once"), [(1.0, 6), (2.1, 3), (9.0, 1)])
 def test_division_by_what_the_data_need(need, at_once):
     config = Config().replace("run", nprocs=8, mem_gb=8.0)
-    share = resources.divide(config, 20, need)
+    share = module.divide(config, 20, need)
     assert share.subjects == at_once
     assert share.need_gb == pytest.approx(1.25 * need)
 
 
-def test_linear_algebra_stays_single_threaded():
-    environment = resources.thread_environment(4)
+def test_linear_algebra_stays_single_threaded(monkeypatch):
+    environment = {}
+    monkeypatch.setattr(module.os, "environ", environment)
+    module.prepare_environment(4)
     assert environment["OPENBLAS_NUM_THREADS"] == environment["MKL_NUM_THREADS"] == "1"
     assert environment["NUMBA_NUM_THREADS"] == environment["OMP_NUM_THREADS"] == "4"
 
 
 def test_low_mem_means_one_subject_at_a_time():
     config = Config().replace("run", nprocs=8, mem_gb=64.0, omp_nthreads=2)
-    assert resources.divide(config, 4).subjects == 4
-    assert resources.divide(config.replace("run", low_mem=True), 4).subjects == 1
+    assert module.divide(config, 4).subjects == 4
+    assert module.divide(config.replace("run", low_mem=True), 4).subjects == 1
 
 
 #: A place that nobody can write, root included.
@@ -107,7 +112,7 @@ NOWHERE = Path("/proc/nowhere")
 def places(tmp_path, monkeypatch):
     """Usable caches and a usable temporary folder; what is registered for the end of the process is kept here."""
     registered = []
-    monkeypatch.setattr(resources.atexit, "register", lambda *call: registered.append(call))
+    monkeypatch.setattr(module.atexit, "register", lambda *call: registered.append(call))
     monkeypatch.setattr(tempfile, "tempdir", None)
     for name in ("MPLCONFIGDIR", "NUMBA_CACHE_DIR", "TMPDIR", "TEMP", "TMP"):
         monkeypatch.setenv(name, str(tmp_path / "own"))
@@ -119,7 +124,7 @@ def places(tmp_path, monkeypatch):
 def test_places_that_can_be_used_stay(places):
     work, registered = places
     before = dict(os.environ)
-    assert resources.provide_scratch(work) == []
+    assert module.provide_scratch(work) == []
     assert (dict(os.environ), list(work.iterdir()), registered) == (before, [], [])
 
 
@@ -127,7 +132,7 @@ def test_places_that_can_be_used_stay(places):
 def test_a_cache_without_a_place_gets_one(places, monkeypatch, name):
     work, _ = places
     monkeypatch.setenv(name, str(NOWHERE))
-    (sentence,) = resources.provide_scratch(work)
+    (sentence,) = module.provide_scratch(work)
     assert sentence.startswith(f"{name} can't be written")
     folder = Path(os.environ[name])
     assert folder.is_dir()
@@ -139,7 +144,7 @@ def test_a_home_that_is_not_there(places, monkeypatch):
     work, _ = places
     monkeypatch.delenv("MPLCONFIGDIR")
     monkeypatch.setenv("HOME", str(NOWHERE))
-    (sentence,) = resources.provide_scratch(work)
+    (sentence,) = module.provide_scratch(work)
     assert "MPLCONFIGDIR" in sentence
 
 
@@ -147,10 +152,10 @@ def test_a_home_that_is_not_there(places, monkeypatch):
 def test_temporary_files_go_to_the_work_directory(places, monkeypatch, full):
     work, _ = places
     if full:
-        monkeypatch.setattr(resources, "free_gb", lambda folder: 0.001)
+        monkeypatch.setattr(module, "free_gb", lambda folder: 0.001)
     else:
         monkeypatch.setenv("TMPDIR", str(NOWHERE))
-    (sentence,) = resources.provide_scratch(work)
+    (sentence,) = module.provide_scratch(work)
     assert ("is full" if full else "can't be written") in sentence
     with tempfile.NamedTemporaryFile() as file:
         assert Path(file.name).parent.parent == work
@@ -159,14 +164,14 @@ def test_temporary_files_go_to_the_work_directory(places, monkeypatch, full):
 def test_without_any_place_there_is_a_sentence(places, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(NOWHERE))
     with pytest.raises(OutputError, match="can't be used"):
-        resources.provide_scratch(NOWHERE)
+        module.provide_scratch(NOWHERE)
 
 
 @pytest.mark.parametrize(("tidy_up", "left"), [(True, []), (False, ["work"])])
 def test_nothing_is_left_when_the_process_ends(tmp_path, tidy_up, left):
     (tmp_path / "work").mkdir()
     code = (
-        "from pathlib import Path; from migxai.execution.resources import provide_scratch; import os, sys; "
+        "from pathlib import Path; from migxai.execution.environment import provide_scratch; import os, sys; "
         f"provide_scratch(Path('work'), tidy_up={tidy_up}); print(os.environ['NUMBA_CACHE_DIR'])"
     )
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(NOWHERE), "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -175,3 +180,70 @@ def test_nothing_is_left_when_the_process_ends(tmp_path, tidy_up, left):
     )
     assert done.stdout.startswith("work/scratch-")
     assert [path.name for path in tmp_path.iterdir()] == left
+
+
+LABELS = st.lists(st.text("abc012", min_size=1, max_size=4), unique=True, max_size=40).map(sorted)
+
+
+@given(LABELS, st.integers(1, 50))
+def test_parts_are_disjoint_complete_and_even(labels, total):
+    parts = [array_part(f"{index}/{total}", labels) for index in range(1, total + 1)]
+    assert sorted(label for part in parts for label in part) == labels
+    sizes = [len(part) for part in parts]
+    assert max(sizes) - min(sizes) <= 1
+
+
+@given(LABELS, st.integers(1, 20), st.integers(0, 5), st.integers(1, 3))
+def test_schedulers_agree_with_explicit_parts(labels, total, first, step):
+    for index in range(total):
+        expected = array_part(f"{index + 1}/{total}", labels)
+        task, last = str(first + index * step), str(first + (total - 1) * step)
+        slurm = {
+            "SLURM_ARRAY_TASK_ID": task,
+            "SLURM_ARRAY_TASK_MIN": str(first),
+            "SLURM_ARRAY_TASK_COUNT": str(total),
+            "SLURM_ARRAY_TASK_STEP": str(step),
+        }
+        assert array_part("auto", labels, slurm) == expected
+        sge = {
+            "SGE_TASK_ID": task, "SGE_TASK_FIRST": str(first), "SGE_TASK_LAST": last, "SGE_TASK_STEPSIZE": str(step),
+        }  # fmt: skip
+        assert array_part("auto", labels, sge) == expected
+        assert array_part(f"auto/{total}", labels, {"PBS_ARRAY_INDEX": str(index + 1)}) == expected
+
+
+@pytest.mark.parametrize("name", ["PBS_ARRAY_INDEX", "PBS_ARRAYID"])
+def test_pbs_does_not_tell_the_size_and_gets_one_subject_a_task(name):
+    assert array_part("auto", ["a", "b", "c"], {name: "2"}) == ("b",)
+    with pytest.raises(UsageError, match="from 1 to 3"):
+        array_part("auto", ["a", "b", "c"], {name: "0"})
+    with pytest.raises(UsageError, match="task 4 of an array of 3"):
+        array_part("auto", ["a", "b", "c"], {name: "4"})
+
+
+def test_gaps_in_an_array_are_refused_rather_than_losing_subjects():
+    gaps = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_COUNT": "3"}
+    with pytest.raises(UsageError, match="without gaps"):
+        array_part("auto", list("abcdefg"), gaps)
+
+
+def test_no_array_at_all():
+    assert array_part(None, ["b", "a"]) == ("b", "a")
+    with pytest.raises(UsageError, match="no variable"):
+        array_part("auto", ["a"], {"SGE_TASK_ID": "undefined"})
+
+
+@pytest.mark.parametrize(
+    ("variables", "name"),
+    [
+        ({}, ""),
+        ({"SLURM_JOB_ID": "7"}, "SLURM 7"),
+        ({"SLURM_JOB_ID": "9", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2"}, "SLURM 7_2"),
+        ({"PBS_JOBID": "7[2].head"}, "PBS 7[2].head"),
+        ({"JOB_ID": "7", "SGE_TASK_ID": "2"}, "SGE 7.2"),
+        ({"JOB_ID": "7", "SGE_TASK_ID": "undefined"}, "SGE 7"),
+        ({"JOB_ID": "7"}, ""),
+    ],
+)
+def test_jobs_are_named_as_their_scheduler_does(variables, name):
+    assert job_name(variables) == name

@@ -1,17 +1,29 @@
-"""Run a nipype workflow, by a plugin that a user may name, and turn what crashed into sentences."""
+"""nipype's workflows: steps that tell what they used, plugins that never hang, crashes turned into sentences."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import resource
+import signal
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nipype.interfaces.base import SimpleInterface
+from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
+
 from migxai import errors
-from migxai.errors import UsageError
+from migxai.errors import EXIT_INTERNAL, ResourceError, UsageError
 
 if TYPE_CHECKING:
     from nipype.pipeline.engine import Workflow
@@ -22,6 +34,91 @@ _ERROR_LINE = re.compile(r"^\s*migxai\.errors\.(\w+): (.+?)(?=\n\s*\n|\nThe abov
 _NO_ANSWER = ("SLURMGraph", "SGEGraph", "PBSGraph", "CondorDAGMan", "SOMA")
 _FORM = "it needs 'plugin: NAME' and, where there are any, 'plugin_args:' with names and values"
 _SUBJECT = re.compile(r"\bsub_(\w+?)_wf\b")
+
+
+class MeasuredInterface(SimpleInterface):
+    """A step of a workflow whose result says what it used.
+
+    That is ``peak_gb``, by the kernel's account of its whole process up to its end, since a thread that samples gets no
+    turn while an engine holds the interpreter; and ``cpu_seconds``.
+    """
+
+    def _pre_run_hook(self, runtime: Any) -> Any:
+        runtime.cpu_seconds = -time.process_time()
+        return runtime
+
+    def _post_run_hook(self, runtime: Any) -> Any:
+        runtime.cpu_seconds += time.process_time()
+        unit = 1e9 if sys.platform == "darwin" else 1e6 / 1.024
+        runtime.peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+        return runtime
+
+
+def quieten() -> None:
+    """Keep nipype's own narration out of what the user reads; what fails is told in any case."""
+    from nipype import logging as nipype_logging
+
+    for name in ("nipype.workflow", "nipype.interface", "nipype.utils"):
+        nipype_logging.getLogger(name).setLevel("CRITICAL")
+
+
+def prepare_worker() -> None:
+    """Make a process of the pool quiet, and let nobody but its parent end it: Ctrl-C reaches all of a terminal."""
+    quieten()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    # The workers of a parent that was killed would wait for ever, or write into the files of the run that follows it.
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(EXIT_INTERNAL)
+
+
+class PoolPlugin(MultiProcPlugin):
+    """MultiProc whose nodes end with a crash when the process that ran them was killed.
+
+    nipype reads a node's result in a callback, and an exception in a callback is lost: the node then counts as running
+    for ever.
+    """
+
+    def __init__(self, processes: int, memory_gb: float, report: Any = None) -> None:
+        quieten()
+        arguments = {"n_procs": processes, "memory_gb": memory_gb, "raise_insufficient": False}
+        super().__init__(plugin_args=arguments | ({"status_callback": report} if report else {}))
+        self.pool.shutdown()
+        # No fork: torch and OpenMP don't survive it.
+        self.pool: ProcessPoolExecutor = ProcessPoolExecutor(
+            processes, mp_context=get_context("spawn"), initializer=prepare_worker
+        )
+
+    def _submit_job(self, node: Any, updatehash: bool = False) -> int:
+        self._taskid += 1
+        taskid: int = self._taskid
+        try:
+            future = self.pool.submit(run_node, node, updatehash, taskid)
+        except BrokenExecutor as error:  # a worker died before this node's turn
+            future = Future()
+            future.set_exception(error)
+        self._task_obj[taskid] = future
+        future.add_done_callback(partial(self._finished, taskid))
+        return taskid
+
+    def _finished(self, taskid: int, future: Future[dict[str, Any]]) -> None:
+        error = future.exception()
+        self._taskresult[taskid] = future.result() if error is None else self._lost(taskid, error)
+
+    @staticmethod
+    def _lost(taskid: int, error: BaseException) -> dict[str, Any]:
+        sentence = ResourceError(
+            "A worker process was killed, most likely for memory; give more (--mem-gb, or the batch job's), or fewer "
+            "--nprocs. What was complete is kept, and the same command goes on from there."
+        )
+        # Lines as those of a traceback, which nipype joins as they are.
+        trace = [f"{type(error).__name__}: {error}\n", "\n", f"migxai.errors.ResourceError: {sentence}\n", "\n"]
+        return {"result": None, "traceback": trace, "taskid": taskid}
 
 
 @dataclass(frozen=True)
@@ -54,12 +151,10 @@ def execute(
     plugin_args: dict[str, Any] | None = None,
     report: Callable[[str, str], None] | None = None,
 ) -> Execution:
-    """Run a workflow to its end, and gather what was written and what crashed.
+    """Run a workflow, whose ``base_dir`` is set, to its end, and gather what was written and what crashed.
 
     Parameters
     ----------
-    workflow
-        A workflow whose ``base_dir`` is set.
     stop_on_first_crash
         Leave out everything that has not begun when a node fails.
     used_file
@@ -68,10 +163,6 @@ def execute(
         A nipype plugin, by name or as an instance; ``Linear`` runs in this process.
     report
         Called with a node's full name and ``start``, ``end`` or ``exception``.
-
-    Returns
-    -------
-    Execution
     """
     crash_dir = Path(workflow.base_dir) / "crashes"
     crash_dir.mkdir(parents=True, exist_ok=True)
@@ -92,8 +183,9 @@ def execute(
     if report is not None:
         arguments["status_callback"] = lambda node, status: report(node.fullname, status)
     if plugin == "SLURM":
-        from migxai.execution.plugins import slurm
+        from migxai.execution import slurm
 
+        quieten()
         plugin = slurm.SlurmPlugin(arguments)
         workflow.config["execution"]["job_finished_timeout"] = str(slurm.VISIBLE)
     elif isinstance(plugin, str):
@@ -109,7 +201,7 @@ def execute(
         if not crashes:
             # Nothing crashed inside a node: the plugin itself failed, which nobody else will report.
             name = type(plugin).__name__.removesuffix("Plugin")
-            raise errors.ResourceError(f"The nipype plugin {name} could not run the workflow: {error}") from error
+            raise ResourceError(f"The nipype plugin {name} could not run the workflow: {error}") from error
         # The subjects beside the one that failed are complete; plugins that run several keep the list of nodes.
         nodes = list(getattr(plugin, "procs", None) or ())
         return Execution(crashes, _written(nodes))
@@ -120,15 +212,10 @@ def execute(
 
 
 def write_used(nodes: Iterable[Any], file: Path) -> None:
-    """Write what each step had asked for and what it used.
+    """Write what each step had asked for and what it used, as JSON.
 
-    Parameters
-    ----------
-    nodes
-        Nodes that have been run.
-    file
-        JSON: memory in GB (the peak is that of the whole process up to the step's end, where several share one), wall
-        and CPU time in seconds.
+    That is memory in GB (the peak is that of the whole process up to the step's end, where several share one), and
+    wall and CPU time in seconds.
     """
     used = {}
     for node in nodes:
@@ -182,9 +269,9 @@ def error_from_traceback(text: str, node: str) -> errors.MigxaiError:
         if isinstance(kind, type) and issubclass(kind, errors.MigxaiError):
             return kind(" ".join(message.split()))
     if re.search(r"^\s*[\w.]*MemoryError\b|Unable to allocate", text, re.MULTILINE):
-        return errors.ResourceError(f"Memory ran out in {node}; give more memory, or fewer processes at once.")
+        return ResourceError(f"Memory ran out in {node}; give more memory, or fewer processes at once.")
     if "No space left on device" in text:
-        return errors.ResourceError(f"The disk is full ({node}); free space in the work and output directories.")
+        return ResourceError(f"The disk is full ({node}); free space in the work and output directories.")
     # What nipype adds when a node left no result is no reason.
     text = re.split(r"\n\s*(?:When creating this crashfile|During the creation of this crashfile)", text)[0]
     lines = [line for line in text.strip().splitlines() if line.strip()]
@@ -192,22 +279,10 @@ def error_from_traceback(text: str, node: str) -> errors.MigxaiError:
 
 
 def read_plugin(setting: Path | str) -> dict[str, Any]:
-    """Read which nipype plugin is to run the steps.
+    """Read which nipype plugin is to run the steps, from ``"slurm"`` or a nipype plugin file (YAML).
 
-    Parameters
-    ----------
-    setting
-        ``"slurm"``, or a nipype plugin file (YAML).
-
-    Returns
-    -------
-    dict
-        ``plugin`` (str) and ``plugin_args`` (dict, maybe empty).
-
-    Raises
-    ------
-    UsageError
-        If the file is no YAML or not of that form, or nipype has no such plugin.
+    Returns ``plugin`` (str) and ``plugin_args`` (dict, maybe empty). Raises `UsageError` if the file is no YAML or not
+    of that form, or nipype has no such plugin.
     """
     if not isinstance(setting, Path):
         return {"plugin": "SLURM", "plugin_args": {}}

@@ -1,13 +1,21 @@
 from __future__ import annotations
 
+import io
 import signal
 import subprocess
 import sys
 
 import pytest
 
-from migxai.execution.executor import Terminated, exit_code, signals_raise
-from migxai.execution.progress import Outcome
+from migxai.execution.run import (
+    Journal,
+    LineDisplay,
+    Outcome,
+    Terminated,
+    exit_code,
+    make_display,
+    signals_raise,
+)
 
 
 def outcomes(*codes):
@@ -54,7 +62,7 @@ def test_signal_becomes_an_exception_once():
 
 TRACKED = """
 import multiprocessing, subprocess, sys, psutil
-from migxai.execution.executor import end_descendants
+from migxai.execution.run import end_descendants
 lock = multiprocessing.get_context("spawn").Lock()
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 end_descendants()
@@ -69,3 +77,35 @@ def test_the_tracker_of_shared_resources_is_left_alone():
     assert done.stdout.split()[1] == "-9"
     assert "zombie" not in done.stdout
     assert done.stderr == ""
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_display_is_live_on_a_terminal_alone():
+    assert isinstance(make_display(1, io.StringIO()), LineDisplay)
+    assert isinstance(make_display(1, Terminal(), live=False), LineDisplay)
+    stream = Terminal()
+    display = make_display(2, stream)
+    display.step("01", "realignment [1]")
+    display.write("a [bold] word")
+    display.end(Outcome("01", "failed", 3, "No signal."))
+    display.close()
+    text = stream.getvalue()
+    assert "a [bold] word" in text
+    assert "sub-01: failed: No signal." in text
+    assert "1/2" in text
+
+
+def test_journal_records_what_it_does_not_show(tmp_path):
+    stream = io.StringIO()
+    with Journal(LineDisplay(stream), tmp_path / "log") as journal:
+        journal.message("seen")
+        journal.message("detail", level=10)
+        journal.message("careful", level=30)
+    assert "seen" in stream.getvalue()
+    assert "warning: careful" in stream.getvalue()
+    assert "detail" not in stream.getvalue()
+    assert "DEBUG: detail" in (tmp_path / "log").read_text()
