@@ -16,13 +16,7 @@ from migxai.execution.run import running, tidy, write_config
 
 
 def process(config: Config) -> int:
-    """Run the group level and return the exit code.
-
-    Raises
-    ------
-    MigxaiError
-        If it can't begin, or nothing could be computed.
-    """
+    """Run the group level and return the exit code; raises `MigxaiError` if it can't begin, or nothing was computed."""
     notes = prepare_output(config)
     check_shared_memory()
     check_plugin(config)

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from migxai.execution.children import failure
     from migxai.execution.run import Terminated, signals_raise
 
-    for sentence in problems(request.level):
+    for sentence in problems():
         sys.stderr.write(f"migxai: {sentence}\n")
     try:
         with signals_raise():
@@ -62,14 +62,13 @@ def _participant_level(request: Request) -> int:
     from migxai.bids.subjects import select_subjects
     from migxai.cli import participant
     from migxai.cli.preflight import check_places
-    from migxai.cli.status import show_status
     from migxai.execution.environment import array_part, divide, prepare_environment
 
     config = request.config
     check_places(config, level="participant")
     subjects = array_part(request.array_index, select_subjects(config))
     if request.action == "status":
-        return show_status(config, subjects)
+        return participant.show_status(config, subjects)
     if request.action == "write_sbatch":
         return participant.write_sbatch(config, subjects, request.argv, group=request.sbatch_group)
     from migxai.participant.resources import estimate

@@ -23,14 +23,9 @@ ATTEMPTS = 5
 
 
 def check_settings(config: Config) -> None:
-    """Refuse settings that are out of range or contradict each other, before any data are seen.
+    """Refuse settings that are out of range or contradict each other, before any data are seen: a `UsageError`.
 
     What depends on the data (the Nyquist frequency, the number of volumes) is checked with the data.
-
-    Raises
-    ------
-    UsageError
-        With the first problem found.
     """
     for problem, sentence in [*_problems(config), *_group_problems(config)]:
         if problem:
@@ -136,15 +131,9 @@ def _finite(config: Config) -> bool:
 def check_places(config: Config, *, level: Literal["participant", "group"] = "participant") -> None:
     """Check that what is read exists and that nothing would be written into it. Writes nothing.
 
-    At group level the output may be the dataset of maps that is read, since all that is written lies in its
-    ``group`` folder.
-
-    Raises
-    ------
-    UsageError
-        If something that was named does not exist, or a directory lies where it must not.
-    InputError
-        If a dataset may not be read.
+    At group level the output may be the dataset of maps that is read, since all that is written lies in its ``group``
+    folder. Raises `UsageError` if something that was named does not exist, or a directory lies where it must not, and
+    `InputError` if a dataset may not be read.
     """
     bids_dir, output_dir, work_dir = directories(config)
     if not bids_dir.is_dir():
@@ -189,13 +178,7 @@ def _check_readable(folder: Path, what: str) -> None:
 
 
 def check_shared_memory() -> None:
-    """Check that the processes of a pool can share locks.
-
-    Raises
-    ------
-    ResourceError
-        If there is no shared memory, or it is full.
-    """
+    """Raise `ResourceError` if there is no shared memory, or it is full: a pool's processes share locks in it."""
     try:
         multiprocessing.get_context("spawn").Lock()
     except OSError as error:
@@ -217,17 +200,9 @@ def check_plugin(config: Config) -> dict[str, Any] | None:
 def prepare_output(config: Config) -> list[str]:
     """Make the output and work directories, and check that they can be written and have room.
 
-    Returns
-    -------
-    list of str
-        What the log should tell: where temporary files go instead of the usual place, if they do.
-
-    Raises
-    ------
-    OutputError
-        If a directory can't be made or written, or the output belongs to another program.
-    ResourceError
-        If there is no room left.
+    Returns what the log should tell: where temporary files go instead of the usual place, if they do. Raises
+    `OutputError` if a directory can't be made or written, or the output belongs to another program, and
+    `ResourceError` if there is no room left.
     """
     _, output_dir, work_dir = directories(config)
     for what, folder in (("output", output_dir), ("work", work_dir)):
@@ -243,13 +218,7 @@ def prepare_output(config: Config) -> list[str]:
 
 
 def doubts(config: Config) -> list[str]:
-    """Say what is allowed, but hardly meant: more asked for than there is, or an output that goes with its container.
-
-    Returns
-    -------
-    list of str
-        Sentences, none if all is well.
-    """
+    """Say what is allowed, but hardly meant: more asked for than there is, an output that goes with its container."""
     run, cpus, memory = config.run, cpu_count(), memory_gb()
     limit = "by its affinity, its cgroup (a container's limit) or its batch job"
     sentences = []

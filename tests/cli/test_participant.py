@@ -8,8 +8,8 @@ import time
 import pytest
 
 from migxai.bids.records import SubjectRecord, record_path, write_record
-from migxai.cli import status as module
-from migxai.cli.status import current_state
+from migxai.cli import participant as module
+from migxai.cli.participant import current_state
 from migxai.execution.environment import UNKNOWN
 from migxai.execution.locks import LOCK_DIR, subject_lock, this_process
 
