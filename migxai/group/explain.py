@@ -40,15 +40,7 @@ _KEPT = ("places", "labels", "predicted", "maps", "fold")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ExplainJob(Job):
-    """Make maps of everybody who was tested in an experiment.
-
-    Attributes
-    ----------
-    experiment
-        A trial of a network.
-    methods
-        The ways to make maps, which fit the network.
-    """
+    """Make maps of everybody who was tested in a trial of a network, by the methods that fit the network."""
 
     experiment: Experiment
     methods: tuple[str, ...]
@@ -80,13 +72,7 @@ def explain_jobs(experiments: Sequence[Experiment], config: Config, workspace: W
 
 
 def make_explainer(experiment: Experiment, method: str, workspace: Workspace) -> Explainer:
-    """Return what makes maps by the heads of an experiment.
-
-    Raises
-    ------
-    InputError
-        If features or weights are missing.
-    """
+    """Return what makes maps by the heads of an experiment; an InputError names missing features or weights."""
     arrays, classes = workspace.arrays[experiment.indicator], len(experiment.classes)
     space, _, _ = arrays.slice_space()
     by_network = METHODS[method].explain_network
@@ -108,13 +94,7 @@ def make_explainer(experiment: Experiment, method: str, workspace: Workspace) ->
 
 
 def network_of(experiment: Experiment, workspace: Workspace) -> Backbone:
-    """Load the network of an experiment, as it was before it was trained.
-
-    Raises
-    ------
-    InputError
-        If weights are missing.
-    """
+    """Load the network of an experiment, as it was before it was trained; an InputError says what is missing."""
     from migxai.learning.backbone import make_backbone
 
     settings = workspace.settings
@@ -124,10 +104,7 @@ def network_of(experiment: Experiment, workspace: Workspace) -> Backbone:
 def explain_experiment(experiment: Experiment, explainer: Explainer, workspace: Workspace) -> SaliencyMaps:
     """Make maps of the test subjects of all folds, each by its fold's model.
 
-    Raises
-    ------
-    UsageError
-        If the way to make maps does not fit the network.
+    A UsageError says that the way to make maps does not fit the network.
     """
     people, labels = np.asarray(experiment.people), np.asarray(experiment.labels)
     results, networks = read_folds(workspace.folds, experiment), trained_networks(experiment, workspace)

@@ -33,19 +33,7 @@ _WORKFLOW = "group_wf"
 
 @dataclass(frozen=True)
 class Workspace:
-    """What all jobs of a run share.
-
-    Attributes
-    ----------
-    settings
-        The options that concern learning.
-    seed
-        The seed of the run.
-    arrays
-        Where the prepared maps of each indicator lie.
-    folds
-        Folder in which the results of folds are kept.
-    """
+    """What all jobs of a run share; the results of folds are kept in the folder `folds`."""
 
     settings: Learning
     seed: int
@@ -55,22 +43,13 @@ class Workspace:
     def inputs(self, model: str, indicator: str) -> ModelInputs:
         """Read what a model learns from; for a network with the store of its features.
 
-        Raises
-        ------
-        InputError
-            If features are missing or damaged.
+        An InputError says which features are missing or damaged, here and in `store`.
         """
         inputs = self.arrays[indicator].inputs()
         return dataclasses.replace(inputs, store=self.store(model, indicator)) if is_deep(model) else inputs
 
     def store(self, model: str, indicator: str) -> FeatureStore:
-        """Open the store of a network's features.
-
-        Raises
-        ------
-        InputError
-            If features are missing or damaged.
-        """
+        """Open the store of a network's features."""
         arrays = self.arrays[indicator]
         spec = make_feature_spec(model, self.settings, arrays.geometry, self.seed)
         return FeatureStore.open(arrays.features, spec.key, arrays.hashes, arrays.subjects)
@@ -84,8 +63,6 @@ class Job(ABC):
     ----------
     name
         What tells it from all other jobs.
-    workspace
-        What all jobs share.
     waits_for
         Names of the jobs that must have been done before.
     memory_gb
@@ -99,13 +76,7 @@ class Job(ABC):
 
     @abstractmethod
     def run(self) -> None:
-        """Do the work, apart from what is there already, which is known by its files.
-
-        Raises
-        ------
-        MigxaiError
-            If it cannot be done.
-        """
+        """Do the work, apart from what is there already, which is known by its files; a MigxaiError says why not."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Job:
         """Return itself: nipype copies all nodes at the start, and what is frozen need not be."""
@@ -163,23 +134,7 @@ def _awaited(place: int) -> str:
 
 
 def init_group_wf(jobs: Sequence[Job], base_dir: Path) -> pe.Workflow:
-    """Make a node of each job, and an edge of each name that it waits for.
-
-    Parameters
-    ----------
-    jobs
-        In any order.
-    base_dir
-        Directory of nipype's own files.
-
-    Inputs
-    ------
-    None: jobs carry what they need.
-
-    Outputs
-    -------
-    The files that jobs leave.
-    """
+    """Make a node of each job, and an edge of each name that it waits for; `base_dir` holds files of nipype."""
     workflow = pe.Workflow(name=_WORKFLOW, base_dir=str(base_dir))
     nodes = {job.name: pe.Node(RunJob(job), name=node_name(job), mem_gb=job.memory_gb, n_procs=1) for job in jobs}
     workflow.add_nodes(list(nodes.values()))
@@ -197,30 +152,10 @@ def node_name(job: Job) -> str:
 def run_jobs(
     jobs: Sequence[Job], config: Config, work: Path, room: tuple[int, float], report: Callable[[str], None]
 ) -> list[FailedJob]:
-    """Run all jobs by the plugin that was asked for, or by processes of this machine.
+    """Run all jobs by the plugin that was asked for, or by processes of this machine; returns those that failed.
 
-    Parameters
-    ----------
-    jobs
-        In any order; those that wait for a failed one are left out.
-    config
-        The configuration of the run.
-    work
-        Directory of nipype's own files.
-    room
-        How many processes, and how much memory in GB, may be used at once.
-    report
-        Told of each job that is done, in a sentence.
-
-    Returns
-    -------
-    list of FailedJob
-        In the order in which they failed.
-
-    Raises
-    ------
-    MigxaiError
-        If jobs cannot be run at all.
+    Jobs that wait for a failed one are left out. `room` is how many processes and how much memory in GB may be used at
+    once; `report` is told of each job that is done, in a sentence. A MigxaiError says that jobs cannot be run at all.
     """
     workflow, done = init_group_wf(jobs, work), 0
     # Errors of an earlier, resumed run are not those of this one.

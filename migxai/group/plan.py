@@ -38,16 +38,8 @@ from migxai.learning.store import make_feature_spec
 class ComparisonPlan:
     """A comparison with its people and folds.
 
-    Attributes
-    ----------
-    comparison
-        Its name and classes.
-    people
-        Rows of the cohort that belong to it, ascending, (n,).
-    labels
-        Their classes, 0 to C - 1, (n,).
-    folds
-        Places in `people`, of all trials.
+    `people` are the rows of the cohort that belong to it, ascending (n,), `labels` their classes, 0 to C - 1 (n,).
+    Folds hold places in `people`; those of all trials are here.
     """
 
     comparison: Comparison
@@ -60,22 +52,8 @@ class ComparisonPlan:
 class Plan:
     """Everything that is known before the first model is trained.
 
-    Attributes
-    ----------
-    cohort
-        Who is in, who is out, and why.
-    template
-        The common grid, the brain, the atlas and the slices.
-    maps
-        The prepared maps of each indicator.
-    models
-        Names, baselines last.
-    comparisons
-        Each with its people and folds.
-    messages
-        What the user should know.
-    planted
-        Where the effect of a simulated cohort was planted.
+    Baselines are the last `models`, `messages` are for the user, and `planted` says where the effect of a simulated
+    cohort was planted.
     """
 
     cohort: Cohort
@@ -90,10 +68,7 @@ class Plan:
 def make_plan(config: Config) -> Plan:
     """Read the cohort and its maps, and divide it into folds.
 
-    Raises
-    ------
-    MigxaiError
-        If there is nothing to compare, or something about the cohort, the maps or the options does not fit.
+    A MigxaiError says that there is nothing to compare, or what of the cohort, the maps or the options does not fit.
     """
     settings = config.learning
     models = check_models((*settings.models, *baselines()))
@@ -243,13 +218,7 @@ def checked_method(config: Config, model: str) -> str:
 
 
 def write_plan(folder: GroupFolder, plan: Plan, config: Config) -> None:
-    """Write who is in, in which class and which fold, before anything is computed.
-
-    Raises
-    ------
-    OutputError, ResourceError
-        If a file cannot be written.
-    """
+    """Write who is in, in which class and which fold, before anything is computed."""
     comparisons = [part.comparison for part in plan.comparisons]
     cohort = plan.cohort.cohort_table(comparisons)
     coverage = dict(zip(plan.cohort.people["key"], plan.cohort.people["coverage"], strict=True))

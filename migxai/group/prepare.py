@@ -41,23 +41,9 @@ def common_template(
     settings: Learning,
     atlas: Atlas | None = None,
 ) -> Template:
-    """Bring the packaged template and the atlas onto the maps' grid.
+    """Bring the packaged template and the atlas (by default AAL-116) onto the maps' grid; `space` is named as in BIDS.
 
-    Parameters
-    ----------
-    shape, affine
-        Grid of the maps.
-    space
-        BIDS name of their space.
-    settings
-        Which slices are cut.
-    atlas
-        Regions (default: AAL-116).
-
-    Raises
-    ------
-    AtlasError
-        If the atlas does not fit the space or the grid.
+    An AtlasError says that the atlas does not fit the space or the grid.
     """
     atlas = atlas or load_atlas()
     check_space(atlas, space)
@@ -73,18 +59,11 @@ def common_template(
 
 @dataclass(frozen=True)
 class PreparedMaps:
-    """One indicator of all people; row i is person i.
+    """One indicator of all N people; row i is person i.
 
-    Attributes
-    ----------
-    planes
-        Slices, scaled to 0..1 within each person's own coverage, shape (N, S, H0, W0), float32.
-    regions
-        Regional means, shape (N, R); NaN where a map covers less than half of a region.
-    fov
-        Share of the template's brain (of the atlas, for an indicator that is painted on it) that a map covers, (N,).
-    hashes
-        Digest of each person's files.
+    `planes` are slices, scaled to 0..1 within each person's own coverage (N, S, H0, W0). `regions` are regional means
+    (N, R), NaN where a map covers less than half of a region. `fov` is the share of the template's brain that a map
+    covers (N,), of the atlas for an indicator that is painted on it. `hashes` are digests of each person's files.
     """
 
     planes: NDArray[np.float32]
@@ -100,21 +79,9 @@ class PreparedMaps:
 
 
 def prepare_maps(indicator: str, people: Sequence[Sequence[Path]], template: Template) -> PreparedMaps:
-    """Read the maps of one indicator, and cut, scale and average them over regions.
+    """Read the maps of one indicator, and cut, scale and average them over regions; several of one person are averaged.
 
-    Parameters
-    ----------
-    indicator
-        Its name; one that is painted on regions is expected to cover those alone.
-    people
-        Each person's maps; several are averaged.
-    template
-        From `common_template`.
-
-    Raises
-    ------
-    ImageError
-        If a map can't be read or holds no signal.
+    An ImageError says which map can't be read or holds no signal.
     """
     regional = indicator in INDICATORS and INDICATORS[indicator].regional
     expected = template.brain & (template.labels > 0) if regional else template.brain
@@ -138,10 +105,7 @@ def prepare_maps(indicator: str, people: Sequence[Sequence[Path]], template: Tem
 def nuisance_table(people: pd.DataFrame) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Return what a classifier must not have learned from: motion, coverage, age, sex and site.
 
-    Returns
-    -------
-    tuple
-        Numbers (N, P), NaN where unknown, and the P names; sex and site as one column a value.
+    Numbers (N, P), NaN where unknown, and the P names; sex and site are one column a value.
     """
     columns: dict[str, NDArray[np.float64]] = {}
     for name in ("mean_fd", "coverage", "age"):
@@ -164,16 +128,12 @@ class MapArrays:
 
     Attributes
     ----------
-    indicator
-        Its name.
     planes
         Slices (N, S, H0, W0), a ``.npy`` file.
     tables
         ``regions`` (N, R), ``nuisance`` (N, P) and ``nuisance_names`` (P,), an ``.npz`` file.
     subjects, sites, hashes
         Key and site of each person, and digest of their maps.
-    geometry
-        Where the slices were cut.
     template
         The template's ``brain`` and the atlas's ``labels`` on the geometry's grid (X, Y, Z), the ``indices`` and
         ``names`` of its regions (R,), and of a simulated cohort where its effect was ``planted``, an ``.npz`` file.

@@ -29,26 +29,10 @@ UNFINISHED = "The group level was started and has not ended; start it again, and
 
 
 def run_group(config: Config, processes: int, memory_gb: float, report: Report) -> list[str]:
-    """Run the group level.
+    """Run the group level; returns a sentence for each part that failed. What did not fail is written.
 
-    Parameters
-    ----------
-    config
-        The configuration of the run.
-    processes, memory_gb
-        What may be used at once.
-    report
-        Told what goes on, in sentences.
-
-    Returns
-    -------
-    list of str
-        A sentence for each part that failed; what did not fail is written.
-
-    Raises
-    ------
-    MigxaiError
-        If nothing can be computed.
+    `processes` and `memory_gb` may be used at once; `report` is told what goes on, in sentences. A MigxaiError says
+    that nothing can be computed.
     """
     assert config.run.output_dir is not None
     with group_lock(config.run.output_dir):
@@ -91,10 +75,7 @@ def _write_results(
 ) -> None:
     """Write what the jobs found: predictions, scores, models, explanations, checks and the report.
 
-    Raises
-    ------
-    MigxaiError
-        If no experiment of the models that were asked for is complete.
+    An error of a job is raised again if no experiment of the models that were asked for is complete.
     """
     assert config.run.output_dir is not None
     folder, folds = GroupFolder.of(config.run.output_dir), workspace.folds
