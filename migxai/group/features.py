@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from migxai.config import Config
 from migxai.errors import ResourceError, UsageError
 from migxai.evaluation.group_folder import GroupFolder
-from migxai.group.job import Job, Workspace
-from migxai.group.plan import Plan, saliency_methods
-from migxai.group.prepare import MapArrays, nuisance_table
+from migxai.group.job import Job, MapArrays, Workspace
+from migxai.group.plan import Plan, nuisance_table, saliency_methods
 from migxai.io import atomic, free_gb
 from migxai.learning.devices import choose_device
 from migxai.learning.estimators import is_deep

@@ -1,4 +1,4 @@
-"""The unit of work of the group level, and how nipype runs it; no other module of `migxai.group` knows nipype."""
+"""Jobs of the group level, what they share, and how nipype runs them; no other module of this room knows nipype."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, DynamicTraitedSpec, TraitedSpec, traits
 from nipype.pipeline import engine as pe
+from numpy.typing import NDArray
 
 from migxai import errors
 from migxai.config import Config, Learning
@@ -20,15 +22,64 @@ from migxai.errors import MigxaiError
 from migxai.execution.plugins.engine import Crash, execute, read_plugin
 from migxai.execution.plugins.measured import MeasuredInterface
 from migxai.execution.plugins.pool import PoolPlugin
-from migxai.group.prepare import MapArrays
+from migxai.explain.volumes import SliceSpace
 from migxai.io import read_json, write_json
 from migxai.learning.estimators import is_deep
 from migxai.learning.inputs import ModelInputs
+from migxai.learning.slices import SliceGeometry
 from migxai.learning.store import FeatureStore, make_feature_spec
+from migxai.metrics.types import IntArray
 
 #: Where a job that failed leaves its error, in its node's directory.
 _ERROR_FILE = "error.json"
 _WORKFLOW = "group_wf"
+
+
+@dataclass(frozen=True)
+class MapArrays:
+    """Where the prepared maps of one indicator lie; row i of everything is person i.
+
+    Attributes
+    ----------
+    planes
+        Slices (N, S, H0, W0), a ``.npy`` file.
+    tables
+        ``regions`` (N, R), ``nuisance`` (N, P) and ``nuisance_names`` (P,), an ``.npz`` file.
+    subjects, sites, hashes
+        Key and site of each person, and digest of their maps.
+    template
+        The template's ``brain`` and the atlas's ``labels`` on the geometry's grid (X, Y, Z), the ``indices`` and
+        ``names`` of its regions (R,), and of a simulated cohort where its effect was ``planted``, an ``.npz`` file.
+    features
+        Folder of the stores of frozen features.
+    """
+
+    indicator: str
+    planes: Path
+    tables: Path
+    subjects: tuple[str, ...]
+    sites: tuple[str, ...]
+    hashes: tuple[str, ...]
+    geometry: SliceGeometry
+    template: Path
+    features: Path
+
+    def inputs(self) -> ModelInputs:
+        """Read what estimators of whole subjects need."""
+        with np.load(self.tables, allow_pickle=False) as tables:
+            names = tuple(str(name) for name in tables["nuisance_names"])
+            return ModelInputs(self.subjects, tables["regions"], tables["nuisance"], names)
+
+    def read_planes(self) -> NDArray[np.float32]:
+        """Map the slices into memory, read-only."""
+        planes: NDArray[np.float32] = np.load(self.planes, mmap_mode="r", allow_pickle=False)
+        return planes
+
+    def slice_space(self) -> tuple[SliceSpace, IntArray, tuple[int, ...]]:
+        """Return the voxels that slices show, the region of each (V,), and the regions' labels."""
+        with np.load(self.template, allow_pickle=False) as kept:
+            space = SliceSpace(self.geometry, kept["brain"])
+            return space, kept["labels"][space.inside], tuple(kept["indices"].tolist())
 
 
 @dataclass(frozen=True)
