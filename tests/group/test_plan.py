@@ -14,7 +14,16 @@ from migxai.config import Learning
 from migxai.data import load_atlas
 from migxai.errors import AtlasError, ImageError, InputError, UsageError
 from migxai.evaluation.group_folder import GroupFolder
-from migxai.group.plan import begin_output, common_template, datasets, make_plan, nuisance_table, prepare_maps, work_folder, write_plan
+from migxai.group.plan import (
+    begin_output,
+    common_template,
+    datasets,
+    make_plan,
+    nuisance_table,
+    prepare_maps,
+    work_folder,
+    write_plan,
+)
 from migxai.learning.estimators import baselines
 from migxai.learning.slices import stack
 from tests.e2e.group_runs import change_map, change_people, copy_maps, map_of, read_table
