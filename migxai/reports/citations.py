@@ -18,17 +18,7 @@ _IN_BRACKETS = re.compile(r"(\([^()\[]*) \[@([A-Za-z0-9_+.-]+)\]\)")
 
 @dataclass(frozen=True)
 class Reference:
-    """One entry of the list of references.
-
-    Attributes
-    ----------
-    cite
-        How the text names it: ``Zang et al., 2007``.
-    entry
-        The entry in full, without DOI.
-    doi
-        Empty where there is none.
-    """
+    """One entry of the list of references: how the text names it, ``Zang et al., 2007``, and the entry without DOI."""
 
     cite: str
     entry: str

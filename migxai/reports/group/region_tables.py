@@ -81,10 +81,7 @@ class RegionTable:
 def check_regions(regions: pd.DataFrame) -> pd.DataFrame:
     """Check the columns of ``group/regions.tsv`` and turn its numbers into numbers.
 
-    Raises
-    ------
-    InputError
-        If a needed column is absent, or a number is none.
+    An InputError names a needed column that is absent, or a number that is none.
     """
     if regions.empty:
         return regions
@@ -106,19 +103,8 @@ def region_tables(
 ) -> tuple[list[RegionTable], int]:
     """Make a table for each comparison, indicator, model, method and contrast, differences of classes first.
 
-    Parameters
-    ----------
-    regions
-        From `check_regions`.
-    maps
-        Those in the viewer, in its order.
-    room
-        Bytes that tables may take in all.
-
-    Returns
-    -------
-    tables, left_out
-        Tables, and how many more there would be.
+    `regions` comes from `check_regions`, `maps` are those in the viewer, in its order, and `room` is how many bytes the
+    tables may take in all. Returns the tables, and how many more there would be.
     """
     if regions.empty:
         return [], 0
