@@ -1,7 +1,14 @@
-"""Maps on the brain: axial slices over the template, and a glass brain."""
+"""Maps on the brain: drawn as slices and a glass brain, and packed as bytes that the script of the viewer unpacks.
+
+nilearn's `view_img` was tried first: each map is a page of its own (0.4 to 1 MB, with jQuery), so nothing can link a
+table to it, and two maps cannot share the template. Here a map takes some 30 kB.
+"""
 
 from __future__ import annotations
 
+import base64
+import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from migxai.data import load_atlas
 from migxai.registration.volume import Volume, template_volume
 from migxai.reports.figures.drawing import WIDTH, bare, new_figure
 from migxai.reports.figures.slices import Layout, axial_layout, box, grey, label_tiles, outlines, picture
@@ -30,6 +38,11 @@ COLOUR_MAPS = {False: "plasma", True: "RdBu_r"}
 
 #: Share of the brain's voxels above the threshold that the report chooses where a map brings none.
 TOP = 0.1
+
+#: Steps of a map's values on either side of zero in the viewer; 0 is kept for "no value".
+_STEPS = 63
+#: Grid of the viewer's template and labels, and of the surface's points and of maps that are not upright, mm.
+_FINE, _COARSE = 2.0, 3.0
 
 #: Views of the glass brain: direction, what it is called, and the axes that run to the right (with sign) and up.
 _VIEWS = (("l", "left", (1, -1), 2), ("y", "back", (0, 1), 2), ("r", "right", (1, 1), 2), ("z", "top", (0, 1), 1))
@@ -158,7 +171,7 @@ def _draw_slices(axes: Axes, layout: Layout, shown: PreparedMap) -> None:
     # Nearest neighbour: what is seen are the map's own voxels.
     values = picture(Volume(np.nan_to_num(shown.volume.data), shown.volume.affine), layout, order=0)
     over = (np.abs(values) >= shown.threshold) & (values != 0)
-    tones[over] = np.round(_scale(shown).to_rgba(values[over])[:, :3] * 255).astype(np.uint8)
+    tones[over] = np.round(_colours(shown).to_rgba(values[over])[:, :3] * 255).astype(np.uint8)
     axes.imshow(tones, interpolation="none")
     outlines(axes, [(picture(mask, layout), "white", 0.4)])
     label_tiles(axes, layout)
@@ -169,7 +182,7 @@ def _draw_glass(figure: SubFigure, shown: PreparedMap) -> None:
     """Draw the largest value along each line of sight, in nilearn's drawing of a glass brain."""
     from nilearn.plotting.glass_brain import plot_brain_schematics
 
-    scale = _scale(shown)
+    scale = _colours(shown)
     panels = figure.subplots(1, len(_VIEWS), width_ratios=[1.25, 1, 1.25, 0.85])
     for axes, (direction, name, (across, sign), up) in zip(panels, _VIEWS, strict=True):
         image, extent = _projection(shown, direction, across, up)
@@ -186,7 +199,7 @@ def _draw_glass(figure: SubFigure, shown: PreparedMap) -> None:
 
 def _projection(shown: PreparedMap, direction: str, across: int, up: int) -> tuple[Array, tuple[float, ...]]:
     """Return the value of largest size along a line of sight, (up, across), and its edges in mm."""
-    volume = shown.volume if is_upright(shown.volume) else resample(shown.volume, 3.0)
+    volume = shown.volume if is_upright(shown.volume) else resample(shown.volume, _COARSE)
     values: Array = np.nan_to_num(np.asarray(volume.data, dtype=np.float64))
     x = volume.affine[0, 3] + volume.affine[0, 0] * np.arange(values.shape[0])
     if direction in "lr":
@@ -201,7 +214,7 @@ def _projection(shown: PreparedMap, direction: str, across: int, up: int) -> tup
     return image, tuple(edges)
 
 
-def _scale(shown: PreparedMap) -> Any:
+def _colours(shown: PreparedMap) -> Any:
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -211,7 +224,7 @@ def _scale(shown: PreparedMap) -> Any:
 
 
 def _colour_bar(figure: Figure | SubFigure, axes: Axes, shown: PreparedMap) -> Colorbar:
-    bar = figure.colorbar(_scale(shown), ax=axes, fraction=0.02, pad=0.01, extend="both" if shown.signed else "max")
+    bar = figure.colorbar(_colours(shown), ax=axes, fraction=0.02, pad=0.01, extend="both" if shown.signed else "max")
     bar.ax.tick_params(labelsize=8)
     for level in {shown.threshold, -shown.threshold if shown.signed else shown.threshold}:
         bar.ax.axhline(level, color="white", linewidth=1.2)
@@ -224,3 +237,114 @@ def _stamp(axes: Axes, warning: str) -> None:
         text = axes.text(0.995, 1.03, "NOT TO BE TRUSTED", transform=axes.transAxes, ha="right", va="bottom")
         text.set(color=ALARM, fontsize=9, weight="bold")
         text.set_bbox({"facecolor": "white", "edgecolor": ALARM, "boxstyle": "round,pad=0.25"})
+
+
+def pack_scene(atlas: str) -> dict[str, Any]:
+    """Pack what all maps share; regions are named for the packaged atlas (AAL) alone.
+
+    That is ``template`` and ``labels`` (volumes), ``regions`` (names by label), ``surface`` (points and normals) and
+    ``colours`` (256 RGB triples of one-sided and of signed maps).
+    """
+    brain, mask = load_template()
+    fine = resample(Volume(np.asarray(mask.data > 0, dtype=np.float32), mask.affine), _FINE)
+    tones = resample(brain, _FINE, order=1)
+    scene: dict[str, Any] = {
+        "template": _volume(Volume(grey(np.asarray(tones.data) * (fine.data > 0.5)), fine.affine)),
+        "surface": _surface(brain),
+        "colours": {"signed" if signed else "plain": _lut(name) for signed, name in COLOUR_MAPS.items()},
+        "labels": None,
+        "regions": {},
+    }
+    if atlas == "AAL":
+        known = load_atlas()
+        labels = resample(Volume(known.data, known.affine), _FINE)
+        scene["labels"] = _volume(Volume(np.asarray(labels.data, dtype=np.uint8), labels.affine))
+        scene["regions"] = dict(zip(map(str, known.indices), known.names, strict=True))
+    return scene
+
+
+def pack_map(one: ExplainedMap, shown: PreparedMap, heading: str) -> dict[str, Any]:
+    """Pack a map: its values in 63 steps up to the largest, on its own grid where that is upright.
+
+    The heading is that of the group of maps it stands in.
+    """
+    volume = shown.volume if is_upright(shown.volume) else resample(shown.volume, _COARSE)
+    data = np.nan_to_num(np.asarray(volume.data, dtype=np.float64))
+    largest = float(np.abs(data).max()) or 1.0
+    steps = np.round(data / largest * _STEPS)
+    codes = np.where(steps == 0, 0, steps + 128).astype(np.uint8)
+    return {
+        "heading": heading,
+        "title": one.title,
+        "signed": shown.signed,
+        "threshold": _short(shown.threshold),
+        "limit": _short(shown.limit or 1.0),
+        "largest": _short(largest),
+        "scale": largest / _STEPS,
+        "peak": [round(float(value)) for value in shown.peak[0]] if not shown.empty else [0, 0, 0],
+        "warning": one.warning,
+        "unit": one.unit,
+        "volume": _volume(_cropped(Volume(codes, volume.affine))),
+    }
+
+
+def script_data(scene: dict[str, Any], maps: Sequence[dict[str, Any]]) -> str:
+    """Write the scene and its maps as JSON that can stand inside a script element."""
+    text = json.dumps({**scene, "maps": list(maps)}, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    # "</script>" inside a string would end the element.
+    return text.replace("<", "\\u003c")
+
+
+def _cropped(volume: Volume) -> Volume:
+    """Leave out what lies around the brain's box."""
+    lower, upper = box(load_template()[1])
+    steps, first = np.diag(volume.affine)[:3], volume.affine[:3, 3]
+    start = np.maximum(np.floor((lower - first) / steps).astype(int), 0)
+    stop = np.minimum(np.ceil((upper - first) / steps).astype(int) + 1, volume.data.shape)
+    affine = volume.affine.copy()
+    affine[:3, 3] = first + steps * start
+    return Volume(volume.data[tuple(slice(*ends) for ends in zip(start, stop, strict=True))], affine)
+
+
+def _volume(volume: Volume) -> dict[str, Any]:
+    return {
+        "shape": list(volume.data.shape),
+        "step": [float(value) for value in np.diag(volume.affine)[:3]],
+        "origin": [float(value) for value in volume.affine[:3, 3]],
+        "bytes": _packed(np.asarray(volume.data, dtype=np.uint8)),
+    }
+
+
+def _packed(values: NDArray[np.uint8] | NDArray[np.int8]) -> str:
+    # The first axis runs fastest, as the script counts.
+    return base64.b64encode(zlib.compress(values.tobytes(order="F"), 9)).decode()
+
+
+def _surface(brain: Volume) -> dict[str, Any]:
+    """Points on the folds of the cortex (world mm, whole numbers) and the directions they face."""
+    from scipy.ndimage import binary_erosion, gaussian_filter
+
+    data = resample(brain, _COARSE, order=1)
+    tissue = np.asarray(data.data) > 0.35 * np.quantile(data.data[data.data > 0], 0.9)
+    edge = tissue & ~binary_erosion(tissue)
+    blurred = gaussian_filter(tissue.astype(np.float64), 1.0)
+    slope = np.stack([np.gradient(blurred, axis=axis)[edge] for axis in range(3)], axis=-1)
+    length = np.linalg.norm(slope, axis=1, keepdims=True)
+    normals = -slope / np.where(length > 0, length, 1.0)
+    points = np.argwhere(edge) * _COARSE + data.affine[:3, 3]
+    return {
+        "count": len(points),
+        "points": _packed(np.round(points).astype(np.int8)),
+        "normals": _packed(np.round(127 * normals).astype(np.int8)),
+    }
+
+
+def _lut(name: str) -> list[int]:
+    from matplotlib import colormaps
+
+    colours = np.round(colormaps[name](np.linspace(0, 1, 256))[:, :3] * 255).astype(int)
+    return [int(value) for value in colours.ravel()]
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")
