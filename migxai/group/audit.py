@@ -15,7 +15,7 @@ from migxai.config import Config
 from migxai.evaluation.group_folder import GroupFolder
 from migxai.explain.methods import METHODS
 from migxai.explain.saliency_maps import scale_folds
-from migxai.group.explain import ExplainJob, network_of, read_saliency, trained_networks
+from migxai.group.explain import ExplainJob, network_of, read_saliency, trained_heads
 from migxai.group.fit import Experiment
 from migxai.group.job import Job, Workspace
 from migxai.group.plan import checked_method
@@ -86,7 +86,7 @@ def gather_maps(experiments: Sequence[Experiment], method: str, workspace: Works
         labels=np.asarray(first.labels),
         people=np.asarray(first.people),
         folds=first.folds or (),
-        heads=[network.head_module() for network in trained_networks(first, workspace)],
+        heads=list(trained_heads(first, workspace)),
         trials=[scale_folds(maps) for maps in read_saliency(workspace.folds, experiments, method)],
         store=workspace.store(first.model, first.indicator),
         space=space,

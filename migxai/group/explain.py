@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 
@@ -107,22 +107,22 @@ def explain_experiment(experiment: Experiment, explainer: Explainer, workspace: 
     A UsageError says that the way to make maps does not fit the network.
     """
     people, labels = np.asarray(experiment.people), np.asarray(experiment.labels)
-    results, networks = read_folds(workspace.folds, experiment), trained_networks(experiment, workspace)
+    results, heads = read_folds(workspace.folds, experiment), trained_heads(experiment, workspace)
     parts = []
-    for fold, result, network in zip(experiment.folds or (), results, networks, strict=True):
-        maps = explainer(network.head_module(), people[fold.test], people[fold.train])
+    for fold, result, head in zip(experiment.folds or (), results, heads, strict=True):
+        maps = explainer(head, people[fold.test], people[fold.train])
         predicted = aggregate_subjects(result.probabilities, workspace.settings.vote).argmax(axis=1)
         numbers = np.full(len(fold.test), fold.number)
         parts.append(SaliencyMaps(fold.test, labels[fold.test], predicted, maps, numbers, fold.trial))
     return join_folds(parts)
 
 
-def trained_networks(experiment: Experiment, workspace: Workspace) -> Iterator[DeepEstimator]:
-    """Read the trained network of each fold of an experiment."""
+def trained_heads(experiment: Experiment, workspace: Workspace) -> Iterator[Head]:
+    """Read what was trained of a network in each fold of an experiment."""
     classes = len(experiment.classes)
     for _, _, tensors in fitted_models(workspace.folds, experiment):
         estimator = make_estimator(experiment.model, workspace.settings, n_classes=classes, seed=0).restore(tensors)
-        yield estimator  # type: ignore[misc]
+        yield cast("DeepEstimator", estimator).head_module()
 
 
 def saliency_path(folder: Path, experiment: Experiment, method: str) -> Path:

@@ -47,6 +47,11 @@ class Experiment:
     keep: bool = True
 
     @property
+    def names(self) -> dict[str, str]:
+        """Comparison, indicator and model, as columns of tables."""
+        return {"comparison": self.comparison, "indicator": self.indicator, "model": self.model}
+
+    @property
     def series(self) -> str:
         """Comparison, indicator and model, which all trials share, in characters that file names allow."""
         return f"{self.comparison}_{self.indicator}_{self.model.replace(':', '-').replace('/', '-')}"

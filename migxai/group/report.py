@@ -141,9 +141,7 @@ class ExplainedModel:
         """Say what a map is."""
         return ExplainedMap(
             path=Path(self.method),
-            comparison=self.experiment.comparison,
-            indicator=self.experiment.indicator,
-            model=self.experiment.model,
+            **self.experiment.names,
             method=METHODS[self.method].title,
             kind=kind,
             label=label,
@@ -261,12 +259,8 @@ def write_difference(
         first_trial = regional_t(model.trials[:1], pair, writer.regions, names)
         table["p_permuted"], table["p_permuted_fwe"] = region_p(first_trial, null, two_sided=two_sided)
     table["t"], table["p"], table["p_fdr"] = test.t, test.p, test.p_fdr
-    of = model.experiment
-    for place, column in enumerate(("comparison", "indicator", "model")):
-        table.insert(place, column, getattr(of, column))
-    table.insert(3, "method", METHODS[model.method].title)
-    table.insert(4, "contrast", label)
-    return table
+    columns = model.experiment.names | {"method": METHODS[model.method].title, "contrast": label}
+    return table.assign(**columns)[[*columns, *table]]
 
 
 def write_univariate(writer: MapWriter, planned: ComparisonPlan, indicator: str) -> list[GroupTest]:

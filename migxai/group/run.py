@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from migxai.bids.records import without_paths
 from migxai.config import Config
@@ -51,7 +50,8 @@ def run_group(config: Config, processes: int, memory_gb: float, report: Report) 
         _write_results(config, plan, experiments, workspace, failed, report)
         if not failed and config.run.keep == "none":
             shutil.rmtree(work)
-            _remove_empty(work.parent)
+            if not any(work.parent.iterdir()):
+                work.parent.rmdir()
         return [str(job) for job in failed]
 
 
@@ -110,11 +110,6 @@ def _portable(text: str, config: Config) -> str:
     run = config.run
     roots = {"<bids_dir>": run.bids_dir, "<output_dir>": run.output_dir, "<work_dir>": run.work_dir}
     return without_paths(text, {word: path for word, path in roots.items() if path is not None})
-
-
-def _remove_empty(folder: Path) -> None:
-    if not any(folder.iterdir()):
-        folder.rmdir()
 
 
 def score_group(config: Config) -> list[str]:

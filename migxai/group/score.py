@@ -57,9 +57,7 @@ def tested_folds(experiments: Sequence[Experiment], workspace: Workspace) -> Ite
         subjects = workspace.arrays[experiment.indicator].subjects
         for fold, result in zip(experiment.folds or (), read_folds(workspace.folds, experiment), strict=False):
             yield TestedFold(
-                comparison=experiment.comparison,
-                indicator=experiment.indicator,
-                model=experiment.model,
+                **experiment.names,
                 trial=fold.trial,
                 fold=fold.number,
                 classes=experiment.classes,
@@ -130,9 +128,7 @@ def permutation_table(experiments: Sequence[Experiment], config: Config, folder:
             result = compare_with_null(value, null)
             rows.append(
                 {
-                    "comparison": experiment.comparison,
-                    "indicator": experiment.indicator,
-                    "model": experiment.model,
+                    **experiment.names,
                     "level": "subject",
                     "metric": name,
                     "observed": result.observed,
@@ -158,7 +154,7 @@ def learning_curve_table(
     done = set(predictions[columns].itertuples(index=False, name=None))
     rows = []
     for experiment in experiments:
-        key = experiment.comparison, experiment.indicator, experiment.model
+        key = tuple(experiment.names.values())
         folds = experiment.folds or ()
         if experiment.model in CURVE_MODELS and experiment.trial == 1 and len(folds) <= CURVE_FOLDS and key in done:
             points = learning_curve(
@@ -199,17 +195,12 @@ def _card(
     template, deep = plan.template, is_deep(experiment.model)
     options = {name: getattr(settings, name) for name in options_of(experiment.model)}
     return ModelCard(
-        comparison=experiment.comparison,
+        **experiment.names,
         classes=experiment.classes,
-        model=experiment.model,
-        indicator=experiment.indicator,
         definition=dict(plan.cohort.definitions[experiment.indicator]),
         space=plan.cohort.space or "",
         res=plan.cohort.res or "",
-        grid={
-            "shape": list(template.geometry.shape),
-            "affine": [list(row) for row in template.geometry.affine],
-        },
+        grid={"shape": list(template.geometry.shape), "affine": [list(row) for row in template.geometry.affine]},
         options={name: "file" if isinstance(value, Path) else value for name, value in options.items()},
         cohort=cohort_summary(
             np.asarray(experiment.labels)[places],
@@ -229,12 +220,6 @@ def _card(
 
 def _card_metrics(scores: Scores, experiment: Experiment) -> dict[str, Any]:
     """Return the cross-validated scores of a model over all trials."""
-    table = scores.table
-    chosen = table[
-        (table["comparison"] == experiment.comparison)
-        & (table["indicator"] == experiment.indicator)
-        & (table["model"] == experiment.model)
-        & (table["level"] == "subject")
-        & table["metric"].isin(CARD_METRICS)
-    ]
+    table, wanted = scores.table, experiment.names | {"level": "subject"}
+    chosen = table[(table[list(wanted)] == list(wanted.values())).all(axis=1) & table["metric"].isin(CARD_METRICS)]
     return {str(row.metric): {"value": row.value, "low": row.low, "high": row.high} for row in chosen.itertuples()}

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migxai.data import load_atlas
+from migxai.metrics.types import FloatArray
 from migxai.registration.volume import Volume, template_volume
 from migxai.reports.figures.drawing import WIDTH, bare, new_figure
 from migxai.reports.figures.slices import Layout, axial_layout, box, grey, label_tiles, outlines, picture
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colorbar import Colorbar
     from matplotlib.figure import Figure, SubFigure
-
-Array = NDArray[np.float64]
 
 #: Of the stamp on maps that must not be trusted: dark enough to be read on white.
 ALARM = "#A4161A"
@@ -61,7 +60,7 @@ class PreparedMap:
     signed: bool
     threshold: float
     limit: float
-    peak: tuple[Array, float]
+    peak: tuple[FloatArray, float]
 
     @property
     def empty(self) -> bool:
@@ -151,11 +150,11 @@ def resample(volume: Volume, step: float, order: Literal[0, 1] = 0) -> Volume:
     lower, upper = box(load_template()[1])
     first = step * np.floor(lower / step)
     shape = [int(size) for size in np.ceil((upper - first) / step) + 1]
-    affine: Array = np.diag([step, step, step, 1.0])
+    affine: FloatArray = np.diag([step, step, step, 1.0])
     affine[:3, 3] = first
-    moved: Array = np.linalg.inv(volume.affine) @ affine
-    points: Array = np.tensordot(moved[:3, :3], np.indices(shape), axes=1) + moved[:3, 3][:, None, None, None]
-    data: Array = np.nan_to_num(np.asarray(volume.data, dtype=np.float64))
+    moved: FloatArray = np.linalg.inv(volume.affine) @ affine
+    points: FloatArray = np.tensordot(moved[:3, :3], np.indices(shape), axes=1) + moved[:3, 3][:, None, None, None]
+    data: FloatArray = np.nan_to_num(np.asarray(volume.data, dtype=np.float64))
     return Volume(map_coordinates(data, points, order=order, mode="constant"), affine)
 
 
@@ -197,10 +196,10 @@ def _draw_glass(figure: SubFigure, shown: PreparedMap) -> None:
         axes.set_title(name, fontsize=8, weight="normal")
 
 
-def _projection(shown: PreparedMap, direction: str, across: int, up: int) -> tuple[Array, tuple[float, ...]]:
+def _projection(shown: PreparedMap, direction: str, across: int, up: int) -> tuple[FloatArray, tuple[float, ...]]:
     """Return the value of largest size along a line of sight, (up, across), and its edges in mm."""
     volume = shown.volume if is_upright(shown.volume) else resample(shown.volume, _COARSE)
-    values: Array = np.nan_to_num(np.asarray(volume.data, dtype=np.float64))
+    values: FloatArray = np.nan_to_num(np.asarray(volume.data, dtype=np.float64))
     x = volume.affine[0, 3] + volume.affine[0, 0] * np.arange(values.shape[0])
     if direction in "lr":
         values = values[x <= 0] if direction == "l" else values[x >= 0]

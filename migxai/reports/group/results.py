@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from migxai.audit.verdict import AssessedResult, chance_level
 from migxai.evaluation.paper import NOTES, published_problems
 from migxai.evaluation.results import Results, ScoredModel, indicator_name
 from migxai.evaluation.wording import interval, percent, slug
 from migxai.learning.estimators import baselines
+from migxai.metrics.types import FloatArray
 from migxai.reports.figures.drawing import BLUE, GREEN, GREY, INK, ORANGE, RED, new_figure
 from migxai.reports.group.gallery import Drawn, Gallery, Picture
 from migxai.reports.group.prediction_figures import calibration_figure, confusion_figure, roc_figure
@@ -23,8 +23,6 @@ from migxai.reports.rendering import Table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-Array = NDArray[np.float64]
 
 #: Two-sided 95 % point of the normal distribution.
 Z = 1.959963984540054
@@ -302,9 +300,9 @@ def learning_figure(results: Results, comparison: str) -> Drawn | None:
     return figure, words
 
 
-def half_width(p: float, n: Array | float) -> Array:
+def half_width(p: float, n: FloatArray | float) -> FloatArray:
     """Half the width of a 95 % interval of a share p seen in n people, z sqrt(p (1 - p) / n); Wald's approximation."""
-    width: Array = Z * np.sqrt(p * (1 - p) / np.asarray(n, dtype=np.float64))
+    width: FloatArray = Z * np.sqrt(p * (1 - p) / np.asarray(n, dtype=np.float64))
     return width
 
 
