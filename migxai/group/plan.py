@@ -36,7 +36,7 @@ from migxai.learning.slices import SliceGeometry, cut, plan_slices, scale_intens
 from migxai.learning.splits import Fold, folds_from_table, folds_to_table, make_folds
 from migxai.learning.store import make_feature_spec
 from migxai.registration.resample import labels_on_grid
-from migxai.registration.volume import template_brain
+from migxai.registration.space import template_brain
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The section of maps: the viewer, pictures of every model's maps, and sortable tables of regions."""
+"""The section of maps: the viewer, pictures of every model's maps, and sortable tables of regions linked to it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from migxai.errors import InputError
 from migxai.evaluation.paper import paper_order
 from migxai.evaluation.results import Results, indicator_name, model_name
 from migxai.evaluation.wording import cell_text, listed, plural, slug
-from migxai.reports.group.explained_maps import NO_MODEL, ExplainedMap, in_order
+from migxai.reports.group.explained_maps import NO_MAPS, NO_MODEL, ExplainedMap, in_order
 from migxai.reports.group.gallery import Gallery, Picture
-from migxai.reports.group.map_views import (
+from migxai.reports.group.map_figures import (
     PreparedMap,
     map_figure,
     pack_map,
@@ -27,125 +27,6 @@ from migxai.reports.group.map_views import (
 
 #: Of what a map or a table is: comparison, indicator and model.
 MapKey = tuple[str, str, str]
-
-NO_MAPS = (
-    "No maps were made: the output holds none that says what it is (group/explain). Where the networks looked is not "
-    "known."
-)
-
-#: Bytes that the viewer's maps may take in the page: some 150 maps of 3 mm.
-VIEWER_ROOM = 4_500_000
-#: Maps in one picture below each other; more are left to the viewer.
-_STRIPS = 8
-
-
-@dataclass(frozen=True)
-class MapGroup:
-    """Maps of one comparison, indicator and model: their heading, pictures and tables of regions."""
-
-    heading: str
-    pictures: Sequence[Picture]
-    tables: Sequence[RegionTable]
-
-
-@dataclass(frozen=True)
-class MapsSection:
-    """What the section shows.
-
-    Notes say what is left out. Tables of regions stand here where there are no maps to stand beside, and `none` says
-    that there are none. `viewer_data` is read by the viewer's script.
-    """
-
-    groups: Sequence[MapGroup] = ()
-    notes: Sequence[str] = ()
-    tables: Sequence[RegionTable] = ()
-    viewer_data: str = ""
-    none: str = NO_MAPS
-
-
-def maps_section(results: Results, maps: Sequence[ExplainedMap], gallery: Gallery) -> MapsSection:
-    """Draw the maps and pack them for the viewer; errors say which map or table cannot be read."""
-    regions = check_regions(results.tables["regions.tsv"])
-    if not maps:
-        return MapsSection(tables=region_tables(regions, [])[0])
-    ordered = _in_order(results, maps)
-    # Maps of single people may be thousands: those are read one by one, as long as the viewer has room.
-    drawn = {one.path: prepare(one) for one in ordered if one.kind != "subject"}
-    packed = _pack(results, ordered, drawn)
-    tables, unshown = region_tables(regions, ordered[: len(packed)])
-    left_out = len(ordered) - len(packed)
-    notes = []
-    if left_out:
-        notes.append(f"The viewer has room for {plural(len(packed), 'map')}; {left_out} more lie in group/explain.")
-    if unshown:
-        notes.append(f"{plural(unshown, 'table')} of regions more are in group/regions.tsv.")
-    groups = []
-    for key in dict.fromkeys(one.cell for one in ordered):
-        mine = [(one, drawn[one.path]) for one in ordered if one.cell == key and one.path in drawn]
-        pictures, beside = _pictures(key, mine, gallery), [one for one in tables if one.key == key]
-        if pictures or beside:
-            groups.append(MapGroup(heading(results, key), pictures, beside))
-    scene = pack_scene(str(results.description.get("Atlas", "")))
-    return MapsSection(groups, notes, viewer_data=script_data(scene, packed))
-
-
-def heading(results: Results, key: MapKey) -> str:
-    """Name a group of maps in words: ``GoogLeNet on ReHo, HC versus migraine``."""
-    comparison, indicator, model = key
-    name = indicator_name(indicator)
-    what = f"{name} itself, without a network" if model in NO_MODEL else f"{model_name(model)} on {name}"
-    return f"{what}, {results.title(comparison) if comparison in results.comparisons else comparison}"
-
-
-def _in_order(results: Results, maps: Sequence[ExplainedMap]) -> list[ExplainedMap]:
-    """Sort maps by kind, then as the results are, classes as the comparison has them."""
-    comparisons = list(results.comparisons)
-
-    def key(one: ExplainedMap) -> tuple[object, ...]:
-        known = one.comparison in comparisons
-        labels = results.comparisons[one.comparison] if known else []
-        return (
-            comparisons.index(one.comparison) if known else len(comparisons),
-            paper_order(one.comparison, one.indicator, one.model)[1:],
-            labels.index(one.label) if one.label in labels else len(labels),
-        )
-
-    return in_order(sorted(maps, key=key))
-
-
-def _pack(results: Results, maps: Sequence[ExplainedMap], drawn: dict[Path, PreparedMap]) -> list[dict[str, Any]]:
-    """Pack as many maps as the viewer has room for, at least one."""
-    packed: list[dict[str, Any]] = []
-    room = VIEWER_ROOM
-    for one in maps:
-        shown = drawn[one.path] if one.path in drawn else prepare(one)
-        packed.append(pack_map(one, shown, heading(results, one.cell)))
-        room -= len(packed[-1]["volume"]["bytes"]) + 400
-        if room < 0:
-            break
-    return packed
-
-
-def _pictures(key: MapKey, maps: Sequence[tuple[ExplainedMap, PreparedMap]], gallery: Gallery) -> list[Picture]:
-    """Draw the maps of a group: differences and tests large, classes below each other, misclassified people apart."""
-    start = "_".join(slug(part) for part in key if part not in NO_MODEL)
-    pictures = []
-    for one, shown in maps:
-        if one.kind in ("difference", "univariate"):
-            name = f"{start}_{one.kind}_{slug(one.method)}_{slug(one.label)}"
-            pictures.append(gallery.add(map_figure(one, shown), name, one.title, inline="webp"))
-    together = {
-        "class": "Mean maps of people put into their own class",
-        "misclassified": "Misclassified people, apart from the others",
-        "agreement": "Agreement over folds and trials",
-    }
-    for kind, title in together.items():
-        chosen = [(one, shown) for one, shown in maps if one.kind == kind]
-        for first in range(0, len(chosen), _STRIPS):
-            drawn = strips_figure(chosen[first : first + _STRIPS])
-            number = f"-{first // _STRIPS + 1}" if len(chosen) > _STRIPS else ""
-            pictures.append(gallery.add(drawn, f"{start}_{kind}{number}", title, inline="webp"))
-    return pictures
 
 
 class Column(NamedTuple):
@@ -245,7 +126,7 @@ def region_tables(
     tables: list[RegionTable] = []
     for place, (values, rows) in enumerate(groups):
         target = next((n for n, one in enumerate(maps) if (*one.cell, one.method, one.label) == values), None)
-        table = _region_table(tuple(map(str, values)), rows.sort_values("rank", kind="stable"), target)
+        table = _table(tuple(map(str, values)), rows.sort_values("rank", kind="stable"), target)
         room -= table.size
         if room < 0 and tables:
             return tables, len(groups) - place
@@ -253,7 +134,7 @@ def region_tables(
     return tables, 0
 
 
-def _region_table(values: tuple[str, ...], rows: pd.DataFrame, target: int | None) -> RegionTable:
+def _table(values: tuple[str, ...], rows: pd.DataFrame, target: int | None) -> RegionTable:
     comparison, indicator, model, method, contrast = values
     shown = [name for name in COLUMNS if name in rows and name != "region"]
     shown = [name for name in shown if name == "paper" or rows[name].notna().any()]
@@ -296,3 +177,118 @@ def _written(name: str, value: object) -> str:
     if isinstance(value, float | int) and value == value:
         return f"{value:{COLUMNS[name].form}}"
     return cell_text(value)
+
+
+#: Bytes that the viewer's maps may take in the page: some 150 maps of 3 mm.
+ROOM = 4_500_000
+#: Maps in one picture below each other; more are left to the viewer.
+_STRIPS = 8
+
+
+@dataclass(frozen=True)
+class MapGroup:
+    """Maps of one comparison, indicator and model: their heading, pictures and tables of regions."""
+
+    heading: str
+    pictures: Sequence[Picture]
+    tables: Sequence[RegionTable]
+
+
+@dataclass(frozen=True)
+class MapsSection:
+    """What the section shows.
+
+    Notes say what is left out. Tables of regions stand here where there are no maps to stand beside, and `none` says
+    that there are none. `viewer_data` is read by the viewer's script.
+    """
+
+    groups: Sequence[MapGroup] = ()
+    notes: Sequence[str] = ()
+    tables: Sequence[RegionTable] = ()
+    viewer_data: str = ""
+    none: str = NO_MAPS
+
+
+def maps_section(results: Results, maps: Sequence[ExplainedMap], gallery: Gallery) -> MapsSection:
+    """Draw the maps and pack them for the viewer; errors say which map or table cannot be read."""
+    regions = check_regions(results.tables["regions.tsv"])
+    if not maps:
+        return MapsSection(tables=region_tables(regions, [])[0])
+    ordered = _in_order(results, maps)
+    # Maps of single people may be thousands: those are read one by one, as long as the viewer has room.
+    drawn = {one.path: prepare(one) for one in ordered if one.kind != "subject"}
+    packed = _pack(results, ordered, drawn)
+    tables, unshown = region_tables(regions, ordered[: len(packed)])
+    left_out = len(ordered) - len(packed)
+    notes = []
+    if left_out:
+        notes.append(f"The viewer has room for {plural(len(packed), 'map')}; {left_out} more lie in group/explain.")
+    if unshown:
+        notes.append(f"{plural(unshown, 'table')} of regions more are in group/regions.tsv.")
+    groups = []
+    for key in dict.fromkeys(one.cell for one in ordered):
+        mine = [(one, drawn[one.path]) for one in ordered if one.cell == key and one.path in drawn]
+        pictures, beside = _pictures(key, mine, gallery), [one for one in tables if one.key == key]
+        if pictures or beside:
+            groups.append(MapGroup(heading(results, key), pictures, beside))
+    scene = pack_scene(str(results.description.get("Atlas", "")))
+    return MapsSection(groups, notes, viewer_data=script_data(scene, packed))
+
+
+def heading(results: Results, key: MapKey) -> str:
+    """Name a group of maps in words: ``GoogLeNet on ReHo, HC versus migraine``."""
+    comparison, indicator, model = key
+    name = indicator_name(indicator)
+    what = f"{name} itself, without a network" if model in NO_MODEL else f"{model_name(model)} on {name}"
+    return f"{what}, {results.title(comparison) if comparison in results.comparisons else comparison}"
+
+
+def _in_order(results: Results, maps: Sequence[ExplainedMap]) -> list[ExplainedMap]:
+    """Sort maps by kind, then as the results are, classes as the comparison has them."""
+    comparisons = list(results.comparisons)
+
+    def key(one: ExplainedMap) -> tuple[object, ...]:
+        known = one.comparison in comparisons
+        labels = results.comparisons[one.comparison] if known else []
+        return (
+            comparisons.index(one.comparison) if known else len(comparisons),
+            paper_order(one.comparison, one.indicator, one.model)[1:],
+            labels.index(one.label) if one.label in labels else len(labels),
+        )
+
+    return in_order(sorted(maps, key=key))
+
+
+def _pack(results: Results, maps: Sequence[ExplainedMap], drawn: dict[Path, PreparedMap]) -> list[dict[str, Any]]:
+    """Pack as many maps as the viewer has room for, at least one."""
+    packed: list[dict[str, Any]] = []
+    room = ROOM
+    for one in maps:
+        shown = drawn[one.path] if one.path in drawn else prepare(one)
+        packed.append(pack_map(one, shown, heading(results, one.cell)))
+        room -= len(packed[-1]["volume"]["bytes"]) + 400
+        if room < 0:
+            break
+    return packed
+
+
+def _pictures(key: MapKey, maps: Sequence[tuple[ExplainedMap, PreparedMap]], gallery: Gallery) -> list[Picture]:
+    """Draw the maps of a group: differences and tests large, classes below each other, misclassified people apart."""
+    start = "_".join(slug(part) for part in key if part not in NO_MODEL)
+    pictures = []
+    for one, shown in maps:
+        if one.kind in ("difference", "univariate"):
+            name = f"{start}_{one.kind}_{slug(one.method)}_{slug(one.label)}"
+            pictures.append(gallery.add(map_figure(one, shown), name, one.title, inline="webp"))
+    together = {
+        "class": "Mean maps of people put into their own class",
+        "misclassified": "Misclassified people, apart from the others",
+        "agreement": "Agreement over folds and trials",
+    }
+    for kind, title in together.items():
+        chosen = [(one, shown) for one, shown in maps if one.kind == kind]
+        for first in range(0, len(chosen), _STRIPS):
+            drawn = strips_figure(chosen[first : first + _STRIPS])
+            number = f"-{first // _STRIPS + 1}" if len(chosen) > _STRIPS else ""
+            pictures.append(gallery.add(drawn, f"{start}_{kind}{number}", title, inline="webp"))
+    return pictures

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from migxai.evaluation.results import Results, ScoredModel, indicator_name, model_name
 from migxai.metrics.intervals import resample_groups
-from migxai.metrics.types import FloatArray
 from migxai.reports.figures.drawing import BLUE, GREEN, GREY, INK, ORANGE, RED, WIDTH, new_figure
 from migxai.reports.group.gallery import Drawn
 
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from migxai.evaluation.predictions import PredictionSet
+
+Array = NDArray[np.float64]
 
 #: Of classes, in order; with more of them colours come again.
 COLOURS = (BLUE, RED, GREEN, ORANGE)
@@ -32,7 +33,7 @@ _WIDEST = 2.6
 #: Resamples of subjects behind a band. Its edges move by less than a line's width from here to 2000.
 RESAMPLES = 1000
 #: False positive rates at which curves are averaged.
-GRID: FloatArray = np.linspace(0.0, 1.0, 101)
+GRID: Array = np.linspace(0.0, 1.0, 101)
 
 Draw = Callable[["Axes", "PredictionSet", ScoredModel], None]
 
@@ -195,10 +196,10 @@ def _short(labels: Sequence[str]) -> list[str]:
 class Band(NamedTuple):
     """A curve and its pointwise 95 % band, at `GRID` or at the points given."""
 
-    x: FloatArray
-    middle: FloatArray
-    low: FloatArray
-    high: FloatArray
+    x: Array
+    middle: Array
+    low: Array
+    high: Array
 
 
 def roc_band(unit: PredictionSet, positive: int, *, seed: int, resamples: int = RESAMPLES) -> Band | None:
@@ -229,11 +230,11 @@ def roc_band(unit: PredictionSet, positive: int, *, seed: int, resamples: int = 
     return Band(GRID, np.mean(points, axis=0), low, high)
 
 
-def _rate(counts: FloatArray, last: NDArray[np.intp]) -> FloatArray:
+def _rate(counts: Array, last: NDArray[np.intp]) -> Array:
     """Return cumulated shares at the ends of runs of ties, from 0 to 1; (B, runs + 1)."""
     sums = np.cumsum(counts, axis=1)
     # Resampling within classes keeps every class's size, so no total is 0.
-    shares: FloatArray = np.hstack([np.zeros((len(sums), 1)), sums[:, last] / sums[:, -1:]])
+    shares: Array = np.hstack([np.zeros((len(sums), 1)), sums[:, last] / sums[:, -1:]])
     return shares
 
 
@@ -254,7 +255,7 @@ def calibration_band(
     weights = resample_groups(unit.subject_classes(), resamples=resamples, seed=seed)[:, unit.subject]
     drawn, hits = weights @ member[:, held], (weights * truth) @ member[:, held]
     shares = np.divide(hits, drawn, out=np.full_like(hits, np.nan), where=drawn > 0)
-    bounds: FloatArray = np.full((2, int(held.sum())), np.nan)
+    bounds: Array = np.full((2, int(held.sum())), np.nan)
     enough = np.isfinite(shares).mean(axis=0) >= 0.95
     bounds[:, enough] = np.nanquantile(shares[:, enough], [0.025, 0.975], axis=0)
     return Band((p @ member)[held] / counts[held], (truth @ member)[held] / counts[held], bounds[0], bounds[1])

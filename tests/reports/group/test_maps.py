@@ -1,3 +1,5 @@
+"""The section of maps and its tables of regions."""
+
 from __future__ import annotations
 
 import json
@@ -14,7 +16,8 @@ from migxai.reports.figures.drawing import drawing_style
 from migxai.reports.group import maps
 from migxai.reports.group.explained_maps import in_order, read_explained_maps
 from migxai.reports.group.gallery import Gallery, Picture
-from migxai.reports.group.maps import NO_MAPS, MapsSection, check_regions, region_tables
+from migxai.reports.group.maps import MapsSection, check_regions, region_tables
+from migxai.reports.group.report import NO_MAPS
 from migxai.reports.rendering import render
 from tests.reports.group.building import PRECUNEUS, blob, write_map, write_maps
 
@@ -63,7 +66,7 @@ def test_people_come_last_and_those_without_room_are_counted(folder, monkeypatch
         data = np.random.default_rng(number).uniform(size=blob(PRECUNEUS).shape).astype(np.float32)
         write_map(folder, f"a{number}", data, kind="subject", label=f"site A/sub-{number:02d}")
     write_map(folder, "z", blob(PRECUNEUS), kind="class", label="HC")
-    monkeypatch.setattr(maps, "VIEWER_ROOM", 200_000)
+    monkeypatch.setattr(maps, "ROOM", 200_000)
     section, text, gallery = build(folder)
     titles = [one["title"] for one in json.loads(section.viewer_data)["maps"]]
     assert titles[0] == "Grad-CAM, mean of HC (8 people)"

@@ -1,7 +1,8 @@
-"""The whole page: complete, self-contained, the same twice, and alive in a browser; its summary and its checks."""
+"""The report of the group level: its summary, its methods, and the page, the same twice, alive in a browser."""
 
 from __future__ import annotations
 
+import dataclasses
 import getpass
 import re
 import socket
@@ -14,8 +15,7 @@ from migxai.audit.verdict import assess_results
 from migxai.errors import InputError
 from migxai.reports.group.explained_maps import ExplainedMap
 from migxai.reports.group.gallery import SIMULATED
-from migxai.reports.group.maps import NO_MAPS
-from migxai.reports.group.report import checks_table, summary_section, write_report
+from migxai.reports.group.report import NO_MAPS, checks_table, methods_section, summary_section, write_report
 from migxai.reports.rendering import render
 from tests.reports.group.browser import Browser
 from tests.reports.group.building import COMPARISON, write_audit
@@ -232,3 +232,50 @@ def test_checks_that_failed_come_first():
     text = render("group/checks.html.jinja", checks=checks_table(CHECKS))
     assert text.index("Edge test") < text.index("Not done") < text.index("Fine")
     assert [text.count(f">{word}<") for word in ("failed", "passed", "not made")] == [1, 1, 1]
+
+
+def written(results, *maps):
+    return render("group/methods.html.jinja", methods=methods_section(results, maps))
+
+
+def test_the_text_says_what_was_done_and_no_more(results):
+    text = written(results)
+    assert "after Li et al. (2025)" in text
+    assert "Of 25 people in 1 dataset, 24 were analysed and 1 left out." in text
+    assert "GoogLeNet (Szegedy et al., 2015)" in text
+    assert "SVM (Cortes &amp; Vapnik, 1995) read the maps&#39; means over the regions of AAL" in text
+    assert "saw 30 axial slices of each map, scaled" in text
+    assert "random weights" in text
+    assert "standardised by batch while it learned (He et al., 2022)" in text
+    for absent in ("ResNet", "permuted", "ImageNet", "Selvaraju", "[@", "None"):
+        assert absent not in text.split("<h3>Said")[0], absent
+    assert "This is not a diagnostic device." in text
+    assert "A message &lt;of&gt; the run." in text
+
+
+def test_what_is_cited_is_listed_once(results):
+    one = ExplainedMap(results.folder.root, "c", "reho", "googlenet", "Grad-CAM", "class", "HC")
+    options = {**results.description["Options"], "permutations": 99, "weights": "imagenet"}
+    changed = dataclasses.replace(results, description={**results.description, "Options": options})
+    text = written(changed, one)
+    listed = re.findall(r'href="https://doi.org/([^"]+)"', text)
+    assert len(listed) == len(set(listed)) == 10
+    for words in (
+        "repeated 99 times with labels permuted",
+        "ImageNet (Deng et al., 2009)",
+        "Grad-CAM (Selvaraju et al., 2017)",
+    ):
+        assert words in text
+
+
+@pytest.mark.parametrize(
+    ("scheme", "words"),
+    [
+        ("leave-one-out", "Each person was tested by models trained on all others"),
+        ("leave-one-site-out", "Each site was tested"),
+        ("kfold", "People were divided into 2 folds"),
+    ],
+)
+def test_the_cross_validation_is_named(results, scheme, words):
+    changed = dataclasses.replace(results, description={**results.description, "CrossValidation": scheme})
+    assert words in written(changed)

@@ -1,4 +1,4 @@
-"""What the section of results says, and what its pictures show."""
+"""The section of results, and what its pictures of scores say."""
 
 from __future__ import annotations
 

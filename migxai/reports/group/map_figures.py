@@ -1,7 +1,8 @@
-"""Maps on the brain: drawn as slices and a glass brain, and packed as bytes that the script of the viewer unpacks.
+"""Maps on the brain: axial slices over the template and a glass brain, and the page's viewer of them.
 
-nilearn's `view_img` was tried first: each map is a page of its own (0.4 to 1 MB, with jQuery), so nothing can link a
-table to it, and two maps cannot share the template. Here a map takes some 30 kB.
+The viewer's script unpacks bytes: template, surface, atlas labels and maps. nilearn's `view_img` was tried first: each
+map is a page of its own (0.4 to 1 MB, with jQuery), so nothing can link a table to it, and two maps cannot share the
+template. Here a map takes some 30 kB.
 """
 
 from __future__ import annotations
@@ -18,10 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migxai.data import load_atlas
-from migxai.metrics.types import FloatArray
-from migxai.registration.volume import Volume, template_volume
+from migxai.registration.space import Volume, template_volume
 from migxai.reports.figures.drawing import WIDTH, bare, new_figure
-from migxai.reports.figures.slices import Layout, axial_layout, box, grey, label_tiles, outlines, picture
+from migxai.reports.figures.overlays import Layout, axial_layout, box, grey, label_tiles, outlines, picture
 from migxai.reports.group.explained_maps import ExplainedMap
 from migxai.reports.group.gallery import Drawn
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.colorbar import Colorbar
     from matplotlib.figure import Figure, SubFigure
 
+Array = NDArray[np.float64]
+
 #: Of the stamp on maps that must not be trusted: dark enough to be read on white.
 ALARM = "#A4161A"
 #: One-sided and signed maps.
@@ -37,11 +39,6 @@ COLOUR_MAPS = {False: "plasma", True: "RdBu_r"}
 
 #: Share of the brain's voxels above the threshold that the report chooses where a map brings none.
 TOP = 0.1
-
-#: Steps of a map's values on either side of zero in the viewer; 0 is kept for "no value".
-_STEPS = 63
-#: Grid of the viewer's template and labels, and of the surface's points and of maps that are not upright, mm.
-_FINE, _COARSE = 2.0, 3.0
 
 #: Views of the glass brain: direction, what it is called, and the axes that run to the right (with sign) and up.
 _VIEWS = (("l", "left", (1, -1), 2), ("y", "back", (0, 1), 2), ("r", "right", (1, 1), 2), ("z", "top", (0, 1), 1))
@@ -60,7 +57,7 @@ class PreparedMap:
     signed: bool
     threshold: float
     limit: float
-    peak: tuple[FloatArray, float]
+    peak: tuple[Array, float]
 
     @property
     def empty(self) -> bool:
@@ -150,11 +147,11 @@ def resample(volume: Volume, step: float, order: Literal[0, 1] = 0) -> Volume:
     lower, upper = box(load_template()[1])
     first = step * np.floor(lower / step)
     shape = [int(size) for size in np.ceil((upper - first) / step) + 1]
-    affine: FloatArray = np.diag([step, step, step, 1.0])
+    affine: Array = np.diag([step, step, step, 1.0])
     affine[:3, 3] = first
-    moved: FloatArray = np.linalg.inv(volume.affine) @ affine
-    points: FloatArray = np.tensordot(moved[:3, :3], np.indices(shape), axes=1) + moved[:3, 3][:, None, None, None]
-    data: FloatArray = np.nan_to_num(np.asarray(volume.data, dtype=np.float64))
+    moved: Array = np.linalg.inv(volume.affine) @ affine
+    points: Array = np.tensordot(moved[:3, :3], np.indices(shape), axes=1) + moved[:3, 3][:, None, None, None]
+    data: Array = np.nan_to_num(np.asarray(volume.data, dtype=np.float64))
     return Volume(map_coordinates(data, points, order=order, mode="constant"), affine)
 
 
@@ -170,7 +167,7 @@ def _draw_slices(axes: Axes, layout: Layout, shown: PreparedMap) -> None:
     # Nearest neighbour: what is seen are the map's own voxels.
     values = picture(Volume(np.nan_to_num(shown.volume.data), shown.volume.affine), layout, order=0)
     over = (np.abs(values) >= shown.threshold) & (values != 0)
-    tones[over] = np.round(_colours(shown).to_rgba(values[over])[:, :3] * 255).astype(np.uint8)
+    tones[over] = np.round(_scale(shown).to_rgba(values[over])[:, :3] * 255).astype(np.uint8)
     axes.imshow(tones, interpolation="none")
     outlines(axes, [(picture(mask, layout), "white", 0.4)])
     label_tiles(axes, layout)
@@ -181,7 +178,7 @@ def _draw_glass(figure: SubFigure, shown: PreparedMap) -> None:
     """Draw the largest value along each line of sight, in nilearn's drawing of a glass brain."""
     from nilearn.plotting.glass_brain import plot_brain_schematics
 
-    scale = _colours(shown)
+    scale = _scale(shown)
     panels = figure.subplots(1, len(_VIEWS), width_ratios=[1.25, 1, 1.25, 0.85])
     for axes, (direction, name, (across, sign), up) in zip(panels, _VIEWS, strict=True):
         image, extent = _projection(shown, direction, across, up)
@@ -196,10 +193,10 @@ def _draw_glass(figure: SubFigure, shown: PreparedMap) -> None:
         axes.set_title(name, fontsize=8, weight="normal")
 
 
-def _projection(shown: PreparedMap, direction: str, across: int, up: int) -> tuple[FloatArray, tuple[float, ...]]:
+def _projection(shown: PreparedMap, direction: str, across: int, up: int) -> tuple[Array, tuple[float, ...]]:
     """Return the value of largest size along a line of sight, (up, across), and its edges in mm."""
-    volume = shown.volume if is_upright(shown.volume) else resample(shown.volume, _COARSE)
-    values: FloatArray = np.nan_to_num(np.asarray(volume.data, dtype=np.float64))
+    volume = shown.volume if is_upright(shown.volume) else resample(shown.volume, 3.0)
+    values: Array = np.nan_to_num(np.asarray(volume.data, dtype=np.float64))
     x = volume.affine[0, 3] + volume.affine[0, 0] * np.arange(values.shape[0])
     if direction in "lr":
         values = values[x <= 0] if direction == "l" else values[x >= 0]
@@ -213,7 +210,7 @@ def _projection(shown: PreparedMap, direction: str, across: int, up: int) -> tup
     return image, tuple(edges)
 
 
-def _colours(shown: PreparedMap) -> Any:
+def _scale(shown: PreparedMap) -> Any:
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -223,7 +220,7 @@ def _colours(shown: PreparedMap) -> Any:
 
 
 def _colour_bar(figure: Figure | SubFigure, axes: Axes, shown: PreparedMap) -> Colorbar:
-    bar = figure.colorbar(_colours(shown), ax=axes, fraction=0.02, pad=0.01, extend="both" if shown.signed else "max")
+    bar = figure.colorbar(_scale(shown), ax=axes, fraction=0.02, pad=0.01, extend="both" if shown.signed else "max")
     bar.ax.tick_params(labelsize=8)
     for level in {shown.threshold, -shown.threshold if shown.signed else shown.threshold}:
         bar.ax.axhline(level, color="white", linewidth=1.2)
@@ -236,6 +233,12 @@ def _stamp(axes: Axes, warning: str) -> None:
         text = axes.text(0.995, 1.03, "NOT TO BE TRUSTED", transform=axes.transAxes, ha="right", va="bottom")
         text.set(color=ALARM, fontsize=9, weight="bold")
         text.set_bbox({"facecolor": "white", "edgecolor": ALARM, "boxstyle": "round,pad=0.25"})
+
+
+#: Steps of a map's values on either side of zero; 0 is kept for "no value".
+_STEPS = 63
+#: Grid of the template and the labels, and of the surface's points, mm.
+_FINE, _COARSE = 2.0, 3.0
 
 
 def pack_scene(atlas: str) -> dict[str, Any]:

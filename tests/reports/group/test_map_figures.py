@@ -1,3 +1,5 @@
+"""Pictures of maps, and what the viewer gets of them."""
+
 from __future__ import annotations
 
 import base64
@@ -8,9 +10,9 @@ import numpy as np
 import pytest
 
 from migxai.data import load_atlas
-from migxai.registration.volume import Volume
+from migxai.registration.space import Volume
 from migxai.reports.figures.drawing import drawing_style
-from migxai.reports.group.map_views import (
+from migxai.reports.group.map_figures import (
     describe,
     is_upright,
     map_figure,
