@@ -141,7 +141,9 @@ class ExplainedModel:
         """Say what a map is."""
         return ExplainedMap(
             path=Path(self.method),
-            **self.experiment.names,
+            comparison=self.experiment.comparison,
+            indicator=self.experiment.indicator,
+            model=self.experiment.model,
             method=METHODS[self.method].title,
             kind=kind,
             label=label,
