@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from migxai.learning.backbones import NETWORKS, find_family, find_split, pooled_layer
-from migxai.learning.backbones.base import Split
+from migxai.learning.family import Split
 from migxai.learning.layers import measure_receptive_fields
 from migxai.learning.weights import LoadedNetwork, load_network
 

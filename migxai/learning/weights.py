@@ -19,8 +19,8 @@ from migxai.config import Learning
 from migxai.errors import InputError
 from migxai.io import read_json
 from migxai.learning.backbones import find_family
-from migxai.learning.backbones.base import Family, Normalisation
 from migxai.learning.devices import single_thread
+from migxai.learning.family import Family, Normalisation
 from migxai.learning.heads import draw_weights
 
 if TYPE_CHECKING:
