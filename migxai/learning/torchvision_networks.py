@@ -21,7 +21,6 @@ class _TorchvisionFamily:
     _features: ClassVar[Mapping[Unfreeze, Shapes]]
     _clean: ClassVar[Mapping[Unfreeze, Shapes]]
     _modules: ClassVar[Mapping[Unfreeze, Mapping[str, str]]]
-    _trunk: ClassVar[Callable[[nn.Module, Unfreeze], nn.Module]]
     _heads: ClassVar[Mapping[Unfreeze, Callable[[int], Head]]]
 
     def split(self, unfreeze: Unfreeze) -> Split:
@@ -35,10 +34,6 @@ class _TorchvisionFamily:
     def convert(self, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], Normalisation]:
         """Take torchvision's layout, without auxiliary classifiers, which only training from the start uses."""
         return {name: tensor for name, tensor in state.items() if not name.startswith("aux")}, self.normalisation
-
-    def trunk(self, network: nn.Module, split: Split) -> nn.Module:
-        """Cut off what is frozen."""
-        return type(self)._trunk(network, split.unfreeze)
 
     def head(self, split: Split, n_classes: int) -> Head:
         """Build what is trained."""
@@ -175,7 +170,6 @@ class GoogLeNet(_TorchvisionFamily):
         "last-block": {"block": "inception5b", "classifier": "fc"},
         "linear": {"classifier": "fc"},
     }
-    _trunk = _GoogLeNetTrunk
     _heads: ClassVar[Mapping[Unfreeze, Callable[[int], Head]]] = {
         "last-conv": _GoogLeNetConv,
         "last-block": _GoogLeNetBlock,
@@ -188,6 +182,10 @@ class GoogLeNet(_TorchvisionFamily):
 
         made = googlenet(weights=None, num_classes=n_classes, aux_logits=False, init_weights=False)
         return cast(nn.Module, made)
+
+    def trunk(self, network: nn.Module, split: Split) -> nn.Module:
+        """Cut off what is frozen."""
+        return _GoogLeNetTrunk(network, split.unfreeze)
 
 
 # ResNet18. Its last block is ``layer4[1]``, whose ``conv2`` is the last convolution.
@@ -266,7 +264,6 @@ class ResNet18(_TorchvisionFamily):
         "last-block": {"block": "layer4.1", "classifier": "fc"},
         "linear": {"classifier": "fc"},
     }
-    _trunk = _ResNetTrunk
     _heads: ClassVar[Mapping[Unfreeze, Callable[[int], Head]]] = {
         "last-conv": _ResNetConv,
         "last-block": _ResNetBlock,
@@ -278,3 +275,7 @@ class ResNet18(_TorchvisionFamily):
         from torchvision.models import resnet18
 
         return cast(nn.Module, resnet18(weights=None, num_classes=n_classes))
+
+    def trunk(self, network: nn.Module, split: Split) -> nn.Module:
+        """Cut off what is frozen."""
+        return _ResNetTrunk(network, split.unfreeze)
