@@ -53,12 +53,7 @@ class DeepEstimator:
     def fit(self, inputs: ModelInputs, rows: IntArray, labels: IntArray) -> Self:
         """Train a new head on the features of some subjects; see `Estimator.fit`.
 
-        Raises
-        ------
-        InputError
-            If the store is absent or holds features of another network.
-        UsageError
-            If the training diverges.
+        Raises InputError if the store is absent or holds features of another network, and what `train_head` raises.
         """
         store = self._store(inputs)
         self._head = self._new_head()
@@ -149,36 +144,14 @@ class Schedule:
 class History:
     """What happened while a head was trained.
 
-    Attributes
-    ----------
-    losses
-        Mean loss over the training images of each epoch, as they were seen.
-    inner_losses
-        Loss on the held-out training subjects after each epoch; empty unless they choose the epoch.
-    chosen
-        The epoch whose weights were kept, from 1.
+    `losses` are the mean losses over the training images of each epoch, as they were seen; `inner_losses` those on the
+    held-out training subjects after each epoch, empty unless they choose the epoch. The weights of epoch `chosen`, from
+    1, were kept.
     """
 
     losses: list[float] = field(default_factory=list)
     inner_losses: list[float] = field(default_factory=list)
     chosen: int = 0
-
-
-@dataclass(frozen=True)
-class _Streams:
-    """Independent streams of random numbers for what training draws."""
-
-    inner: int
-    order: np.random.Generator
-    dropout: torch.Generator
-
-    @classmethod
-    def of(cls, seed: int) -> _Streams:
-        inner, order, dropout = np.random.SeedSequence(seed).spawn(3)
-        torch_seed = int(dropout.generate_state(1, np.uint64)[0])
-        return cls(
-            int(inner.generate_state(1)[0]), np.random.default_rng(order), torch.Generator().manual_seed(torch_seed)
-        )
 
 
 def train_head(
@@ -207,10 +180,13 @@ def train_head(
         If an epoch is to be chosen and a class has one subject only.
     """
     device = device or torch.device("cpu")
-    streams = _Streams.of(seed)
+    # Independent streams of random numbers for what training draws.
+    inner_stream, order_stream, dropout_stream = np.random.SeedSequence(seed).spawn(3)
+    order = np.random.default_rng(order_stream)
+    dropout = torch.Generator().manual_seed(int(dropout_stream.generate_state(1, np.uint64)[0]))
     held = np.zeros(len(rows), dtype=bool)
     if schedule.epoch_choice == "inner":
-        held[inner_split(labels, streams.inner)[1]] = True
+        held[inner_split(labels, int(inner_stream.generate_state(1)[0]))[1]] = True
     weights = class_weights(labels[~held], head.classifier.out_features, schedule.class_weights)
     history, kept = History(), {}
     if schedule.feature_norm == "batch":
@@ -221,8 +197,8 @@ def train_head(
         head.to(device).to(memory_format=torch.channels_last)
         optimiser = _optimiser(head, schedule)
         for epoch in range(1, schedule.epochs + 1):
-            images = _epoch_images(rows[~held], labels[~held], source, schedule.batch_size, streams.order)
-            loss = _train_epoch(head, source, images, optimiser, weights.to(device), schedule, streams.dropout)
+            images = _epoch_images(rows[~held], labels[~held], source, schedule.batch_size, order)
+            loss = _train_epoch(head, source, images, optimiser, weights.to(device), schedule, dropout)
             _require_finite(loss, epoch, schedule)
             history.losses.append(loss)
             if held.any():
