@@ -243,3 +243,13 @@ def test_names_need_no_torch() -> None:
 def test_random_googlenet_carries_signal() -> None:
     pooled = backbone("googlenet", "linear").features(pictures(6))["pooled"].numpy()
     assert np.median(pooled.std(axis=0) / pooled.mean(axis=0)) > 0.1
+
+
+def test_a_default_stands_for_a_network_that_is_not_there() -> None:
+    assert NETWORKS.get("resnet81") is None
+    assert NETWORKS.get("resnet81", "none") == "none"
+    assert NETWORKS.get("timm:vit_tiny_patch16_224").name == "timm:vit_tiny_patch16_224"
+
+
+def test_networks_are_listed_in_the_order_of_their_publication() -> None:
+    assert list(NETWORKS) == ["googlenet", "resnet18", "vit_b_16"]
