@@ -98,7 +98,7 @@ def _entropy(probabilities: FloatArray) -> float:
     return float(-(positive * np.log(positive)).sum())
 
 
-def measure(
+def measure_quality(
     moving: Volume, moving_mask: Volume, fixed: Volume, fixed_mask: Volume, *, result: Chain, start: Chain
 ) -> Quality:
     """Judge a registration from its images.
@@ -169,7 +169,7 @@ def _inside(volume: Volume, points: FloatArray) -> NDArray[np.bool_]:
     return inside
 
 
-def check(quality: Quality, gate: Gate, what: str) -> None:
+def require_quality(quality: Quality, gate: Gate, what: str) -> None:
     """Refuse a registration that does not pass.
 
     Parameters
