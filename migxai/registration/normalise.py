@@ -33,24 +33,11 @@ class Tissues:
 
 
 def template_as_seen(image: Volume, brain: Volume, chain: Chain, tissues: Tissues, resolution: Array) -> Volume:
-    """Draw the template with the contrast and the resolution of an image.
+    """Draw the template with the contrast and the resolution (3,) mm of an image, on the template's grid.
 
-    Parameters
-    ----------
-    image, brain
-        The image and its brain mask, on one grid.
-    chain
-        Maps template points to points of the image, as far as is known.
-    tissues
-        Of the template.
-    resolution
-        Voxel sizes that the image was acquired with, (3,) mm.
-
-    Returns
-    -------
-    Volume
-        On the template's grid: 1 + w WM + c CSF inside the mask, tissues blurred to the resolution, with w and c from a
-        robust linear fit of the image's intensity relative to its surroundings; 0 outside.
+    It is 1 + w WM + c CSF inside the mask, tissues blurred to the resolution, with w and c from a robust linear fit of
+    the image's intensity relative to its surroundings; 0 outside. `chain` maps template points to points of the image,
+    as far as is known.
     """
     inside = tissues.mask.data.astype(bool)
     seen = _on_template(image, tissues.mask, chain)

@@ -254,17 +254,7 @@ MARGIN = 6.0
 
 @dataclass(frozen=True, eq=False)
 class _Series:
-    """Smoothed volumes, and the points they are compared at.
-
-    Attributes
-    ----------
-    coefficients
-        Quadratic B-spline coefficients of each volume, (X, Y, Z).
-    affine, to_voxel
-        Voxels to RAS mm, and back.
-    points
-        Voxel positions in the first volume, (N, 3).
-    """
+    """Spline coefficients of smoothed volumes, and the points (N, 3), in voxels of the first, to compare them at."""
 
     coefficients: Sequence[NDArray[np.float32]]
     affine: FloatArray
@@ -319,26 +309,11 @@ def refine(
     separation: float,
     executor: ThreadPoolExecutor,
 ) -> FloatArray:
-    """Improve the transforms of a first pass.
+    """Improve the transforms (T, 4, 4) of a first pass; the first one becomes the identity.
 
-    Parameters
-    ----------
-    coefficients
-        Quadratic B-spline coefficients of each smoothed volume, T of shape (X, Y, Z).
-    transforms
-        Of the first pass, (T, 4, 4).
-    mean
-        Mean of the series, for finding the brain.
-    separation
-        Distance between points, mm.
-    executor
-        Threads to use; the result does not depend on their number.
-
-    Returns
-    -------
-    numpy.ndarray
-        (T, 4, 4), the first one the identity. A series of less than `MIN_VOLUMES`, or whose volumes have too few
-        points in common, keeps what the first pass found.
+    `coefficients` are each smoothed volume's quadratic B-spline, `mean` serves for finding the brain, `separation` is
+    the distance between points in mm. A series of less than `MIN_VOLUMES`, or whose volumes have too few points in
+    common, keeps what the first pass found.
     """
     if len(coefficients) < MIN_VOLUMES:
         return transforms

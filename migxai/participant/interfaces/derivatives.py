@@ -84,19 +84,7 @@ class WriteRun(Step):
 
 
 class RunFiles:
-    """Names and writes the files of one run (or of the mean over runs) in one output dataset.
-
-    Parameters
-    ----------
-    output_dir
-        Root of the output dataset.
-    entities
-        Entities of the acquired run.
-    facts
-        What is known of it.
-    config
-        The run's configuration.
-    """
+    """Names and writes the files of one run (or of the mean over runs) in one output dataset."""
 
     def __init__(self, output_dir: Path, entities: dict[str, str], facts: RunFacts, config: Config) -> None:
         self.output_dir = output_dir

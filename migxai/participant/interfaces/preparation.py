@@ -71,13 +71,7 @@ class PrepareBold(Step):
 
 
 def volumes_to_drop(data: NDArray[np.float32], options: Preprocessing, name: str) -> int:
-    """Settle how many volumes at the start are dropped.
-
-    Raises
-    ------
-    ImageError
-        If the run has no more volumes than that.
-    """
+    """Settle how many volumes at the start are dropped; ImageError if that leaves none."""
     wanted = options.dummy_scans
     if wanted == "auto":
         signal = np.array([data[..., volume].mean(dtype=np.float64) for volume in range(data.shape[3])])
@@ -90,17 +84,9 @@ def volumes_to_drop(data: NDArray[np.float32], options: Preprocessing, name: str
 def time_slices(
     data: NDArray[np.float32], metadata: dict[str, Any], tr: float, options: Preprocessing, name: str
 ) -> tuple[str, bool]:
-    """Correct slice times in place, where the sidecar allows it.
+    """Correct slice times in place where the sidecar allows it; say what was done or why not, and whether it was done.
 
-    Returns
-    -------
-    tuple
-        What was done or why nothing was, and whether it was done.
-
-    Raises
-    ------
-    TimingError
-        If it can't be done and ``--slice-timing force`` asks for it.
+    It raises TimingError if it can't be done and ``--slice-timing force`` asks for it.
     """
     if options.slice_timing == "off":
         return f"{name}: slice times are not corrected, as asked (--slice-timing off).", False
@@ -188,13 +174,7 @@ class ResampleBold(Step):
 
 
 def require_coverage(covered: float) -> float:
-    """Return the share of the template's brain that a run covers.
-
-    Raises
-    ------
-    RegistrationError
-        If it is too little to compute anything from.
-    """
+    """Return the share of the template's brain that a run covers; RegistrationError if it is too little."""
     if covered < COVERAGE_MINIMUM:
         raise RegistrationError(
             f"The run covers only {covered:.0%} of the template's brain; its field of view, its brain mask or its "
@@ -288,14 +268,7 @@ def to_resolution(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float64]]:
     """Take a series to a grid: its own (``"native"``), or an isotropic one with the same field of view.
 
-    Returns
-    -------
-    series
-        (V, T), rows in C order of the mask.
-    mask
-        (X, Y, Z).
-    affine
-        Of the grid, (4, 4).
+    Returned are the series (V, T), rows in C order of the mask, the mask (X, Y, Z) and the grid's affine.
     """
     if resolution == "native":
         inside = brain.data.astype(bool)
