@@ -38,6 +38,21 @@ TOLERANCE = 1e-8
 #: A step needs at least this many sampled points inside the volume.
 MIN_POINTS = 32
 
+#: Fewer volumes do not tell a steady point from a restless one.
+MIN_VOLUMES = 20
+#: Fewer points in common to all volumes do not determine six parameters well.
+COMMON_POINTS = 320
+#: Of the second pass.
+ITERATIONS = 6
+#: Iterations before which the mean and its derivatives are computed anew.
+RENEWED = (0, 2)
+#: Volumes that the mean's derivatives are averaged over.
+GRADIENT_VOLUMES = 32
+#: Variance below which steadiness no longer counts, as a share of the median over points.
+LEAST_VARIANCE = 0.25
+#: Distance around the brain within which points are used, mm: its edge is the strongest sign of position.
+MARGIN = 6.0
+
 
 @dataclass(frozen=True, eq=False)
 class _Template:
@@ -235,21 +250,6 @@ def _align(
         countdown -= countdown > 0
         previous = difference
     return transform
-
-
-#: Fewer volumes do not tell a steady point from a restless one.
-MIN_VOLUMES = 20
-#: Fewer points in common to all volumes do not determine six parameters well.
-COMMON_POINTS = 320
-ITERATIONS = 6
-#: Iterations before which the mean and its derivatives are computed anew.
-RENEWED = (0, 2)
-#: Volumes that the mean's derivatives are averaged over.
-GRADIENT_VOLUMES = 32
-#: Variance below which steadiness no longer counts, as a share of the median over points.
-LEAST_VARIANCE = 0.25
-#: Distance around the brain within which points are used, mm: its edge is the strongest sign of position.
-MARGIN = 6.0
 
 
 @dataclass(frozen=True, eq=False)
