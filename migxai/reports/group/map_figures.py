@@ -242,9 +242,9 @@ _FINE, _COARSE = 2.0, 3.0
 
 
 def pack_scene(atlas: str) -> dict[str, Any]:
-    """Pack what all maps share; regions are named for the packaged atlas (AAL) alone.
+    """Pack what all maps share; regions are named for the packaged atlas alone.
 
-    That is ``template`` and ``labels`` (volumes), ``regions`` (names by label), ``surface`` (points and normals) and
+    These are ``template`` and ``labels`` (volumes), ``regions`` (names by label), ``surface`` (points and normals) and
     ``colours`` (256 RGB triples of one-sided and of signed maps).
     """
     brain, mask = load_template()
@@ -266,10 +266,7 @@ def pack_scene(atlas: str) -> dict[str, Any]:
 
 
 def pack_map(one: ExplainedMap, shown: PreparedMap, heading: str) -> dict[str, Any]:
-    """Pack a map: its values in 63 steps up to the largest, on its own grid where that is upright.
-
-    The heading is that of the group of maps it stands in.
-    """
+    """Pack a map: its values in 63 steps up to the largest, on its own grid where that is upright."""
     volume = shown.volume if is_upright(shown.volume) else resample(shown.volume, _COARSE)
     data = np.nan_to_num(np.asarray(volume.data, dtype=np.float64))
     largest = float(np.abs(data).max()) or 1.0

@@ -116,8 +116,8 @@ def region_tables(
 ) -> tuple[list[RegionTable], int]:
     """Make a table for each comparison, indicator, model, method and contrast, differences of classes first.
 
-    `regions` comes from `check_regions`, `maps` are those in the viewer, in its order, and `room` is how many bytes the
-    tables may take in all. Returns the tables, and how many more there would be.
+    `maps` are those in the viewer, in its order. Returned are the tables that `room` bytes hold, and how many more
+    there would be.
     """
     if regions.empty:
         return [], 0
