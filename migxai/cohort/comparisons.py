@@ -24,21 +24,9 @@ _PAPER_LABELS = ("HC", "MWoA", "MWA")
 
 #: Labels of people without the disease, in lower case and without blanks, ``-`` and ``_``.
 _CONTROLS = frozenset(
-    {
-        "hc",
-        "nc",
-        "cn",
-        "con",
-        "ctl",
-        "ctrl",
-        "control",
-        "controls",
-        "hv",
-        "healthy",
-        "healthycontrol",
-        "healthycontrols",
-    }
-    | {"healthyvolunteer", "healthyvolunteers", "normal", "td", "tdc", "typical", "typicallydeveloping"}
+    {"hc", "nc", "cn", "con", "ctl", "ctrl", "control", "controls", "hv", "healthy", "healthycontrol"}
+    | {"healthycontrols", "healthyvolunteer", "healthyvolunteers", "normal", "td", "tdc"}
+    | {"typical", "typicallydeveloping"}
 )
 
 #: A label column of numbers is taken for classes up to this many values, one of words up to the second.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from migxai.bids.fmriprep import MOTION
 from migxai.bids.names import run_entities
 from migxai.config import Config
-from migxai.data.templates import TemplateName
+from migxai.data import TemplateName
 from migxai.indicators.registry import INDICATORS
 from migxai.io import read_tsv
 from migxai.participant.descriptions import summarise
