@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from migxai.bids.layout import inherited_metadata, require_content
+from migxai.bids.layout import generated_by, inherited_metadata, require_content
 from migxai.bids.names import BIDSName, bids_uri, derivative_name, parse_name, run_entities
 from migxai.config import Preprocessing
 from migxai.errors import InputError, UsageError
@@ -74,9 +74,8 @@ class FmriprepRun:
 
 
 def is_fmriprep(description: Mapping[str, Any]) -> bool:
-    """Whether fMRIPrep made a dataset, by its dataset_description.json (present and older fields)."""
-    entries = [*(description.get("GeneratedBy") or []), description.get("PipelineDescription") or {}]
-    return any(str(entry.get("Name", "")).lower() == "fmriprep" for entry in entries if isinstance(entry, dict))
+    """Whether fMRIPrep made a dataset, by its dataset_description.json."""
+    return any(str(entry.get("Name", "")).lower() == "fmriprep" for entry in generated_by(description))
 
 
 def choose_space(root: Path, task: str, preprocessing: Preprocessing) -> tuple[str, str | None, tuple[str, ...]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -67,7 +68,7 @@ class DatasetInputs:
     sources: tuple[SourceDataset, ...]
     subjects: tuple[Subject, ...]
     task: str
-    messages: tuple[str, ...] = field(default=())
+    messages: tuple[str, ...] = ()
 
 
 def collect_inputs(config: Config) -> DatasetInputs:
@@ -193,19 +194,16 @@ def _from_fmriprep(config: Config, bids_dir: Path, root: Path, labels: tuple[str
 
 def _open(config: Config, root: Path, labels: Sequence[str], *, derivative: bool) -> BIDSLayout:
     """Open the dataset; index sidecars only if a filter asks for one of their fields."""
-
-    def layout(*, metadata: bool) -> BIDSLayout:
-        return open_layout(
-            root,
-            labels,
-            derivative=derivative,
-            database_dir=config.run.bids_database_dir,
-            validate=not config.run.skip_bids_validation,
-            metadata=metadata,
-        )
-
+    layout = functools.partial(
+        open_layout,
+        root,
+        labels,
+        derivative=derivative,
+        database_dir=config.run.bids_database_dir,
+        validate=not config.run.skip_bids_validation,
+    )
     used = [value for key, value in config.selection.bids_filters.items() if key in ("bold", "t1w")]
-    opened = layout(metadata=False)
+    opened = layout()
     return layout(metadata=True) if needs_metadata(opened, used) else opened
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import migxai
+from migxai.bids.layout import generated_by
 from migxai.errors import InputError, OutputError
 from migxai.execution.locks import shared_lock
 from migxai.io import prepare_directory, read_json, read_tsv, write_json, write_text, write_tsv
@@ -110,7 +111,7 @@ def refuse_foreign_output(output_dir: Path) -> None:
     if not path.is_file():
         return
     content = read_json(path, output_dir)
-    if "migxai" not in {entry.get("Name") for entry in _generated_by(content)}:
+    if "migxai" not in {entry.get("Name") for entry in generated_by(content)}:
         raise OutputError(
             "The output directory is another dataset (its dataset_description.json does not name migxai); "
             "choose an empty directory or one that migxai wrote."
@@ -149,16 +150,9 @@ def _this_software() -> dict[str, Any]:
     return entry
 
 
-def _generated_by(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """List the programs that made a dataset, from the present field and from that of BIDS 1.3 and before."""
-    entries = content.get("GeneratedBy") or []
-    old = content.get("PipelineDescription")
-    return [entry for entry in [*entries, *([old] if old else [])] if isinstance(entry, dict)]
-
-
 def _origins(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Name and version of what made a source; nothing else of it, since containers may be named by path."""
-    return [{key: entry[key] for key in ("Name", "Version") if entry.get(key)} for entry in _generated_by(content)]
+    return [{key: entry[key] for key in ("Name", "Version") if entry.get(key)} for entry in generated_by(content)]
 
 
 def _source_dataset(source: SourceDataset, output_dir: Path) -> dict[str, str]:
