@@ -14,6 +14,7 @@ from migxai.bids.layout import (
     check_filters,
     choose_labels,
     find_images,
+    functional_files,
     inherited_metadata,
     needs_metadata,
     open_layout,
@@ -214,8 +215,7 @@ def choose_task(root: Path, wanted: str) -> tuple[str, tuple[str, ...]]:
     `UsageError` if a task other than the default was asked for and does not exist, and `InputError` if there is no BOLD
     run, or no resting one and several others.
     """
-    patterns = ("sub-*/func/*_bold.nii*", "sub-*/ses-*/func/*_bold.nii*")
-    names = (parse_name(path) for pattern in patterns for path in root.glob(pattern))
+    names = [parse_name(path) for path in functional_files(root, "*_bold.nii*")]
     tasks = sorted({name.entities["task"] for name in names if name and "task" in name.entities})
     wanted = strip_prefix(wanted, "task")
     if not tasks:

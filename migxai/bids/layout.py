@@ -57,6 +57,12 @@ def subject_labels(root: Path) -> tuple[str, ...]:
     return tuple(sorted(path.name.removeprefix("sub-") for path in root.glob("sub-*") if path.is_dir()))
 
 
+def functional_files(root: Path, pattern: str) -> list[Path]:
+    """List the files of all ``func`` folders that fit a glob: first those without sessions; each sorted by path."""
+    folders = ("sub-*/func", "sub-*/ses-*/func")
+    return [path for folder in folders for path in sorted(root.glob(f"{folder}/{pattern}"))]
+
+
 def choose_labels(wanted: Sequence[str], available: Sequence[str], entity: Literal["sub", "ses"]) -> tuple[str, ...]:
     """Choose labels by name or by glob, with or without ``sub-`` (``ses-``); none wanted means all.
 

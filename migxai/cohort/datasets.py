@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from migxai.bids.layout import inherited_metadata
+from migxai.bids.layout import functional_files, inherited_metadata
 from migxai.bids.names import BIDSName, parse_name
 from migxai.bids.outputs import participant_columns, read_participants
 from migxai.errors import InputError, UsageError
@@ -204,11 +204,10 @@ def find_maps(
     `runs` says whether a run's map is listed where there is a mean over runs too. Raises `InputError` if there is none.
     """
     found: list[tuple[Path, BIDSName]] = []
-    for pattern in (f"sub-*/func/*_{suffix}{extension}", f"sub-*/ses-*/func/*_{suffix}{extension}"):
-        for path in sorted(root.glob(pattern)):
-            name = parse_name(path)
-            if name is not None and "stat" in name.entities and name.suffix == suffix and name.extension == extension:
-                found.append((path, name))
+    for path in functional_files(root, f"*_{suffix}{extension}"):
+        name = parse_name(path)
+        if name is not None and "stat" in name.entities and name.suffix == suffix and name.extension == extension:
+            found.append((path, name))
     if not found:
         raise InputError(f"{root.name!r} holds no *_stat-*_{suffix}{extension}; run the participant level first.")
     return found if runs else _means_first(found)
