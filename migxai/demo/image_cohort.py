@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from migxai import __version__
-from migxai.data.templates import packaged
+from migxai.data import packaged
 from migxai.demo.activity import make_activity, make_motion
 from migxai.demo.anatomy import apply, make_anatomy, render_t1w, rigid
 from migxai.demo.bold import THERMAL, acquire, still_head

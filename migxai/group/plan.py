@@ -18,8 +18,14 @@ import migxai
 from migxai.bids.outputs import SourceDataset, initialise_output
 from migxai.cohort.cohort import Cohort, read_cohort
 from migxai.cohort.comparisons import Comparison, choose_comparisons
-from migxai.cohort.maps import common_grid, content_hash, covered, read_mean_map
-from migxai.cohort.truth import PlantedEffect, read_planted_effect
+from migxai.cohort.maps import (
+    PlantedEffect,
+    common_grid,
+    content_hash,
+    covered,
+    read_mean_map,
+    read_planted_effect,
+)
 from migxai.config import Config, Learning
 from migxai.data import SPACE, Atlas, check_space, load_atlas
 from migxai.errors import AtlasError, ImageError, InputError
