@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from migxai.config import Config
 from migxai.errors import ResourceError, UsageError
-from migxai.evaluation.group_folder import GroupFolder
+from migxai.evaluation.results import GroupFolder
 from migxai.group.job import Job, Workspace
 from migxai.group.plan import Plan, saliency_methods
 from migxai.group.prepare import MapArrays, nuisance_table

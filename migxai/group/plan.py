@@ -22,7 +22,7 @@ from migxai.cohort.truth import PlantedEffect, read_planted_effect
 from migxai.config import Config, Learning
 from migxai.data import SPACE
 from migxai.errors import InputError
-from migxai.evaluation.group_folder import GroupFolder, write_cohort_statistics
+from migxai.evaluation.results import GroupFolder, write_cohort_statistics
 from migxai.explain.methods import METHODS
 from migxai.group.prepare import PreparedMaps, Template, common_template, nuisance_table, prepare_maps
 from migxai.io import read_tsv, write_json, write_tsv

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from migxai.errors import InputError, UsageError
-from migxai.evaluation.group_folder import GroupFolder
+from migxai.evaluation.results import GroupFolder
 from migxai.group.plan import datasets, make_plan, sources, work_folder, write_plan
 from migxai.learning.estimators import baselines
 from tests.e2e.group_runs import change_map, change_people, copy_maps, map_of, read_table
