@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from migxai import __version__
-from migxai.data.templates import packaged
+from migxai.data import packaged
 from migxai.demo.bold import THERMAL, acquire, make_activity, make_motion, still_head
 from migxai.demo.head import (
     EFFECT_REGIONS,

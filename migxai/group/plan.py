@@ -17,8 +17,7 @@ import migxai
 from migxai.bids.outputs import SourceDataset, initialise_output
 from migxai.cohort.cohort import Cohort, read_cohort
 from migxai.cohort.comparisons import Comparison, choose_comparisons
-from migxai.cohort.maps import common_grid
-from migxai.cohort.truth import PlantedEffect, read_planted_effect
+from migxai.cohort.maps import PlantedEffect, common_grid, read_planted_effect
 from migxai.config import Config, Learning
 from migxai.data import SPACE
 from migxai.errors import InputError

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from migxai.cohort.truth import read_planted_effect
+from migxai.cohort.maps import read_planted_effect
 from migxai.config import Config
 from migxai.evaluation.results import GroupFolder
 from migxai.explain.saliency_maps import SaliencyMaps
