@@ -12,7 +12,7 @@ import numpy as np
 
 from migxai.audit.runner import check_results_by_extensions
 from migxai.config import Config
-from migxai.evaluation.group_folder import GroupFolder
+from migxai.evaluation.results import GroupFolder
 from migxai.explain.methods import METHODS
 from migxai.explain.saliency_maps import scale_folds
 from migxai.group.explain import ExplainJob, network_of, read_saliency, trained_heads

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from migxai.config import Config
 from migxai.errors import ResourceError, UsageError
-from migxai.evaluation.group_folder import GroupFolder
+from migxai.evaluation.results import GroupFolder
 from migxai.group.job import Job, MapArrays, Workspace
 from migxai.group.plan import Plan, nuisance_table, saliency_methods
 from migxai.io import atomic, free_gb

@@ -29,7 +29,7 @@ from migxai.cohort.maps import (
 from migxai.config import Config, Learning
 from migxai.data import SPACE, Atlas, check_space, load_atlas
 from migxai.errors import AtlasError, ImageError, InputError
-from migxai.evaluation.group_folder import GroupFolder, write_cohort_statistics
+from migxai.evaluation.results import GroupFolder, write_cohort_statistics
 from migxai.explain.methods import METHODS
 from migxai.indicators.registry import INDICATORS
 from migxai.io import read_tsv, write_json, write_tsv

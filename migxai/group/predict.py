@@ -12,7 +12,7 @@ from migxai.cohort.maps import common_grid, read_mean_map
 from migxai.config import Config
 from migxai.data import load_atlas
 from migxai.errors import InputError
-from migxai.evaluation.group_folder import GroupFolder
+from migxai.evaluation.results import GroupFolder
 from migxai.execution.locks import group_lock
 from migxai.group.plan import begin_output, datasets
 from migxai.io import write_tsv

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from migxai.bids.outputs import sidecar
 from migxai.cohort.maps import covered, read_mean_map
 from migxai.config import Config
-from migxai.evaluation.group_folder import GroupFolder, write_if_any
+from migxai.evaluation.results import GroupFolder, write_if_any
 from migxai.explain.group_differences import GroupTest, compare_groups, region_p, regional_t
 from migxai.explain.methods import METHODS
 from migxai.explain.regions import mean_by_region, region_table

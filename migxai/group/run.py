@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from migxai.bids.records import without_paths
 from migxai.config import Config
 from migxai.errors import InputError
-from migxai.evaluation.group_folder import GroupFolder, read_description, write_if_any, write_predictions, write_scores
+from migxai.evaluation.results import GroupFolder, read_description, write_if_any, write_predictions, write_scores
 from migxai.execution.locks import group_lock, group_lock_state
 from migxai.execution.scheduler import explain
 from migxai.group.audit import check_jobs, write_audit

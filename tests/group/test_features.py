@@ -9,7 +9,7 @@ import pytest
 
 from migxai.config import Learning
 from migxai.errors import InputError, ResourceError, UsageError
-from migxai.evaluation.group_folder import GroupFolder
+from migxai.evaluation.results import GroupFolder
 from migxai.group import features
 from migxai.group.features import FeatureJob, check_networks, keep_arrays
 from migxai.group.plan import make_plan, nuisance_table

@@ -13,7 +13,7 @@ import pytest
 from migxai.config import Learning
 from migxai.data import load_atlas
 from migxai.errors import AtlasError, ImageError, InputError, UsageError
-from migxai.evaluation.group_folder import GroupFolder
+from migxai.evaluation.results import GroupFolder
 from migxai.group.plan import (
     begin_output,
     common_template,

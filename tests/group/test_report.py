@@ -13,7 +13,7 @@ import pytest
 
 from migxai.cohort.maps import read_planted_effect
 from migxai.config import Config
-from migxai.evaluation.group_folder import GroupFolder
+from migxai.evaluation.results import GroupFolder
 from migxai.explain.saliency_maps import SaliencyMaps
 from migxai.explain.volumes import SliceSpace
 from migxai.group.audit import checks_path, write_audit

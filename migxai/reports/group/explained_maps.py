@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from migxai.errors import ImageError, InputError
-from migxai.evaluation.group_folder import GroupFolder
+from migxai.evaluation.results import GroupFolder
 from migxai.io import read_json
 from migxai.registration.space import Volume
 
