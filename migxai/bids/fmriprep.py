@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from migxai.bids.layout import inherited_metadata, require_content
+from migxai.bids.layout import functional_files, generated_by, inherited_metadata, require_content
 from migxai.bids.names import BIDSName, bids_uri, derivative_name, parse_name, run_entities
 from migxai.config import Preprocessing
 from migxai.errors import InputError, UsageError
@@ -74,37 +74,17 @@ class FmriprepRun:
 
 
 def is_fmriprep(description: Mapping[str, Any]) -> bool:
-    """Whether fMRIPrep made a dataset, by its dataset_description.json (present and older fields)."""
-    entries = [*(description.get("GeneratedBy") or []), description.get("PipelineDescription") or {}]
-    return any(str(entry.get("Name", "")).lower() == "fmriprep" for entry in entries if isinstance(entry, dict))
+    """Whether fMRIPrep made a dataset, by its dataset_description.json."""
+    return any(str(entry.get("Name", "")).lower() == "fmriprep" for entry in generated_by(description))
 
 
 def choose_space(root: Path, task: str, preprocessing: Preprocessing) -> tuple[str, str | None, tuple[str, ...]]:
-    """Choose one space and resolution for all subjects of an fMRIPrep dataset.
+    """Choose one space and resolution (None: the names have no ``res-``) for all subjects; with messages.
 
-    The whole dataset is looked at, by file names alone, so that every job of an array chooses alike.
-
-    Parameters
-    ----------
-    root
-        The fMRIPrep dataset.
-    task
-        The task's label.
-    preprocessing
-        Its ``space`` is used (``NAME`` or ``NAME:res-LABEL``; None chooses the space that most subjects have, the
-        order of `SPACES` deciding between equals), and ``use_aroma``.
-
-    Returns
-    -------
-    tuple
-        Space, value of ``res-`` (None: the names have none), messages.
-
-    Raises
-    ------
-    UsageError
-        If the space or resolution asked for is not there.
-    InputError
-        If there is no volume in an MNI152 space, or only AROMA-denoised ones that nobody asked for.
+    The whole dataset is looked at, by file names alone, so that every job of an array chooses alike. If no space is
+    asked for, it is the one that most subjects have, the order of `SPACES` deciding between equals. Raises `UsageError`
+    if what is asked for is not there, and `InputError` if there is no volume in an MNI152 space, or only AROMA-denoised
+    ones that nobody asked for.
     """
     found = _spaces(root, task, tuple(AROMA) if preprocessing.use_aroma else (PREPROCESSED,))
     if not found:
@@ -139,14 +119,13 @@ def _rank(value: str | None, order: Sequence[str | None]) -> int:
 def _spaces(root: Path, task: str, descs: Sequence[str]) -> dict[str, dict[str | None, set[str]]]:
     """Which subjects have which MNI152 space at which resolution."""
     found: dict[str, dict[str | None, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for pattern in ("sub-*/func/*_bold.nii*", "sub-*/ses-*/func/*_bold.nii*"):
-        for path in root.glob(pattern):
-            name = parse_name(path)
-            if name is None or name.entities.get("task") != task or name.entities.get("desc") not in descs:
-                continue
-            space = name.entities.get("space", "")
-            if space.startswith("MNI152"):
-                found[space][name.entities.get("res")].add(name.entities.get("sub", ""))
+    for path in functional_files(root, "*_bold.nii*"):
+        name = parse_name(path)
+        if name is None or name.entities.get("task") != task or name.entities.get("desc") not in descs:
+            continue
+        space = name.entities.get("space", "")
+        if space.startswith("MNI152"):
+            found[space][name.entities.get("res")].add(name.entities.get("sub", ""))
     return {space: dict(resolutions) for space, resolutions in found.items()}
 
 
@@ -167,45 +146,22 @@ def _refuse_without_volumes(root: Path, task: str, *, use_aroma: bool) -> None:
 
 
 def refuse_ancient(root: Path) -> None:
-    """Refuse the names that fMRIPrep gave before its version 1.2.
-
-    Raises
-    ------
-    InputError
-        If there are such names.
-    """
-    for pattern in ("sub-*/func/*_bold_space-*_preproc.nii*", "sub-*/ses-*/func/*_bold_space-*_preproc.nii*"):
-        for path in root.glob(pattern):
-            raise InputError(
-                f"{path.name} is named as fMRIPrep did before version 1.2, which migxai does not read; "
-                "run a present fMRIPrep on the raw data."
-            )
+    """Raise `InputError` where names are those that fMRIPrep gave before its version 1.2."""
+    ancient = functional_files(root, "*_bold_space-*_preproc.nii*")
+    if ancient:
+        raise InputError(
+            f"{ancient[0].name} is named as fMRIPrep did before version 1.2, which migxai does not read; "
+            "run a present fMRIPrep on the raw data."
+        )
 
 
 def collect_fmriprep(
     images: Sequence[tuple[Path, BIDSName]], root: Path, *, space: str, resolution: str | None, use_aroma: bool
 ) -> tuple[FmriprepRun, ...]:
-    """Put together a subject's runs in one space.
+    """Put together a subject's runs, out of its BOLD images of any space, in the one that `choose_space` chose.
 
-    Parameters
-    ----------
-    images
-        The subject's BOLD images of any space, with their names.
-    root
-        The fMRIPrep dataset.
-    space, resolution
-        As `choose_space` returned them.
-    use_aroma
-        Take the AROMA-denoised runs and no others.
-
-    Returns
-    -------
-    tuple of FmriprepRun
-
-    Raises
-    ------
-    InputError
-        If the subject has no run there, or one has no confounds or no content.
+    With `use_aroma` they are the AROMA-denoised runs and no others. Raises `InputError` if the subject has no run
+    there, or one has no confounds or no content.
     """
     in_space = [
         (path, name)
@@ -272,24 +228,12 @@ def _first(folder: Path, names: Sequence[str]) -> Path | None:
 
 
 def read_confounds(path: Path) -> pd.DataFrame:
-    """Read a confounds table of fMRIPrep, old or new.
+    """Read a confounds table of fMRIPrep: a row for each volume, float64, NaN for ``n/a``.
 
-    Parameters
-    ----------
-    path
-        ``_desc-confounds_timeseries.tsv`` or, of older versions, ``_desc-confounds_regressors.tsv``.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each volume, float64, NaN for ``n/a``; columns under today's names (``trans_x`` to ``rot_z`` in mm
-        and radians, ``white_matter``, ``csf``, ``global_signal``, ``framewise_displacement``, ``dvars``,
-        ``std_dvars``, ``rmsd``, ``non_steady_state_outlier00``...), others as they are.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, has no row, lacks a motion parameter, or holds text where numbers belong.
+    Columns stand under today's names (``trans_x`` to ``rot_z`` in mm and radians, ``white_matter``, ``csf``,
+    ``global_signal``, ``framewise_displacement``, ``dvars``, ``std_dvars``, ``rmsd``,
+    ``non_steady_state_outlier00``...), others as they are. Raises `InputError` if the table cannot be read, has no row,
+    lacks a motion parameter, or holds text where numbers belong.
     """
     table = read_tsv(path).rename(columns=_canonical)
     if table.empty:
@@ -313,18 +257,7 @@ def _canonical(name: str) -> str:
 
 
 def count_non_steady_state(confounds: pd.DataFrame) -> int:
-    """Count the volumes at the start that fMRIPrep found outside the steady state.
-
-    Parameters
-    ----------
-    confounds
-        As `read_confounds` returns it.
-
-    Returns
-    -------
-    int
-        One more than the last volume so marked; 0 if none is.
-    """
+    """Count the volumes at the start outside the steady state: one more than the last that fMRIPrep marked, or 0."""
     import numpy as np
 
     columns = [name for name in confounds if _NON_STEADY.fullmatch(str(name))]

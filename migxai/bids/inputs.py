@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +14,7 @@ from migxai.bids.layout import (
     check_filters,
     choose_labels,
     find_images,
+    functional_files,
     inherited_metadata,
     needs_metadata,
     open_layout,
@@ -67,29 +69,15 @@ class DatasetInputs:
     sources: tuple[SourceDataset, ...]
     subjects: tuple[Subject, ...]
     task: str
-    messages: tuple[str, ...] = field(default=())
+    messages: tuple[str, ...] = ()
 
 
 def collect_inputs(config: Config) -> DatasetInputs:
-    """Find the runs that the configuration selects.
+    """Find the runs that the configuration selects: one `Subject` for each selected label, in sorted order.
 
-    Parameters
-    ----------
-    config
-        The fields used are ``run.bids_dir``, ``run.derivatives``, ``selection`` and, of ``preprocessing``, the choice
-        of T1w, space and AROMA.
-
-    Returns
-    -------
-    DatasetInputs
-        With one `Subject` for each selected label, in sorted order; a subject whose input is broken has a `failure`.
-
-    Raises
-    ------
-    UsageError
-        If a participant, session, task, filter or derivative was asked for that does not exist.
-    InputError
-        If the dataset is none, or has no run at all of the default task.
+    A subject whose input is broken has a `failure`. Raises `UsageError` if a participant, session, task, filter or
+    derivative was asked for that does not exist, and `InputError` if the dataset is none, or has no run at all of the
+    default task.
     """
     bids_dir = config.run.bids_dir
     if bids_dir is None:
@@ -112,14 +100,30 @@ def collect_inputs(config: Config) -> DatasetInputs:
     return _from_raw(config, root, labels)
 
 
-def check_output_place(bids_dir: Path, output_dir: Path) -> None:
-    """Refuse an output that would lie in the input dataset, but for its ``derivatives`` folder.
+def dataset_root(config: Config) -> Path:
+    """Return the dataset whose subjects are processed: fMRIPrep's, where one is given beside ``bids_dir``, or that."""
+    bids_dir = config.run.bids_dir
+    assert bids_dir is not None
+    if is_fmriprep(check_dataset(bids_dir)):
+        return bids_dir
+    return fmriprep_derivative(config.run.derivatives) or bids_dir
 
-    Raises
-    ------
-    UsageError
-        If the output is the input, lies inside it elsewhere, or contains it.
+
+def select_subjects(config: Config) -> tuple[str, ...]:
+    """Return the labels of the selected subjects, sorted, without indexing the dataset.
+
+    Raises `UsageError` if a subject or task was asked for that does not exist, and `InputError` if the dataset is none,
+    or has no resting run.
     """
+    root = dataset_root(config)
+    check_dataset(root, "the fMRIPrep derivative")
+    labels = choose_labels(config.selection.participant_label, subject_labels(root), "sub")
+    choose_task(root, config.selection.task_id)
+    return labels
+
+
+def check_output_place(bids_dir: Path, output_dir: Path) -> None:
+    """Raise `UsageError` where the output contains the input dataset, or lies in it other than in ``derivatives``."""
     source, target = bids_dir.resolve(), output_dir.resolve()
     if source == target:
         raise UsageError("The output directory is the input dataset itself; choose another.")
@@ -135,10 +139,7 @@ def check_output_place(bids_dir: Path, output_dir: Path) -> None:
 def fmriprep_derivative(derivatives: Sequence[tuple[str, Path]]) -> Path | None:
     """Choose the derivative that fMRIPrep made: by what its description says, or by the name the user gave it.
 
-    Raises
-    ------
-    UsageError
-        If one is no directory, or fMRIPrep made several.
+    Raises `UsageError` if one is no directory, or fMRIPrep made several.
     """
     chosen = []
     for name, path in derivatives:
@@ -194,36 +195,27 @@ def _from_fmriprep(config: Config, bids_dir: Path, root: Path, labels: tuple[str
 
 def _open(config: Config, root: Path, labels: Sequence[str], *, derivative: bool) -> BIDSLayout:
     """Open the dataset; index sidecars only if a filter asks for one of their fields."""
-
-    def layout(*, metadata: bool) -> BIDSLayout:
-        return open_layout(
-            root,
-            labels,
-            derivative=derivative,
-            database_dir=config.run.bids_database_dir,
-            validate=not config.run.skip_bids_validation,
-            metadata=metadata,
-        )
-
+    layout = functools.partial(
+        open_layout,
+        root,
+        labels,
+        derivative=derivative,
+        database_dir=config.run.bids_database_dir,
+        validate=not config.run.skip_bids_validation,
+    )
     used = [value for key, value in config.selection.bids_filters.items() if key in ("bold", "t1w")]
-    opened = layout(metadata=False)
+    opened = layout()
     return layout(metadata=True) if needs_metadata(opened, used) else opened
 
 
 def choose_task(root: Path, wanted: str) -> tuple[str, tuple[str, ...]]:
     """Choose the task: the one asked for, or, if that is the default, the only other one that the dataset has.
 
-    The whole dataset is looked at, not the selected subjects alone, so that every job of an array chooses alike.
-
-    Raises
-    ------
-    UsageError
-        If a task other than the default was asked for and does not exist.
-    InputError
-        If there is no BOLD run, or no resting one and several others.
+    The whole dataset is looked at, not the selected subjects alone, so that every job of an array chooses alike. Raises
+    `UsageError` if a task other than the default was asked for and does not exist, and `InputError` if there is no BOLD
+    run, or no resting one and several others.
     """
-    patterns = ("sub-*/func/*_bold.nii*", "sub-*/ses-*/func/*_bold.nii*")
-    names = (parse_name(path) for pattern in patterns for path in root.glob(pattern))
+    names = [parse_name(path) for path in functional_files(root, "*_bold.nii*")]
     tasks = sorted({name.entities["task"] for name in names if name and "task" in name.entities})
     wanted = strip_prefix(wanted, "task")
     if not tasks:
@@ -322,20 +314,7 @@ def _echo(entities: Mapping[str, str]) -> int:
 
 
 def choose_t1w(images: Sequence[Path], session: str | None) -> tuple[Path | None, tuple[str, ...]]:
-    """Choose a run's T1w among several: same session first, then the plainest name, then the first by name.
-
-    Parameters
-    ----------
-    images
-        The subject's T1w images.
-    session
-        The run's session, or None.
-
-    Returns
-    -------
-    tuple
-        The image (None if there is none), and a message if there was a choice.
-    """
+    """Choose a run's T1w, if any: same session first, then the plainest name, then the first by name."""
     if not images:
         return None, ()
 

@@ -14,7 +14,7 @@ from migxai import __version__
 from migxai.cli.options import Option, all_options
 from migxai.cli.parser import build_parser
 from migxai.config import Config, directories
-from migxai.data.templates import packaged
+from migxai.data import packaged
 from migxai.errors import InputError
 from migxai.execution.environment import MAX_THREADS
 from migxai.learning.estimators import is_deep

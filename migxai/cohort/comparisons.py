@@ -24,21 +24,9 @@ _PAPER_LABELS = ("HC", "MWoA", "MWA")
 
 #: Labels of people without the disease, in lower case and without blanks, ``-`` and ``_``.
 _CONTROLS = frozenset(
-    {
-        "hc",
-        "nc",
-        "cn",
-        "con",
-        "ctl",
-        "ctrl",
-        "control",
-        "controls",
-        "hv",
-        "healthy",
-        "healthycontrol",
-        "healthycontrols",
-    }
-    | {"healthyvolunteer", "healthyvolunteers", "normal", "td", "tdc", "typical", "typicallydeveloping"}
+    {"hc", "nc", "cn", "con", "ctl", "ctrl", "control", "controls", "hv", "healthy", "healthycontrol"}
+    | {"healthycontrols", "healthyvolunteer", "healthyvolunteers", "normal", "td", "tdc"}
+    | {"typical", "typicallydeveloping"}
 )
 
 #: A label column of numbers is taken for classes up to this many values, one of words up to the second.
@@ -48,15 +36,10 @@ MAX_WORDS = 10
 
 @dataclass(frozen=True)
 class Comparison:
-    """Classes to tell apart.
+    """Classes to tell apart, under a name of letters, digits and ``_``.
 
-    Attributes
-    ----------
-    name
-        Letters, digits and ``_``.
-    classes
-        The label of each class with the values of the label column that belong to it, the negative class first: of two
-        classes the second is the positive one.
+    `classes` holds the label of each class with the values of the label column that belong to it, the negative class
+    first: of two classes the second is the positive one.
     """
 
     name: str
@@ -85,13 +68,9 @@ class Comparison:
 def parse_comparison(text: str) -> Comparison:
     """Read ``NAME=A:B+C``, or the name of a comparison in `BUILT_IN`.
 
-    Raises
-    ------
-    UsageError
-        If the name is unknown or no name, there are fewer than two classes, a class is empty, or a label stands twice.
+    Raises `UsageError` if the name is unknown or no name, there are fewer than two classes, a class is empty, or a
+    label stands twice.
 
-    Examples
-    --------
     >>> parse_comparison("hc_vs_migraine").classes
     (('HC', ('HC',)), ('MWoA+MWA', ('MWoA', 'MWA')))
     """
@@ -123,13 +102,7 @@ def parse_comparison(text: str) -> Comparison:
 
 
 def parse_comparisons(texts: Iterable[str]) -> tuple[Comparison, ...]:
-    """Read several comparisons.
-
-    Raises
-    ------
-    UsageError
-        As `parse_comparison` does, and if two have the same name (in whatever case: they name files).
-    """
+    """Read several comparisons; `UsageError` also if two have the same name (in whatever case: they name files)."""
     found = tuple(parse_comparison(text) for text in texts)
     counts = Counter(item.name.casefold() for item in found)
     twice = next((item.name for item in found if counts[item.name.casefold()] > 1), None)
@@ -141,23 +114,10 @@ def parse_comparisons(texts: Iterable[str]) -> tuple[Comparison, ...]:
 def choose_comparisons(
     wanted: Sequence[str], groups: Sequence[str], *, left_out: Sequence[str] = (), column: str = "group"
 ) -> tuple[tuple[Comparison, ...], tuple[str, ...]]:
-    """Settle the comparisons of a cohort, in the spelling of its table.
+    """Settle the comparisons of a cohort, in the spelling of its table; with messages.
 
-    Parameters
-    ----------
-    wanted
-        As typed; if empty, the paper's three where its labels are all there, otherwise one over all labels.
-    groups
-        The label of each person in the cohort.
-    left_out
-        Labels of people who are not in it.
-    column
-        The label column's name, for messages.
-
-    Returns
-    -------
-    tuple
-        The comparisons, and messages.
+    `wanted` are texts as typed; if there are none, the paper's three where its labels are all there, otherwise one over
+    all labels. `groups` holds the label of each person in the cohort, `left_out` those of people who are not in it.
 
     Raises
     ------
@@ -247,14 +207,13 @@ def _refuse_no_classes(labels: Sequence[str], column: str) -> None:
     if len(labels) < 2:
         held = f"one label only, {labels[0]!r}" if labels else "no label"
         raise InputError(f"Column {column!r} holds {held}, so there is nothing to compare. {choose}")
-    numbers = [_number(label) for label in labels]
-    if all(number is not None for number in numbers):
-        broken = any(number is not None and not number.is_integer() for number in numbers)
-        if broken or len(labels) > MAX_NUMBERS:
-            raise InputError(
-                f"Column {column!r} holds numbers ({len(labels)} different ones, {labels[0]} to {labels[-1]}), not "
-                f"classes. {choose}"
-            )
+    numbers = [number for label in labels if (number := _number(label)) is not None]
+    broken = not all(number.is_integer() for number in numbers)
+    if len(numbers) == len(labels) and (broken or len(labels) > MAX_NUMBERS):
+        raise InputError(
+            f"Column {column!r} holds numbers ({len(labels)} different ones, {labels[0]} to {labels[-1]}), not "
+            f"classes. {choose}"
+        )
     if len(labels) > MAX_WORDS:
         shown = ", ".join(labels[:MAX_NUMBERS])
         raise InputError(f"Column {column!r} holds {len(labels)} different labels ({shown}...). {choose}")

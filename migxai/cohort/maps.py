@@ -1,4 +1,7 @@
-"""Read indicator maps: one volume a person, whatever number of runs they had, all on one grid."""
+"""Read indicator maps: one volume a person, whatever number of runs they had, all on one grid.
+
+Of a simulated cohort, its makers also wrote down where its classes truly differ.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migxai.errors import ImageError, InputError
+from migxai.io import read_json
 
 #: What nibabel raises for files that are no images.
 _NIBABELS = (
@@ -29,6 +34,9 @@ TOLERANCE = 1e-3
 #: Degrees by which the axes of a grid may be turned against those of the space.
 MAX_OBLIQUITY = 0.1
 
+#: ``GeneratedBy`` of cohorts that nobody was scanned for.
+SIMULATOR = "migxai-demo"
+
 Affine = NDArray[np.float64]
 Shape = tuple[int, int, int]
 
@@ -36,11 +44,8 @@ Shape = tuple[int, int, int]
 def read_map(path: Path) -> NDArray[np.float32]:
     """Read one map, shape (X, Y, Z).
 
-    Raises
-    ------
-    ImageError
-        If it is damaged or cut short, is not 3-D, or holds no signal: nothing but zeros and NaN, or one value
-        everywhere.
+    Raises `ImageError` if it is damaged or cut short, is not 3-D, or holds no signal: nothing but zeros and NaN, or one
+    value everywhere.
     """
     try:
         content = path.read_bytes()
@@ -68,22 +73,9 @@ def covered(data: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def read_mean_map(paths: Sequence[Path]) -> NDArray[np.float32]:
-    """Read the mean of a person's maps, each voxel over the maps that cover it; 0 where none does.
+    """Read the mean of a person's maps on one grid, each voxel over the maps that cover it; 0 where none does.
 
-    Parameters
-    ----------
-    paths
-        Maps of one person on one grid, of several runs or sessions.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (X, Y, Z).
-
-    Raises
-    ------
-    ImageError
-        As `read_map`.
+    Raises `ImageError` as `read_map` does.
     """
     total, count = np.zeros((), np.float32), np.zeros((), np.int32)
     for path in paths:
@@ -103,17 +95,7 @@ def content_hash(paths: Sequence[Path]) -> str:
 
 
 def common_grid(paths: Sequence[Path]) -> tuple[Shape, Affine]:
-    """Return the grid that all images share; their data are not read.
-
-    Parameters
-    ----------
-    paths
-        NIfTI images, at least one.
-
-    Returns
-    -------
-    tuple
-        Shape (X, Y, Z), and the affine (4, 4) from voxels to mm of the first.
+    """Return the grid that all images share, by their headers alone: shape, and affine to mm of the first.
 
     Raises
     ------
@@ -144,13 +126,7 @@ def common_grid(paths: Sequence[Path]) -> tuple[Shape, Affine]:
 
 
 def read_grid(path: Path) -> tuple[Shape, Affine]:
-    """Read shape and affine from a map's header.
-
-    Raises
-    ------
-    ImageError
-        As `common_grid` does.
-    """
+    """Read shape and affine from a map's header; raises `ImageError` as `common_grid` does."""
     try:
         image: Any = nib.load(path)
         shape, affine = image.shape, np.asarray(image.affine, dtype=np.float64)
@@ -187,3 +163,27 @@ def _told_apart(first: Path, second: Path) -> tuple[str, str]:
 
 def _size(shape: Sequence[int]) -> str:
     return "x".join(str(size) for size in shape)
+
+
+@dataclass(frozen=True, eq=False)
+class PlantedEffect:
+    """An effect that was planted: voxels (X, Y, Z) where it has at least half its strength, and names of regions."""
+
+    voxels: NDArray[np.bool_]
+    regions: tuple[str, ...]
+
+
+def read_planted_effect(dataset: Path) -> PlantedEffect | None:
+    """Read where a simulated cohort's effect was planted, from the folder beside its dataset of maps.
+
+    None if people were scanned for it, there is no effect, or its labels were dealt out at random.
+    """
+    described, truth = dataset / "dataset_description.json", dataset.parent / "truth"
+    if not described.is_file() or not (truth / "maps_effect.json").is_file():
+        return None
+    makers = [item.get("Name") for item in read_json(described).get("GeneratedBy", [])]
+    content = read_json(truth / "maps_effect.json")
+    if SIMULATOR not in makers or not content["EffectSize"] or not content["Regions"] or content["LabelsShuffled"]:
+        return None
+    voxels = np.asarray(nib.nifti1.load(truth / "maps_effect.nii.gz").dataobj) >= 0.5
+    return PlantedEffect(voxels, tuple(content["Regions"]))
