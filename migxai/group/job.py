@@ -19,15 +19,8 @@ from numpy.typing import NDArray
 from migxai import errors
 from migxai.config import Config, Learning
 from migxai.errors import MigxaiError
-<<<<<<< HEAD
 from migxai.execution.workflows import Crash, MeasuredInterface, PoolPlugin, execute, read_plugin
-from migxai.group.prepare import MapArrays
-=======
-from migxai.execution.plugins.engine import Crash, execute, read_plugin
-from migxai.execution.plugins.measured import MeasuredInterface
-from migxai.execution.plugins.pool import PoolPlugin
 from migxai.explain.volumes import SliceSpace
->>>>>>> main
 from migxai.io import read_json, write_json
 from migxai.learning.estimators import is_deep
 from migxai.learning.inputs import ModelInputs

@@ -8,15 +8,9 @@ from collections.abc import Callable, Sequence
 from migxai.bids.records import without_paths
 from migxai.config import Config
 from migxai.errors import InputError
-<<<<<<< HEAD
-from migxai.evaluation.group_folder import GroupFolder, read_description, write_if_any, write_predictions, write_scores
+from migxai.evaluation.results import GroupFolder, read_description, write_if_any, write_predictions, write_scores
 from migxai.execution.environment import explain
 from migxai.execution.locks import group_lock, lock_state
-=======
-from migxai.evaluation.results import GroupFolder, read_description, write_if_any, write_predictions, write_scores
-from migxai.execution.locks import group_lock, group_lock_state
-from migxai.execution.scheduler import explain
->>>>>>> main
 from migxai.group.audit import check_jobs, write_audit
 from migxai.group.explain import explain_jobs
 from migxai.group.features import check_networks, feature_jobs, keep_arrays
