@@ -85,13 +85,13 @@ def explain_slices(head: Head, audited: AuditedMaps, rows: IntArray, choice: Sli
 
 def explain_features(head: Head, audited: AuditedMaps, features: Features, choice: SliceChoice) -> NDArray[np.float32]:
     """Make a head's maps of one person's slices from their features, (C, v) or (1, v)."""
-    from migxai.explain.closed_form import class_maps, explain, pooled_cells
+    from migxai.explain.closed_form import class_maps, explain, pooled_receptive_fields
 
     method, split = METHODS[audited.method], audited.store.split
 
     def at_voxels(target: Target) -> NDArray[np.float32]:
         maps = explain(head, features, split, method, target).numpy()
-        planes = to_planes(maps, pooled_cells(split, maps.shape[-1]), audited.space.geometry)
+        planes = to_planes(maps, pooled_receptive_fields(split, maps.shape[-1]), audited.space.geometry)
         shown: NDArray[np.float32] = planes[choice.shown]
         return shown
 

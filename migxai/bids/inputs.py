@@ -97,7 +97,7 @@ def collect_inputs(config: Config) -> Inputs:
     check_filters(config.selection.bids_filters)
     description = check_dataset(bids_dir)
     own = is_fmriprep(description)
-    chained = None if own else _fmriprep_derivative(config.run.derivatives)
+    chained = None if own else fmriprep_derivative(config.run.derivatives)
     root = chained or bids_dir
     if chained is not None:
         check_dataset(chained, "the fMRIPrep derivative")
@@ -132,8 +132,14 @@ def check_output_place(bids_dir: Path, output_dir: Path) -> None:
             )
 
 
-def _fmriprep_derivative(derivatives: Sequence[tuple[str, Path]]) -> Path | None:
-    """Choose the derivative that fMRIPrep made: by what its description says, or by the name the user gave it."""
+def fmriprep_derivative(derivatives: Sequence[tuple[str, Path]]) -> Path | None:
+    """Choose the derivative that fMRIPrep made: by what its description says, or by the name the user gave it.
+
+    Raises
+    ------
+    UsageError
+        If one is no directory, or fMRIPrep made several.
+    """
     chosen = []
     for name, path in derivatives:
         if not path.is_dir():

@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from migxai.bids.fmriprep import is_fmriprep
-from migxai.bids.inputs import choose_task
+from migxai.bids.inputs import choose_task, fmriprep_derivative
 from migxai.bids.layout import check_dataset, choose_labels, subject_labels
 from migxai.config import Config
 from migxai.errors import UsageError
 
 
 def dataset_root(config: Config) -> Path:
-    """Return the dataset whose subjects are processed: fMRIPrep's, where one is given, else ``bids_dir``."""
-    assert config.run.bids_dir is not None
-    for name, place in config.run.derivatives:
-        if name.lower() == "fmriprep" or is_fmriprep(check_dataset(place, f"the derivative {name!r}")):
-            return place
-    return config.run.bids_dir
+    """Return the dataset whose subjects are processed: fMRIPrep's, where one is given beside ``bids_dir``, or that."""
+    bids_dir = config.run.bids_dir
+    assert bids_dir is not None
+    if is_fmriprep(check_dataset(bids_dir)):
+        return bids_dir
+    return fmriprep_derivative(config.run.derivatives) or bids_dir
 
 
 def select_subjects(config: Config) -> tuple[str, ...]:
@@ -32,8 +32,6 @@ def select_subjects(config: Config) -> tuple[str, ...]:
     InputError
         If the dataset is none, or has no resting run.
     """
-    assert config.run.bids_dir is not None
-    check_dataset(config.run.bids_dir)
     root = dataset_root(config)
     check_dataset(root, "the fMRIPrep derivative")
     labels = choose_labels(config.selection.participant_label, subject_labels(root), "sub")

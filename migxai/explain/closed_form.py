@@ -23,9 +23,9 @@ from torch import Tensor
 
 from migxai.errors import UsageError
 from migxai.explain.methods import METHODS
-from migxai.explain.receptive_fields import Cells, find_cells
+from migxai.explain.receptive_fields import ReceptiveFields, find_receptive_fields
 from migxai.explain.targets import Target
-from migxai.learning.backbones import NETWORKS
+from migxai.learning.backbones import pooled_layer
 from migxai.learning.devices import single_thread
 from migxai.learning.families.vision_transformer import TokenHead
 from migxai.metrics.types import IntArray
@@ -163,7 +163,7 @@ def explain_people(
 
     def at_voxels(target: Target) -> NDArray[np.float32]:
         maps = explain_rows(head, store, rows, method, target)
-        return space.rows(maps, pooled_cells(store.split, maps.shape[-1]))
+        return space.rows(maps, pooled_receptive_fields(store.split, maps.shape[-1]))
 
     return class_maps(METHODS[method], n_classes, at_voxels)
 
@@ -181,9 +181,9 @@ def class_maps(
     return np.stack([explain_target(Target(of=label, margin=True)) for label in range(n_classes)], axis=-2)
 
 
-def pooled_cells(split: Split, count: int) -> Cells:
-    """Say where the cells of the maps lie that `explain` makes, `count` along an edge."""
-    return find_cells(split.network, NETWORKS[split.network].pooled_layer, count)
+def pooled_receptive_fields(split: Split, count: int) -> ReceptiveFields:
+    """Say where in the picture the maps look that `explain` makes, of `count` values along an edge."""
+    return find_receptive_fields(split, pooled_layer(split), count)
 
 
 def token_grid(split: Split) -> tuple[int, int]:

@@ -12,16 +12,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from migxai.errors import UsageError
-from migxai.explain.closed_form import as_grid
+from migxai.explain.closed_form import class_maps
 from migxai.explain.methods import METHODS
+from migxai.explain.receptive_fields import find_receptive_fields
 from migxai.explain.targets import Target, find_layer, watch
-from migxai.learning.backbones import NETWORKS
+from migxai.learning.backbones import pooled_layer
+from migxai.learning.devices import single_thread
+from migxai.learning.layers import as_maps, map_layout
+from migxai.learning.slices import to_pixels
+from migxai.metrics.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
+    from migxai.explain.volumes import SliceSpace
+    from migxai.learning.backbone import Backbone
     from migxai.learning.backbones.base import Split
+    from migxai.learning.heads import Head
+
+#: Pictures that go through a network, and back, together.
+_BATCH = 10
 
 
 def explain_network(
@@ -48,8 +60,8 @@ def explain_network(
     Returns
     -------
     torch.Tensor
-        (B, h, w), with the sign that the formula gives; `migxai.explain.receptive_fields` says where
-        in the picture cells lie.
+        (B, h, w), with the sign that the formula gives; `migxai.explain.receptive_fields` says where in the picture
+        they look.
 
     Raises
     ------
@@ -63,10 +75,9 @@ def explain_network(
         )
     library = found.library()
     name = layer if layer is not None else default_layer(split)
-    transform = (lambda tokens: as_grid(tokens[:, 1:], split)) if "rows" in split.details else None
     with torch.no_grad(), watch(network, [name]) as seen:
         coefficients = target.coefficients(network(images))
-    _check_output(seen.get(name), name, transform)
+    transform = _check_output(seen.get(name), name)
 
     class AsItIs(library):  # type: ignore[misc, valid-type]
         def compute_cam_per_layer(self, input_tensor: Any, targets: Any, eigen_smooth: bool) -> Any:
@@ -90,6 +101,65 @@ def explain_network(
     return torch.from_numpy(np.asarray(made, dtype=np.float32))
 
 
+def explain_people_by_network(
+    backbone: Backbone,
+    head: Head,
+    planes: FloatArray,
+    space: SliceSpace,
+    *,
+    method: str,
+    rows: IntArray,
+    n_classes: int,
+    layer: str | None = None,
+) -> NDArray[np.float32]:
+    """Make a model's maps of some people by running the intact network, which every network and layer allows.
+
+    As `migxai.explain.closed_form.explain_people`, which needs a store of what the maps are made of.
+
+    Parameters
+    ----------
+    backbone
+        The network that `head` belongs to.
+    head
+        Trained on others than these people.
+    planes
+        Everybody's slices, (N, S, H0, W0), 0 to 1.
+    space
+        The voxels that slices show.
+    method, layer
+        As in `explain_network`.
+    rows
+        The people, (n,).
+    n_classes
+        Number of classes, C.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, C, V), with the sign that the formula gives; (n, 1, V) where the method does not depend on the class.
+
+    Raises
+    ------
+    UsageError
+        As `explain_network` and `default_layer`.
+    """
+    network, split = backbone.assemble(head), backbone.split
+    name = layer if layer is not None else default_layer(split)
+
+    def at_voxels(target: Target) -> NDArray[np.float32]:
+        made = []
+        for row in np.asarray(rows).tolist():
+            pixels = torch.from_numpy(to_pixels(np.asarray(planes[row]), space.geometry)).unsqueeze(1)
+            batches = torch.split(backbone.normalise(pixels), _BATCH)
+            maps = [explain_network(network, images, split, method, target, layer=name) for images in batches]
+            made.append(torch.cat(maps).numpy())
+        fields = find_receptive_fields(split, name, made[0].shape[-1])
+        return space.rows(np.stack(made), fields)
+
+    with single_thread():
+        return class_maps(METHODS[method], n_classes, at_voxels)
+
+
 def default_layer(split: Split) -> str:
     """Name the layer that a network's maps are usually made at, in the intact network.
 
@@ -103,9 +173,9 @@ def default_layer(split: Split) -> str:
     """
     if "block" in split.modules and "rows" in split.details:
         return f"{split.modules['block']}.norm1"
-    if layer := NETWORKS[split.network].pooled_layer:
+    if layer := pooled_layer(split):
         return layer
-    raise UsageError(f"Which layer of {split.network} feeds its classifier is not known here: name one.")
+    raise UsageError(f"No layer of {split.network} gives maps of more than one place, so there is nothing to show.")
 
 
 def _weighted(coefficients: Tensor) -> Callable[[Tensor], Tensor]:
@@ -117,10 +187,13 @@ def _weighted(coefficients: Tensor) -> Callable[[Tensor], Tensor]:
     return target
 
 
-def _check_output(output: Any, layer: str, transform: Callable[[Tensor], Tensor] | None) -> None:
-    """Refuse a layer that gives no maps."""
-    if isinstance(output, Tensor) and output.ndim == (4 if transform is None else 3):
-        return
-    what = f"a tensor of {output.ndim} dimensions" if isinstance(output, Tensor) else "nothing that maps are made of"
-    wanted = "maps (batch, channels, rows, columns)" if transform is None else "tokens (batch, tokens, channels)"
-    raise UsageError(f"The layer {layer!r} gives {what}, not {wanted}; choose another layer.")
+def _check_output(output: Any, layer: str) -> Callable[[Tensor], Tensor] | None:
+    """Return what makes maps (B, K, h, w) of a layer's output; None if it gives them; refuse a layer that does not."""
+    layout = map_layout(output) if isinstance(output, Tensor) else ""
+    if not layout:
+        shape = " x ".join(map(str, output.shape)) if isinstance(output, Tensor) else "nothing that maps are made of"
+        raise UsageError(
+            f"The layer {layer!r} gives {shape}, neither maps (batch, channels, rows, columns) nor tokens (batch, "
+            "tokens, channels); choose another layer."
+        )
+    return None if layout == "channels-first" else as_maps

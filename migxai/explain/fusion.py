@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from migxai.errors import UsageError
-from migxai.explain.receptive_fields import find_cells
+from migxai.explain.receptive_fields import find_receptive_fields
 from migxai.explain.targets import Target, find_layer
 from migxai.learning.backbone import fuse_batch_norms
 from migxai.learning.backbones import NETWORKS
@@ -168,7 +168,7 @@ def explain_fused(
     for place, (name, output) in enumerate(zip(names, _joined(outputs), strict=True)):
         change = output - around.outputs[place]
         maps = np.stack([(change * of[place]).sum(dim=1).numpy() for of in around.gradients])
-        rows.append(space.rows(maps, find_cells(split.network, name, maps.shape[-1])))
+        rows.append(space.rows(maps, find_receptive_fields(split, name, maps.shape[-1])))
     return fuse(np.stack(rows))
 
 

@@ -11,20 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migxai.errors import InputError
-from migxai.explain.receptive_fields import Cells
+from migxai.explain.receptive_fields import ReceptiveFields
 from migxai.learning.slices import SliceGeometry, cut, from_pixels, stack
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.floating[Any]]
 
 
-def to_pictures(maps: FloatArray, cells: Cells, size: int = 224) -> NDArray[np.float32]:
-    """Draw maps (..., h, w) as large as the pictures that they are of, (..., size, size); linear between cells."""
+def to_pictures(maps: FloatArray, fields: ReceptiveFields, size: int = 224) -> NDArray[np.float32]:
+    """Draw maps (..., h, w) as large as the pictures that they are of, (..., size, size)."""
     pixels = np.arange(size)
-    return _stretch(maps, cells, pixels, pixels)
+    return _stretch(maps, fields, pixels, pixels)
 
 
-def to_planes(maps: FloatArray, cells: Cells, geometry: SliceGeometry) -> NDArray[np.float32]:
+def to_planes(maps: FloatArray, fields: ReceptiveFields, geometry: SliceGeometry) -> NDArray[np.float32]:
     """Read maps at the centres of the voxels that their pictures were drawn from.
 
     What `migxai.learning.slices.from_pixels` takes out of `to_pictures`, without drawing the rest.
@@ -33,7 +33,7 @@ def to_planes(maps: FloatArray, cells: Cells, geometry: SliceGeometry) -> NDArra
     ----------
     maps
         One for each slice, (..., S, h, w).
-    cells
+    fields
         Where their cells lie in the pictures.
     geometry
         What the slices were cut and drawn with.
@@ -46,12 +46,14 @@ def to_planes(maps: FloatArray, cells: Cells, geometry: SliceGeometry) -> NDArra
     pixels = np.broadcast_to(np.arange(geometry.size, dtype=np.float32), (1, geometry.size, geometry.size))
     rows = from_pixels(pixels.swapaxes(1, 2), geometry)[0, :, 0]
     columns = from_pixels(pixels, geometry)[0, 0, :]
-    return _stretch(maps, cells, rows, columns)
+    return _stretch(maps, fields, rows, columns)
 
 
-def _stretch(maps: FloatArray, cells: Cells, rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[np.float32]:
+def _stretch(
+    maps: FloatArray, fields: ReceptiveFields, rows: NDArray[Any], columns: NDArray[Any]
+) -> NDArray[np.float32]:
     values = np.asarray(maps, dtype=np.float32)
-    down, along = cells.weights(rows, values.shape[-2]), cells.weights(columns, values.shape[-1])
+    down, along = fields.weights(rows, values.shape[-2]), fields.weights(columns, values.shape[-1])
     return np.asarray(down @ values @ along.T, dtype=np.float32)
 
 
@@ -122,14 +124,14 @@ class SliceSpace:
         planes: NDArray[np.intp] = cut(numbers, self.geometry)
         return planes
 
-    def rows(self, maps: FloatArray, cells: Cells) -> NDArray[np.float32]:
+    def rows(self, maps: FloatArray, fields: ReceptiveFields) -> NDArray[np.float32]:
         """Take the voxels' values out of maps of slices.
 
         Parameters
         ----------
         maps
             (..., S, h, w).
-        cells
+        fields
             Where their cells lie.
 
         Returns
@@ -137,7 +139,7 @@ class SliceSpace:
         numpy.ndarray
             (..., V), in the order of ``volume[inside]``.
         """
-        planes = to_planes(maps, cells, self.geometry)
+        planes = to_planes(maps, fields, self.geometry)
         found = np.empty((*planes.shape[:-3], int(self.inside.sum())), dtype=np.float32)
         shown = self._order >= 0
         found[..., self._order[shown]] = planes[..., shown]

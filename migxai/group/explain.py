@@ -15,6 +15,7 @@ from migxai.group.fit import Experiment, fitted_models, read_folds
 from migxai.group.job import Job, Workspace
 from migxai.group.plan import saliency_methods
 from migxai.io import atomic
+from migxai.learning.backbones import find_split
 from migxai.learning.devices import choose_device
 from migxai.learning.estimators import make_estimator
 from migxai.metrics.scores import aggregate_subjects
@@ -88,7 +89,7 @@ def make_explainer(experiment: Experiment, method: str, workspace: Workspace) ->
     """
     arrays, classes = workspace.arrays[experiment.indicator], len(experiment.classes)
     space, _, _ = arrays.slice_space()
-    by_network = METHODS[method].explain_network
+    by_network = METHODS[method].network_explainer(find_split(experiment.model, workspace.settings.unfreeze))
     if by_network is not None:
         backbone, planes = network_of(experiment, workspace), arrays.read_planes()
         return lambda head, rows, trained: by_network(

@@ -60,12 +60,8 @@ class Workspace:
         InputError
             If features are missing or damaged.
         """
-        arrays = self.arrays[indicator]
-        if not is_deep(model):
-            return arrays.inputs()
-        recipe = make_recipe(model, self.settings, arrays.geometry, self.seed)
-        store = FeatureStore.open(arrays.features, recipe.key, arrays.hashes, arrays.subjects)
-        return dataclasses.replace(arrays.inputs(), store=store)
+        inputs = self.arrays[indicator].inputs()
+        return dataclasses.replace(inputs, store=self.store(model, indicator)) if is_deep(model) else inputs
 
     def store(self, model: str, indicator: str) -> FeatureStore:
         """Open the store of a network's features.
@@ -75,9 +71,9 @@ class Workspace:
         InputError
             If features are missing or damaged.
         """
-        store = self.inputs(model, indicator).store
-        assert store is not None
-        return store
+        arrays = self.arrays[indicator]
+        recipe = make_recipe(model, self.settings, arrays.geometry, self.seed)
+        return FeatureStore.open(arrays.features, recipe.key, arrays.hashes, arrays.subjects)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,6 +106,10 @@ class Job(ABC):
         MigxaiError
             If it cannot be done.
         """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Job:
+        """Return itself: nipype copies all nodes at the start, and what is frozen need not be."""
+        return self
 
 
 @dataclass(frozen=True)

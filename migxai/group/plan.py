@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import migxai
-from migxai.bids.outputs import Source
+from migxai.bids.outputs import Source, initialise_output
 from migxai.cohort.cohort import Cohort, read_cohort
 from migxai.cohort.comparisons import Comparison, choose_comparisons
 from migxai.cohort.maps import common_grid
@@ -166,6 +166,15 @@ def sources(config: Config) -> list[Source]:
     return [Source(name or "maps", place) for name, place in datasets(config)]
 
 
+def begin_output(config: Config) -> Path:
+    """Make the output a dataset that names where its maps come from, unless it is one; returns its folder."""
+    root = config.run.output_dir
+    assert root is not None
+    if not (root / "dataset_description.json").is_file():
+        initialise_output(root, sources(config))
+    return root
+
+
 def _covering_enough(
     cohort: Cohort, maps: dict[str, PreparedMaps], least: float
 ) -> tuple[Cohort, dict[str, PreparedMaps]]:
@@ -222,13 +231,15 @@ def saliency_methods(config: Config, model: str, trial: int = 1) -> list[str]:
     return [
         name
         for name in dict.fromkeys(config.explaining.cam)
-        if METHODS[name].fits(split) and (METHODS[name].explain_network is None or trial == 1)
+        if METHODS[name].fits(split) and (trial == 1 or METHODS[name].network_explainer(split) is None)
     ]
 
 
 def checked_method(config: Config, model: str) -> str:
     """Return the way to make maps that a model's checks look at; empty if none is made of its store."""
-    return next((name for name in saliency_methods(config, model) if METHODS[name].explain_network is None), "")
+    methods = saliency_methods(config, model)
+    split = find_split(model, config.learning.unfreeze) if methods else None
+    return next((name for name in methods if split and METHODS[name].network_explainer(split) is None), "")
 
 
 def write_plan(folder: GroupFolder, plan: Plan, config: Config) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from migxai.bids.layout import inherited_metadata
-from migxai.bids.outputs import initialise_output
 from migxai.cohort.compatibility import MapFile, common_definition, common_space
 from migxai.cohort.datasets import open_datasets
 from migxai.cohort.maps import common_grid, read_mean_map
@@ -15,7 +14,7 @@ from migxai.data import load_atlas
 from migxai.errors import InputError
 from migxai.evaluation.group_folder import GroupFolder
 from migxai.execution.locks import group_lock
-from migxai.group.plan import datasets, sources
+from migxai.group.plan import begin_output, datasets
 from migxai.io import write_tsv
 from migxai.learning.persistence import load_model
 from migxai.learning.predicting import MapFacts, predict_maps
@@ -62,9 +61,7 @@ def predict_group(config: Config, model: Path) -> list[str]:
     )
     assert config.run.output_dir is not None
     with group_lock(config.run.output_dir):
-        if not (config.run.output_dir / "dataset_description.json").is_file():
-            initialise_output(config.run.output_dir, sources(config))
-        file = GroupFolder.of(config.run.output_dir).file(f"predicted_{model.stem}.tsv")
+        file = GroupFolder.of(begin_output(config)).file(f"predicted_{model.stem}.tsv")
         write_tsv(file, found.table, float_format="%.6f")
     counts = ", ".join(f"{name} {count}" for name, count in found.table["predicted"].value_counts().items())
     limits = f"{len(found.table)} people are classified ({counts}), in group/{file.name}. {saved.card.limits}"

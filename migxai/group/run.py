@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from migxai.bids.outputs import initialise_output
 from migxai.bids.records import without_paths
 from migxai.config import Config
 from migxai.errors import InputError
@@ -18,7 +17,7 @@ from migxai.group.explain import explain_jobs
 from migxai.group.features import check_networks, feature_jobs, keep_arrays
 from migxai.group.fit import Experiment, fit_jobs, list_experiments, permutation_jobs
 from migxai.group.job import FailedJob, Job, Workspace, run_jobs
-from migxai.group.plan import Plan, make_plan, sources, work_folder, write_plan
+from migxai.group.plan import Plan, begin_output, make_plan, work_folder, write_plan
 from migxai.group.report import write_explanations
 from migxai.group.score import learning_curve_table, permutation_table, prediction_tables, save_models, tested_folds
 from migxai.io import write_json
@@ -53,9 +52,8 @@ def run_group(config: Config, processes: int, memory_gb: float, report: Report) 
     """
     assert config.run.output_dir is not None
     with group_lock(config.run.output_dir):
-        plan, folder = make_plan(config), GroupFolder.of(config.run.output_dir)
-        if not (config.run.output_dir / "dataset_description.json").is_file():
-            initialise_output(config.run.output_dir, sources(config))
+        plan = make_plan(config)
+        folder = GroupFolder.of(begin_output(config))
         experiments = list_experiments(plan, config)
         for line in (*_describe(plan, config, experiments), *check_networks(plan, config, folder.features)):
             report(line)

@@ -197,7 +197,7 @@ def learning_curve_table(
     workspace
         What all jobs share.
     predictions
-        Of people; an experiment that failed has none, and no curve.
+        The predictions of people; an experiment that failed has none, and gets no curve.
 
     Returns
     -------

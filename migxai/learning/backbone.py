@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from migxai.learning.backbones import find_family, find_split
+from migxai.learning.backbones import NETWORKS, find_family, find_split, pooled_layer
 from migxai.learning.backbones.base import Split
+from migxai.learning.layers import measure_receptive_fields
 from migxai.learning.weights import LoadedNetwork, load_network
 
 if TYPE_CHECKING:
@@ -59,6 +61,14 @@ class Backbone:
         # A trunk may say for itself which of its parts must stay in 32 bits.
         lower = getattr(trunk, "lower", trunk.to)
         self._trunk: nn.Module = lower(self._dtype).to(self._device).to(memory_format=torch.channels_last)
+
+    @cached_property
+    def receptive_fields(self) -> dict[str, tuple[float, float]]:
+        """Where in the picture the layer looks that feeds the pooling, measured; empty where the entry states it."""
+        layer = pooled_layer(self.split)
+        if not layer or NETWORKS[self.split.network].stated_fields(layer):
+            return {}
+        return {layer: measure_receptive_fields(self.network, layer)}
 
     def normalise(self, images: Tensor) -> Tensor:
         """Give images (B, 1 or 3, H, W) from 0 to 1 three channels and the network's own normalisation."""

@@ -90,7 +90,7 @@ class Recipe:
         drawn = [dataclasses.asdict(self.augmentation), self.seed] if self.views else []
         content = {
             "format": _FORMAT,
-            "split": self.split.to_dict(),
+            "split": self.split.identity(),
             "weights": self.weights_hash,
             "geometry": self.geometry.key(),
             "scaling": SCALING,
@@ -206,7 +206,7 @@ def extract_subject(
         "sha256": digest.hexdigest(),
         "slices": recipe.slices,
         "views": recipe.views,
-        "split": recipe.split.to_dict(),
+        "split": {**recipe.split.to_dict(), "receptive_fields": backbone.receptive_fields},
         "weights": recipe.weights_hash,
         "geometry": recipe.geometry.to_dict(),
         "augmentation": dataclasses.asdict(recipe.augmentation),

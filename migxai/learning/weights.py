@@ -159,7 +159,7 @@ def load_network(name: str, settings: Learning, seed: int) -> LoadedNetwork:
     state, normalisation = family.convert(read_state(path))
     classifier = family.split("linear").modules["classifier"]
     weight = state.get(f"{classifier}.weight")
-    network = _build(family, 1000 if weight is None else len(weight), seed)
+    network = build_network(family, 1000 if weight is None else len(weight), seed)
     _fill(network, state, name, path)
     return LoadedNetwork(network.eval(), _stated_normalisation(path) or normalisation, digest)
 
@@ -233,7 +233,7 @@ def _three(values: Any) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _build(family: Family, n_classes: int, seed: int) -> nn.Module:
+def build_network(family: Family, n_classes: int, seed: int) -> nn.Module:
     """Build a network; libraries draw initial weights from torch's global state, which is put back."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -254,7 +254,7 @@ def draw_network(family: Family, seed: int) -> nn.Module:
     seed
         Of the weights.
     """
-    network = _build(family, 1000, seed)
+    network = build_network(family, 1000, seed)
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

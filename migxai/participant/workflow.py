@@ -23,10 +23,10 @@ from migxai.participant.interfaces.acquired import PrepareBold, Realign, Resampl
 from migxai.participant.interfaces.base import Step
 from migxai.participant.interfaces.denoising import Denoise, MeasureConfounds, ReadConfounds
 from migxai.participant.interfaces.derivatives import WriteAnatomy, WriteRun
+from migxai.participant.interfaces.figures import DrawRun
 from migxai.participant.interfaces.fmriprep import ResampleFmriprep
 from migxai.participant.interfaces.indicators import AverageRuns, ComputeIndicators
 from migxai.participant.interfaces.registration import CoregisterToT1w, ExtractBrain, NormaliseEpi, NormaliseT1w
-from migxai.participant.interfaces.reports import DrawRun
 from migxai.participant.resources import image_shape
 
 

@@ -181,7 +181,7 @@ def test_a_method_that_does_not_fit_is_refused_in_a_sentence(images):
         ("layer5", "has conv1, bn1"),
         ("layer4.7.conv2", r"layer4 has layer4\.0, layer4\.1"),
         ("avgpool.7", "avgpool has"),
-        ("fc", "2 dimensions, not maps"),
+        ("fc", "1 x 3, neither maps"),
     ],
 )
 def test_a_layer_that_does_not_fit_is_refused_in_a_sentence(images, layer, says):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migxai.errors import InputError
-from migxai.explain.receptive_fields import SIZE, Cells
+from migxai.explain.receptive_fields import SIZE, ReceptiveFields
 from migxai.explain.volumes import SliceSpace, fill_between, to_pictures, to_planes
 from migxai.learning.slices import cut, from_pixels, plan_slices, to_pixels
 
@@ -56,7 +56,7 @@ def test_left_stays_left(axis, flips):
     # Cells that see the pictures as patches of 16 pixels.
     maps = pictures.reshape(len(pictures), 14, 16, 14, 16).mean(axis=(2, 4))
     space = SliceSpace(geometry, brain_of())
-    volume = space.volume(space.rows(maps, Cells.even(14)), fill=0.0)
+    volume = space.volume(space.rows(maps, ReceptiveFields.even(14)), fill=0.0)
     left, right = volume[xs < -12].sum(), volume[xs > 0].sum()
     assert left > 0
     assert right < 0.02 * left
@@ -65,7 +65,7 @@ def test_left_stays_left(axis, flips):
 def test_planes_are_what_drawing_the_whole_picture_would_give():
     rng, geometry = np.random.default_rng(0), geometry_of()
     maps = rng.standard_normal((len(geometry.indices), 7, 7)).astype(np.float32)
-    cells = Cells(start=22, step=32)
+    cells = ReceptiveFields(start=22, step=32)
     drawn = from_pixels(to_pictures(maps, cells, SIZE), geometry)
     np.testing.assert_allclose(to_planes(maps, cells, geometry), drawn, atol=1e-5)
 

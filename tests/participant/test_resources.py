@@ -12,8 +12,8 @@ from migxai.config import Config, Run
 from migxai.participant.interfaces.acquired import PrepareBold, Realign, ResampleBold
 from migxai.participant.interfaces.denoising import Denoise, MeasureConfounds
 from migxai.participant.interfaces.derivatives import WriteRun
+from migxai.participant.interfaces.figures import DrawRun
 from migxai.participant.interfaces.indicators import ComputeIndicators
-from migxai.participant.interfaces.reports import DrawRun
 from migxai.participant.resources import estimate, run_sizes, subject_demand
 
 SIZES = st.lists(st.integers(1, 10**9), min_size=1, max_size=5)

@@ -20,7 +20,7 @@ class Fill(Step):
 
     input_spec, output_spec = inputs(megabytes="value"), outputs(length="value")
 
-    def make(self, folder):
+    def _make(self, folder):
         return {"length": len(b"1" * (self.inputs.megabytes * 10**6))}
 
 

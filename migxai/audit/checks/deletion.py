@@ -129,12 +129,12 @@ def _prepare(audited: AuditedMaps, number: int, slices: int) -> _Fold | None:
 
 def _basis(audited: AuditedMaps) -> NDArray[np.float32]:
     """Return how each cell of a map is drawn in the plane, (cells, H0, W0)."""
-    from migxai.explain.closed_form import explain, pooled_cells
+    from migxai.explain.closed_form import explain, pooled_receptive_fields
 
     features = audited.store.clean(audited.people[:1], np.zeros(1, dtype=np.intp))
     count = explain(audited.heads[0], features, audited.store.split, METHODS[audited.method], Target()).shape[-1]
     cells = np.eye(count * count, dtype=np.float32).reshape(-1, count, count)
-    return to_planes(cells, pooled_cells(audited.store.split, count), audited.space.geometry)
+    return to_planes(cells, pooled_receptive_fields(audited.store.split, count), audited.space.geometry)
 
 
 def _perturb(audited: AuditedMaps, fold: _Fold, place: int, basis: NDArray[np.float32]) -> _Person:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from migxai.learning.backbones import pooled_layer
 from migxai.registry import Entry, Registry
 
 if TYPE_CHECKING:
@@ -83,11 +84,43 @@ class CamMethod(Entry):
         """Say whether it fits a network as it is cut.
 
         Attention needs a transformer. Gradients need something behind the frozen part that they can be taken in: a
-        transformer's last block, or maps whose mean the classifier reads.
+        transformer's last block, maps whose mean the classifier reads, or the whole network.
         """
         if self.fits_network is not None:
             return self.fits_network(split)
+        if self.reads_store(split):
+            return True
+        # Any other network is run, by pytorch-grad-cam, if it has maps.
+        return self.library is not None and "rows" not in split.details and bool(pooled_layer(split))
+
+    def network_explainer(self, split: Split) -> NetworkExplainer | None:
+        """Return what makes its maps by running the intact network; None where the store's features are enough."""
+        if self.explain_network is not None or self.reads_store(split):
+            return self.explain_network
+
+        def by_library(
+            backbone: Backbone,
+            head: Head,
+            planes: FloatArray,
+            space: SliceSpace,
+            *,
+            rows: IntArray,
+            trained: IntArray,  # noqa: ARG001  (maps of pytorch-grad-cam compare a person with nobody)
+            n_classes: int,
+        ) -> NDArray[np.float32]:
+            from migxai.explain.engines import explain_people_by_network
+
+            return explain_people_by_network(
+                backbone, head, planes, space, method=self.name, rows=rows, n_classes=n_classes
+            )
+
+        return by_library
+
+    def reads_store(self, split: Split) -> bool:
+        """Say whether its maps of a network can be made of the store's features, without running the network."""
         transformer = "rows" in split.details
+        if self.explain_network is not None:
+            return False
         if self.attend is not None:
             return transformer
         if transformer:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from migxai.errors import UsageError
-from migxai.learning.backbones.base import Family, Normalisation, Split, Unfreeze
+from migxai.learning.backbones.base import Family, Split, Unfreeze
 from migxai.registry import Entry, Registry
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 #: Before the name of any network of timm.
 TIMM = "timm:"
-
-__all__ = ["NETWORKS", "TIMM", "Family", "Network", "Normalisation", "Split", "find_family", "find_split", "make_head"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +47,11 @@ class Network(Entry):
     pooled_layer: str = ""
     fused_layers: tuple[str, ...] = ()
     receptive_fields: Mapping[str, tuple[float, float]] = field(default_factory=dict, compare=False)
+
+    def stated_fields(self, layer: str) -> tuple[float, float] | None:
+        """Return what `receptive_fields` says of a layer; None if nothing."""
+        stated = (fields for beginning, fields in self.receptive_fields.items() if layer.startswith(beginning))
+        return next(stated, None)
 
 
 class _Networks(Registry[Network]):
@@ -97,6 +100,13 @@ def find_split(name: str, unfreeze: Unfreeze) -> Split:
         If there is no such network, or it cannot be cut there.
     """
     return find_family(name).split(unfreeze)
+
+
+def pooled_layer(split: Split) -> str:
+    """Name the layer whose output feeds the pooling in front of the classifier; empty where no layer gives maps."""
+    # What was stored before layers were looked for does not say.
+    known = NETWORKS[split.network].pooled_layer or split.pooled_layer
+    return known or find_split(split.network, split.unfreeze).pooled_layer
 
 
 def make_head(split: Split, n_classes: int, generator: torch.Generator) -> Head:

@@ -48,6 +48,10 @@ class Split:
         Where each part of the head lies in the intact network, by the names of modules.
     details
         Numbers that the head is built from.
+    pooled_layer
+        As in `Network`, of a network whose entry does not state it; found by running it, empty if it has none.
+    receptive_fields
+        As in `Network`, measured; kept with what the trunk makes. It is no part of what tells splits apart.
     """
 
     network: str
@@ -56,6 +60,8 @@ class Split:
     clean: Shapes
     modules: Mapping[str, str]
     details: Mapping[str, float] = field(default_factory=dict)
+    pooled_layer: str = field(default="", compare=False)
+    receptive_fields: Mapping[str, tuple[float, float]] = field(default_factory=dict, compare=False)
 
     @property
     def view_size(self) -> int:
@@ -71,13 +77,22 @@ class Split:
         """Return what JSON can hold."""
         return asdict(self)
 
+    def identity(self) -> dict[str, Any]:
+        """Return, of what `to_dict` gives, that which decides what the trunk makes."""
+        return {
+            name: value for name, value in self.to_dict().items() if name not in ("pooled_layer", "receptive_fields")
+        }
+
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Split:
         """Take back what `to_dict` gave, also through JSON."""
         values = dict(content)
         for name in ("features", "clean"):
             values[name] = {key: tuple(shape) for key, shape in values[name].items()}
-        return cls(**values)
+        measured = values.get("receptive_fields", {})
+        return cls(
+            **{**values, "receptive_fields": {layer: (start, step) for layer, (start, step) in measured.items()}}
+        )
 
 
 class Family(Protocol):

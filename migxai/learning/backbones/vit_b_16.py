@@ -11,12 +11,11 @@ def _load() -> Family:
     return ViT("vit_b_16", "vit_base_patch16_224", theirs)
 
 
-#: Its patches of 16 pixels divide the picture evenly, and all its blocks have the same ones: nothing can be fused.
+#: All its blocks have the same patches: nothing can be fused.
 ENTRY = Network(
     name="vit_b_16",
     title="ViT-B/16",
     citation="dosovitskiy2021",
     order=30,
     load=_load,
-    receptive_fields={"blocks": (7.5, 16)},
 )

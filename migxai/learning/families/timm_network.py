@@ -12,6 +12,7 @@ from migxai.learning.backbones.base import Normalisation, Shapes, Split, Unfreez
 from migxai.learning.families.resnet18 import channels_last
 from migxai.learning.families.vision_transformer import ViT, is_plain, timm_files, timm_normalisation
 from migxai.learning.heads import Head, LinearHead
+from migxai.learning.layers import find_pooled_layer
 
 
 class Generic:
@@ -63,7 +64,14 @@ class Generic:
         # Only where the classifier reads the mean of maps are they of use.
         closed = maps.ndim == 4 and maps.shape[3] == pooled.shape[1] and torch.allclose(maps.mean(dim=(1, 2)), pooled)
         clean: Shapes = {"maps": tuple(maps.shape[1:])} if closed else {}
-        return Split(self.name, "linear", {"pooled": tuple(pooled.shape[1:])}, clean, {"classifier": place})
+        return Split(
+            self.name,
+            "linear",
+            {"pooled": tuple(pooled.shape[1:])},
+            clean,
+            {"classifier": place},
+            pooled_layer=find_pooled_layer(network, images),
+        )
 
     def convert(self, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], Normalisation]:
         """Take timm's layout as it is."""

@@ -53,8 +53,7 @@ class PrepareBold(Step):
     output_spec = outputs(bold="file", acquisition="value")
     memory = Memory(0.3, 5)
 
-    def make(self, folder: Path) -> dict[str, Any]:
-        """Write the series as an image, (X, Y, Z, T) float32."""
+    def _make(self, folder: Path) -> dict[str, Any]:
         run: RawRun = self.inputs.run
         config: Config = self.inputs.config
         options = config.preprocessing
@@ -124,14 +123,13 @@ def time_slices(
 
 
 class Realign(Step):
-    """Estimate head motion; average realigned volumes; find the brain in the average."""
+    """Estimate head motion, (T, 4, 4); average realigned volumes; find the brain in the average, and its centre."""
 
     input_spec = inputs(bold="file")
     output_spec = outputs(matrices="file", transforms="files", mean="file", mask="file", head_centre="value")
     memory = Memory(0.5, 11)
 
-    def make(self, folder: Path) -> dict[str, Any]:
-        """Write matrices (T, 4, 4), mean image and brain mask; `head_centre` is the mask's centre in mm."""
+    def _make(self, folder: Path) -> dict[str, Any]:
         data, affine = load_image(self.inputs.bold)
         matrices = realign(data, affine)
         mean = mean_image(data, affine, matrices)
@@ -160,14 +158,13 @@ def mean_image(data: NDArray[Any], affine: NDArray[np.float64], matrices: NDArra
 
 
 class ResampleBold(Step):
-    """Compose motion, coregistration and normalisation; interpolate once, inside the template's brain."""
+    """Compose motion, coregistration and normalisation; interpolate once, inside the template's brain: (V, T)."""
 
     input_spec = inputs(bold="file", matrices="file", to_template="file", epi="file", epi_mask="file", options="value")
     output_spec = outputs(series="file", mask="file", mean="file", grid="value")
     memory = Memory(0.3, 8)
 
-    def make(self, folder: Path) -> dict[str, Any]:
-        """Write the series (V, T), the mask of its voxels, and the mean image on that grid."""
+    def _make(self, folder: Path) -> dict[str, Any]:
         files, resolution = self.inputs, float(self.inputs.options.resolution)
         chain = load_chain(files.to_template)
         template_mask = template_volume("mask")

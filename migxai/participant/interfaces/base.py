@@ -7,10 +7,7 @@ from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import BaseInterfaceInputSpec as BaseInterfaceInputSpec
-from nipype.interfaces.base import TraitedSpec as TraitedSpec
-from nipype.interfaces.base import Undefined
-from nipype.interfaces.base import traits as traits
+from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, Undefined, traits
 from numpy.typing import NDArray
 
 from migxai.execution.plugins.measured import MeasuredInterface
@@ -50,7 +47,7 @@ def _trait(kind: Kind) -> Any:
 class Step(MeasuredInterface):
     """A step of a workflow: reads files, calls pure functions, writes files into the node's folder.
 
-    A subclass names its inputs and outputs with the functions above and makes the outputs in `make`.
+    A subclass names its inputs and outputs with the functions above and makes the outputs in `_make`.
     """
 
     #: What the step needs in a process of its own.
@@ -59,16 +56,15 @@ class Step(MeasuredInterface):
     def __init_subclass__(cls) -> None:
         # nipype pickles results, and pickle finds a class by its module and qualified name.
         for name in ("input_spec", "output_spec"):
-            if name in cls.__dict__:
-                spec = cls.__dict__[name]
-                spec.__module__, spec.__qualname__ = cls.__module__, f"{cls.__qualname__}.{name}"
+            spec = getattr(cls, name)
+            spec.__module__, spec.__qualname__ = cls.__module__, f"{cls.__qualname__}.{name}"
 
-    def make(self, folder: Path) -> dict[str, Any]:
+    def _make(self, folder: Path) -> dict[str, Any]:
         """Make the outputs from ``self.inputs``, files of them in the node's folder, and return them by name."""
         raise NotImplementedError
 
     def _run_interface(self, runtime: Any) -> Any:
-        self._results |= self.make(Path(runtime.cwd))
+        self._results |= self._make(Path(runtime.cwd))
         return runtime
 
 

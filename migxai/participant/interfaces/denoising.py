@@ -16,14 +16,7 @@ from migxai.errors import DenoisingError, InputError
 from migxai.indicators.registry import INDICATORS
 from migxai.io import read_tsv, write_tsv
 from migxai.participant.facts import AcquisitionFacts, DenoisingFacts, MotionFacts
-from migxai.participant.interfaces.base import (
-    Step,
-    inputs,
-    load_array,
-    load_image,
-    outputs,
-    save_array,
-)
+from migxai.participant.interfaces.base import Step, inputs, load_array, load_image, outputs, save_array
 from migxai.participant.resources import Memory
 from migxai.registration.masks import tissue_compartment
 from migxai.registration.template import template_volume
@@ -59,8 +52,7 @@ class MeasureConfounds(Step):
     output_spec = outputs(confounds="file", motion="value")
     memory = Memory(0.3, 2, in_template=True)
 
-    def make(self, folder: Path) -> dict[str, Any]:
-        """Write the table under fMRIPrep's names."""
+    def _make(self, folder: Path) -> dict[str, Any]:
         config: Config = self.inputs.config
         series = load_array(self.inputs.series)
         image, affine = load_image(self.inputs.mask)
@@ -86,8 +78,7 @@ class ReadConfounds(Step):
     output_spec = outputs(confounds="file", motion="value")
     memory = Memory(0.3, 2, in_template=True)
 
-    def make(self, folder: Path) -> dict[str, Any]:
-        """Write the table."""
+    def _make(self, folder: Path) -> dict[str, Any]:
         acquisition: AcquisitionFacts = self.inputs.acquisition
         path = self.inputs.run.confounds
         whole = read_confounds(path)
@@ -114,11 +105,7 @@ def motion_table(parameters: NDArray[np.float64]) -> pd.DataFrame:
 
 
 def judge_volumes(
-    table: pd.DataFrame,
-    parameters: NDArray[np.float64],
-    config: Config,
-    acquisition: AcquisitionFacts,
-    folder: Path,
+    table: pd.DataFrame, parameters: NDArray[np.float64], config: Config, acquisition: AcquisitionFacts, folder: Path
 ) -> dict[str, Any]:
     """Judge the motion, mark the volumes that the regression uses, and write the table."""
     options, limits = config.denoising, config.preprocessing
@@ -173,14 +160,13 @@ def signal_compartment(name: str, mask: NDArray[np.bool_], affine: NDArray[np.fl
 
 
 class Denoise(Step):
-    """Write the two series that indicators are computed from (see `migxai.indicators.registry.Denoised`)."""
+    """Write the two series (V, kept) that indicators are computed from (see `migxai.indicators.registry.Denoised`)."""
 
     input_spec = inputs(config="value", series="file", mask="file", confounds="file", acquisition="value")
     output_spec = outputs(unfiltered="file", filtered="file", denoising="value")
     memory = Memory(0.3, 2, in_template=True)
 
-    def make(self, folder: Path) -> dict[str, Any]:
-        """Write series (V, kept volumes)."""
+    def _make(self, folder: Path) -> dict[str, Any]:
         options: Denoising = self.inputs.config.denoising
         series, tr = load_array(self.inputs.series), self.inputs.acquisition.repetition_time
         image, affine = load_image(self.inputs.mask)

@@ -60,8 +60,7 @@ class WriteRun(Step):
     # A resumed run must find its files even if the output directory was emptied meanwhile.
     _always_run = True
 
-    def make(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - all goes to the output dataset
-        """Write into the output dataset."""
+    def _make(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - all goes to the output dataset
         given = self.inputs
         facts = RunFacts(
             given.acquisition, given.registration, given.grid, given.motion, given.denoising, given.indicators
@@ -227,8 +226,7 @@ class WriteAnatomy(Step):
     memory = Memory(1.0)
     _always_run = True
 
-    def make(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - all goes to the output dataset
-        """Write into the output dataset."""
+    def _make(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - all goes to the output dataset
         given, root = self.inputs, Path(self.inputs.output_dir)
         anatomy: AnatomyFacts = given.anatomy
         image, affine = load_image(given.image)

@@ -16,14 +16,7 @@ from migxai.config import Preprocessing
 from migxai.errors import ImageError
 from migxai.participant.facts import AcquisitionFacts, GridFacts, RegistrationFacts
 from migxai.participant.interfaces.acquired import require_coverage, volumes_to_drop
-from migxai.participant.interfaces.base import (
-    Step,
-    inputs,
-    load_image,
-    outputs,
-    save_array,
-    save_image,
-)
+from migxai.participant.interfaces.base import Step, inputs, load_image, outputs, save_array, save_image
 from migxai.participant.interfaces.denoising import require_length
 from migxai.participant.resources import Memory
 from migxai.registration.masks import brain_mask_in_target, epi_brain_mask, template_grid
@@ -43,8 +36,7 @@ class ResampleFmriprep(Step):
     )
     memory = Memory(0.3, 8)
 
-    def make(self, folder: Path) -> dict[str, Any]:
-        """Write the series (V, T), the mask of its voxels, and the mean image on that grid."""
+    def _make(self, folder: Path) -> dict[str, Any]:
         run: FmriprepRun = self.inputs.run
         options = self.inputs.config.preprocessing
         data, affine, header, odd = load_bold(run.bold)

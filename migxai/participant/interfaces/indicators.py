@@ -50,8 +50,7 @@ class ComputeIndicators(Step):
     output_spec = outputs(maps="file", regions="file", indicators="value")
     memory = Memory(0.3, 4, in_template=True)
 
-    def make(self, folder: Path) -> dict[str, Any]:
-        """Write maps and regional values."""
+    def _make(self, folder: Path) -> dict[str, Any]:
         config: Config = self.inputs.config
         image, affine = load_image(self.inputs.mask)
         mask, sizes = image.astype(bool), tuple(voxel_sizes(affine))
@@ -155,8 +154,7 @@ class AverageRuns(Step):
     memory = Memory(0.3)
     _always_run = True
 
-    def make(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - all goes to the output dataset
-        """Write into the output dataset."""
+    def _make(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - all goes to the output dataset
         runs: list[RunFacts] = self.inputs.facts
         chosen = usable_runs(runs)
         weights = np.array([runs[place].acquisition.volumes for place in chosen], dtype=np.float64)

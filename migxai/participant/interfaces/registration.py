@@ -12,15 +12,7 @@ from migxai.config import Preprocessing
 from migxai.data import SPACE
 from migxai.errors import ImageError
 from migxai.participant.facts import AnatomyFacts, RegistrationFacts
-from migxai.participant.interfaces.base import (
-    Step,
-    inputs,
-    load_chain,
-    load_volume,
-    outputs,
-    save_chain,
-    save_image,
-)
+from migxai.participant.interfaces.base import Step, inputs, load_chain, load_volume, outputs, save_chain, save_image
 from migxai.participant.resources import Memory
 from migxai.registration.brain import extract_brain
 from migxai.registration.contrast import Tissues
@@ -45,14 +37,13 @@ from migxai.reports.participant.run_summary import ProcessingStep, QualityMeasur
 
 
 class ExtractBrain(Step):
-    """Find the brain in a T1w image."""
+    """Find the brain in a T1w image; `extraction` says how."""
 
     input_spec = inputs(t1w="value", options="value")
     output_spec = outputs(image="file", mask="file", extraction="value")
     memory = Memory(2.0)
 
-    def make(self, folder: Path) -> dict[str, Any]:
-        """Write the T1w image and the mask of its brain; `extraction` says how the brain was found."""
+    def _make(self, folder: Path) -> dict[str, Any]:
         options: Preprocessing = self.inputs.options
         t1w = read_anatomy(Path(self.inputs.t1w))
         found = extract_brain(t1w, options.skull_strip_t1w)
@@ -88,8 +79,7 @@ class NormaliseT1w(Step):
     output_spec = outputs(to_template="file", from_template="file", anatomy="value")
     memory = Memory(1.2)
 
-    def make(self, folder: Path) -> dict[str, Any]:
-        """Write the transforms between the T1w image and the template."""
+    def _make(self, folder: Path) -> dict[str, Any]:
         engine = find_engine(self.inputs.options.registration)
         t1w = Brain(load_volume(self.inputs.image), load_volume(self.inputs.mask))
         found = t1w_to_template(t1w, Brain(template_volume("T1w"), template_volume("mask")), engine)
@@ -109,7 +99,7 @@ class NormaliseT1w(Step):
 
 
 class CoregisterToT1w(Step):
-    """Align the EPI with the T1w, and compose with the T1w's normalisation."""
+    """Align the EPI with the T1w, compose with the T1w's normalisation, and bring both to one grid for the picture."""
 
     input_spec = inputs(
         epi="file", epi_mask="file", t1w="file", t1w_mask="file", t1w_to_template="file", options="value"
@@ -119,8 +109,7 @@ class CoregisterToT1w(Step):
     )
     memory = Memory(1.2)
 
-    def make(self, folder: Path) -> dict[str, Any]:
-        """Write the transforms, and both images on one grid for the picture."""
+    def _make(self, folder: Path) -> dict[str, Any]:
         files = self.inputs
         engine = find_engine(files.options.registration)
         epi = Brain(load_volume(files.epi), load_volume(files.epi_mask))
@@ -156,8 +145,7 @@ class NormaliseEpi(Step):
     output_spec = outputs(to_template="file", transforms="files", registration="value")
     memory = Memory(1.2)
 
-    def make(self, folder: Path) -> dict[str, Any]:
-        """Write the transforms."""
+    def _make(self, folder: Path) -> dict[str, Any]:
         engine = find_engine(self.inputs.options.registration)
         epi = Brain(load_volume(self.inputs.epi), load_volume(self.inputs.epi_mask))
         template = Brain(template_volume("boldref"), template_volume("mask"))
@@ -165,10 +153,7 @@ class NormaliseEpi(Step):
         found = epi_to_template(epi, template, tissues, engine)
         how = f"affine, then deformable to the template in the contrast of the EPI, {engine.name}"
         kept = compact(found.registration, template.image, epi.mask)
-        transforms = {
-            f"from-boldref_to-{SPACE}.nii.gz": kept.forward,
-            f"from-{SPACE}_to-boldref.nii.gz": kept.inverse,
-        }
+        transforms = {f"from-boldref_to-{SPACE}.nii.gz": kept.forward, f"from-{SPACE}_to-boldref.nii.gz": kept.inverse}
         for name, chain in transforms.items():
             save_transform(chain, folder / name)
         return {

@@ -21,7 +21,7 @@ class Square(Step):
     input_spec = inputs(seen="value", log="value", hint="file?")
     output_spec = outputs(seen="value", file="file")
 
-    def make(self, folder):
+    def _make(self, folder):
         with (Path(self.inputs.log) / "log.txt").open("a") as log:
             log.write("x")
         (folder / "file.txt").write_text("x")

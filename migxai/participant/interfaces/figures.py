@@ -49,8 +49,7 @@ class DrawRun(Step):
     memory = Memory(0.3, 6, in_template=True)
     _always_run = True
 
-    def make(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - all goes to the output dataset
-        """Write into the output dataset's folder of figures."""
+    def _make(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - all goes to the output dataset
         given, root = self.inputs, Path(self.inputs.output_dir)
         self._entities = run_entities(dict(given.entities))
         image, affine = load_image(given.mask)
@@ -89,12 +88,7 @@ class DrawRun(Step):
                 before, after, tissues, self._file("carpet"), repetition_time=tr, displacement=displacement[kept]
             ),
             series.plot_spectra(
-                before,
-                after,
-                tissues["GM"],
-                self._file("spectra"),
-                repetition_time=tr,
-                band=config.denoising.band,
+                before, after, tissues["GM"], self._file("spectra"), repetition_time=tr, band=config.denoising.band
             ),
         ]
 
@@ -116,11 +110,7 @@ class DrawRun(Step):
                 contour=white,
             ),
             overlays.plot_masks(
-                mean,
-                mask,
-                self._file("masks"),
-                wm=tissues.get("white_matter"),
-                csf=tissues.get("csf"),
+                mean, mask, self._file("masks"), wm=tissues.get("white_matter"), csf=tissues.get("csf")
             ),
         ]
         if self.inputs.epi_in_t1w:
