@@ -82,7 +82,7 @@ ENV PATH=/opt/migxai/bin:/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 \
     NO_ET=1 NIPYPE_NO_ET=1 PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1
 
 # A broken image is no image: all that is loaded late is loaded once here.
-RUN migxai --version && python -c "import torch, torchvision, timm, deepbet.bet, pytorch_grad_cam, nireports, nilearn, bids"
+RUN migxai --version && python -c "import torch, torchvision, timm, deepbet.bet, pytorch_grad_cam, nilearn, bids"
 
 ARG VERSION=0.1.0
 ENV MIGXAI_IMAGE=migxai:${VERSION}

@@ -17,7 +17,7 @@ from migxai.metrics.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from migxai.audit.audited_maps import AuditedMaps
-    from migxai.explain.targets import Target
+    from migxai.explain.receptive_fields import ReceptiveFields
     from migxai.explain.volumes import SliceSpace
     from migxai.learning.heads import Features, Head
 
@@ -85,17 +85,13 @@ def explain_slices(head: Head, audited: AuditedMaps, rows: IntArray, choice: Sli
 
 def explain_features(head: Head, audited: AuditedMaps, features: Features, choice: SliceChoice) -> NDArray[np.float32]:
     """Make a head's maps of one person's slices from their features, (C, v) or (1, v)."""
-    from migxai.explain.closed_form import class_maps, explain, pooled_receptive_fields
+    from migxai.explain.closed_form import explain_classes
+
+    def at_voxels(maps: NDArray[np.float32], fields: ReceptiveFields) -> NDArray[np.float32]:
+        return to_planes(maps, fields, audited.space.geometry)[choice.shown]
 
     method, split = METHODS[audited.method], audited.store.split
-
-    def at_voxels(target: Target) -> NDArray[np.float32]:
-        maps = explain(head, features, split, method, target).numpy()
-        planes = to_planes(maps, pooled_receptive_fields(split, maps.shape[-1]), audited.space.geometry)
-        shown: NDArray[np.float32] = planes[choice.shown]
-        return shown
-
-    return class_maps(method, len(audited.classes), at_voxels)
+    return explain_classes(head, features, split, method, len(audited.classes), at_voxels)
 
 
 def draw_head(audited: AuditedMaps, rng: np.random.Generator) -> Head:

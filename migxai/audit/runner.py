@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from migxai.audit.checks import CHECKS, Check, CheckEntry
@@ -76,9 +77,9 @@ def _make(entry: CheckEntry, check: Callable[[Any], list[Check]], what: object) 
     if not entry.origin:
         return check(what)
     try:
-        return check(what)
+        return [replace(found, extension=entry.origin) for found in check(what)]
     except Exception as error:  # whatever another package does, it must not end the run
-        return [Check(entry.title, detail=f"Not made: the check of {entry.origin} failed ({error!r}).")]
+        return [Check(entry.title, detail=f"Not made: it failed ({error!r}).", extension=entry.origin)]
 
 
 def trusted(checks: Sequence[Check]) -> tuple[bool | None, str]:
@@ -130,7 +131,11 @@ def checks_of_audit(audit: Mapping[str, Any]) -> list[Check]:
             raise InputError("group/audit.json holds a check without name or passed; run the audit again.")
         if item["passed"] not in (True, False, None):
             raise InputError(f"group/audit.json: passed of {item['name']!r} is neither true, false nor null.")
-        texts: dict[str, Any] = {key: _text(item.get(key)) for key in ("name", "of", "value", "limit", "detail")}
+        texts: dict[str, Any] = {
+            key: _text(item.get(key)) for key in ("name", "of", "value", "limit", "detail", "extension")
+        }
+        if texts["extension"]:
+            texts["detail"] = f"{texts['detail']} Checked by {texts['extension']}, an extension of migxai.".lstrip()
         found.append(Check(**texts, passed=item["passed"]))
     return found
 

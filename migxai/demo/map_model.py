@@ -19,10 +19,9 @@ from migxai.data import Atlas, load_atlas, template
 from migxai.demo.head import NETWORKS, FloatArray
 from migxai.demo.recipe import MapRecipe
 from migxai.errors import UsageError
-from migxai.registration.images import regrid
 from migxai.registration.masks import brain_mask_in_target, template_grid
 from migxai.registration.resample import labels_on_grid
-from migxai.registration.volume import Volume
+from migxai.registration.volume import Volume, regrid
 from migxai.signal.regions import paint, region_coverage
 
 #: Full width at half maximum of a Gaussian, in standard deviations.

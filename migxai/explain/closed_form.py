@@ -90,43 +90,6 @@ def explain(head: Head, features: Features, split: Split, method: CamMethod, tar
         return method.combine(maps, (direction / cells)[:, :, None, None].expand_as(maps))
 
 
-def explain_rows(head: Head, store: FeatureStore, rows: IntArray, method: str, target: Target) -> NDArray[np.float32]:
-    """Make maps of all slices of some subjects from a store.
-
-    Parameters
-    ----------
-    head
-        Trained on others than these subjects.
-    store
-        Of the network that `head` belongs to.
-    rows
-        The subjects, (n,).
-    method
-        A key of `migxai.explain.methods.METHODS`.
-    target
-        What to explain.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n, S, h, w).
-
-    Raises
-    ------
-    UsageError
-        If the method does not fit the network.
-    """
-    found = METHODS[method]
-    slices = np.arange(store.slices)
-    maps = []
-    with single_thread():
-        for row in np.asarray(rows).tolist():
-            features = store.clean(np.full(store.slices, row), slices)
-            maps.append(explain(head, features, store.split, found, target).numpy())
-    store.release()
-    return np.stack(maps)
-
-
 def explain_people(
     head: Head, store: FeatureStore, rows: IntArray, method: str, space: SliceSpace, n_classes: int
 ) -> NDArray[np.float32]:
@@ -160,12 +123,45 @@ def explain_people(
     UsageError
         If the method does not fit the network.
     """
+    found, slices, made = METHODS[method], np.arange(store.slices), []
+    with single_thread():
+        for row in np.asarray(rows).tolist():
+            features = store.clean(np.full(store.slices, row), slices)
+            made.append(explain_classes(head, features, store.split, found, n_classes, space.rows))
+    store.release()
+    return np.stack(made)
 
-    def at_voxels(target: Target) -> NDArray[np.float32]:
-        maps = explain_rows(head, store, rows, method, target)
-        return space.rows(maps, pooled_receptive_fields(store.split, maps.shape[-1]))
 
-    return class_maps(METHODS[method], n_classes, at_voxels)
+def explain_classes(
+    head: Head,
+    features: Features,
+    split: Split,
+    method: CamMethod,
+    n_classes: int,
+    at_voxels: Callable[[NDArray[np.float32], ReceptiveFields], NDArray[np.float32]],
+) -> NDArray[np.float32]:
+    """Make maps of each class's margin from the features of some images, as `explain` does.
+
+    Parameters
+    ----------
+    head, features, split, method
+        As `explain` takes them.
+    n_classes
+        Number of classes, C.
+    at_voxels
+        Brings maps (B, h, w), which look where the second argument says, to V voxels.
+
+    Returns
+    -------
+    numpy.ndarray
+        (C, V); (1, V) where the method does not depend on the class.
+    """
+
+    def of(target: Target) -> NDArray[np.float32]:
+        maps = explain(head, features, split, method, target).numpy()
+        return at_voxels(maps, pooled_receptive_fields(split, maps.shape[-1]))
+
+    return class_maps(method, n_classes, of)
 
 
 def class_maps(
@@ -186,14 +182,9 @@ def pooled_receptive_fields(split: Split, count: int) -> ReceptiveFields:
     return find_receptive_fields(split, pooled_layer(split), count)
 
 
-def token_grid(split: Split) -> tuple[int, int]:
-    """Return rows and columns of a transformer's patches."""
-    return int(split.details["rows"]), int(split.details["columns"])
-
-
 def as_grid(tokens: Tensor, split: Split) -> Tensor:
     """See patches (B, N, D) as maps (B, D, h, w)."""
-    rows, columns = token_grid(split)
+    rows, columns = int(split.details["rows"]), int(split.details["columns"])
     return tokens.reshape(len(tokens), rows, columns, -1).permute(0, 3, 1, 2)
 
 

@@ -1,21 +1,21 @@
 """Finer maps: several layers of a network looked at together.
 
-The layer that feeds the classifier has 7 x 7 cells, about 32 mm wide: what lies within one cannot be told apart.
-Earlier layers have smaller cells, 4 mm at the finest used here. But a gradient at an early layer is that of thousands
-of paths through the network, each switched on or off by a ReLU or a pooling: gradient times activation there shows
+The layer that feeds the classifier has 7 x 7 cells, each about 32 mm wide: what lies within one cannot be told apart.
+Earlier layers have smaller cells, 4 mm at the finest used here. But the gradient at an early layer is that of thousands
+of paths through the network, each switched on or off by a ReLU or a pooling. Gradient times activation there shows
 these switches more than the brain. Three things keep them out:
 
-- a person is compared with the average picture of the people that the model was trained on, as the model's margin is
-  compared with the average picture's. What everybody has, which is most of a picture, then says nothing;
-- gradients are those at the average picture, the same for everybody, and are averaged over as many places as one cell
-  of the last layer sees. Over all places it would be Grad-CAM, over none HiResCAM, and neither points at anything in an
-  early layer;
-- maps of all layers are brought to the same voxels, each through the places where its own cells look, divided by their
-  own size, and averaged. The average keeps the sign, and a place that only one layer points at.
+- A person is compared with the average picture of the people that the model was trained on, as the model's margin is
+  compared with the margin of the average picture. What everybody has, which is most of a picture, then says nothing.
+- Gradients are taken at the average picture, so that they are the same for everybody. They are averaged over as many
+  places as one cell of the last layer sees. Averaged over all places it would be Grad-CAM, over none HiResCAM, and
+  neither points at anything in an early layer.
+- Maps of all layers are brought to the same voxels, each through the places where its own cells look. Each is divided
+  by its own size before they are averaged. The average keeps the sign, and a place that only one layer points at.
 
 That was chosen on simulated cohorts other than those that the benchmark reports; ``tests/benchmarks`` has the numbers.
 
-The store of features holds nothing of early layers, so the intact network runs once for each picture, and backwards for
+The store of features holds nothing of early layers. So the intact network runs once for each picture, and backwards for
 the average picture alone; `migxai.explain.closed_form` needs no network at all.
 
 A vision transformer has no coarser and finer layers: all its blocks have the same patches of 16 pixels. There is
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from migxai.learning.backbones.base import Split
     from migxai.learning.heads import Head
 
-#: Pictures that go through a network together; what all layers keep for the way back fills some 50 MB each.
+#: How many pictures go through a network together. What all layers keep of one for the way back fills some 50 MB.
 _BATCH = 10
 
 
@@ -79,22 +79,24 @@ def fused_layers(split: Split) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Around:
+class AverageResponse:
     """What layers give out for average pictures, and the gradients of targets there.
 
     Attributes
     ----------
     outputs
-        Of each layer, (S, K, h, w).
+        What each layer gives out, (S, K, h, w).
     gradients
-        For each target those of each layer, averaged over neighbourhoods, (S, K, h, w).
+        The gradients of each target at each layer, averaged over neighbourhoods, (S, K, h, w).
     """
 
     outputs: list[Tensor]
     gradients: list[list[Tensor]]
 
 
-def look_around(network: nn.Module, average: Tensor, targets: Sequence[Target], layers: Sequence[str]) -> Around:
+def respond_to_average(
+    network: nn.Module, average: Tensor, targets: Sequence[Target], layers: Sequence[str]
+) -> AverageResponse:
     """See what a network's layers make of average pictures, and what targets depend on there.
 
     Parameters
@@ -121,18 +123,19 @@ def look_around(network: nn.Module, average: Tensor, targets: Sequence[Target], 
             found = [seen[name] for name in layers]
             for number, target in enumerate(targets):
                 wanted = (target.coefficients(logits.detach()) * logits).sum()
+                # All targets share one way forward; its graph is freed after the last of them.
                 made = torch.autograd.grad(wanted, found, retain_graph=number + 1 < len(targets))
                 widest = made[-1].shape[-1]
                 gradients[number].append([_spread(gradient, widest) for gradient in made])
         outputs.append([output.detach() for output in found])
-    return Around(_joined(outputs), [_joined(parts) for parts in gradients])
+    return AverageResponse(_joined(outputs), [_joined(parts) for parts in gradients])
 
 
 def explain_fused(
     network: nn.Module,
     images: Tensor,
     split: Split,
-    around: Around,
+    average: AverageResponse,
     space: SliceSpace,
     layers: Sequence[str] | None = None,
 ) -> NDArray[np.float32]:
@@ -141,13 +144,13 @@ def explain_fused(
     Parameters
     ----------
     network
-        As in `look_around`.
+        As in `respond_to_average`.
     images
         Normalised, one for each slice of `space`, (S, 3, H, W).
     split
         Of the network.
-    around
-        Of the average pictures, for the same layers.
+    average
+        The response to the average pictures, at the same layers.
     space
         The voxels that slices show.
     layers
@@ -166,8 +169,9 @@ def explain_fused(
             outputs.append([seen[name] for name in names])
     rows = []
     for place, (name, output) in enumerate(zip(names, _joined(outputs), strict=True)):
-        change = output - around.outputs[place]
-        maps = np.stack([(change * of[place]).sum(dim=1).numpy() for of in around.gradients])
+        # Gradients are those at the average: to first order, this is what each cell changes the target by.
+        change = output - average.outputs[place]
+        maps = np.stack([(change * of[place]).sum(dim=1).numpy() for of in average.gradients])
         rows.append(space.rows(maps, find_receptive_fields(split, name, maps.shape[-1])))
     return fuse(np.stack(rows))
 
@@ -230,11 +234,11 @@ def fused_people(
     Raises
     ------
     UsageError
-        As `fused_layers` and `look_around`.
+        As `fused_layers` and `respond_to_average`.
     """
     names = tuple(layers) if layers is not None else fused_layers(backbone.split)
     network = backbone.assemble(head)
-    # The same network but for rounding, and faster.
+    # The same network but for rounding, and faster: batch normalisations are put into the convolutions before them.
     fuse_batch_norms(network)
     network = network.to(memory_format=torch.channels_last)
     # What speaks for the one of two classes speaks against the other.
@@ -246,16 +250,17 @@ def fused_people(
 
     made = []
     with single_thread():
-        average = np.mean([planes[row] for row in np.asarray(trained).tolist()], axis=0)
-        around = look_around(network, draw(average), targets, names)
+        # Of those that the model was trained on alone: a tested person must not move what they are compared with.
+        average = respond_to_average(network, draw(np.mean([planes[row] for row in trained], axis=0)), targets, names)
         for row in np.asarray(rows).tolist():
-            maps = explain_fused(network, draw(np.asarray(planes[row])), backbone.split, around, space, names)
+            maps = explain_fused(network, draw(np.asarray(planes[row])), backbone.split, average, space, names)
             made.append(np.concatenate([-maps, maps]) if n_classes == 2 else maps)
     return np.stack(made)
 
 
 def _spread(gradient: Tensor, widest: int) -> Tensor:
     """Average a gradient (B, K, h, w) over as many places as one of `widest` cells along the picture's edge covers."""
+    # At the picture's edge only the cells that exist are counted, else whatever lies there would look unimportant.
     reach = round(gradient.shape[-1] / widest / 2)
     return functional.avg_pool2d(gradient, 2 * reach + 1, stride=1, padding=reach, count_include_pad=False)
 
@@ -284,6 +289,7 @@ def _watched(network: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Te
                 raise UsageError(f"The layer {name!r} gives no maps (batch, channels, rows, columns); choose another.")
             if len(seen) < len(layers) and name != layers[len(seen)]:
                 raise UsageError(f"The network runs {name!r} before {layers[len(seen)]!r}: name layers in its order.")
+            # The graph begins at the finest layer: what comes before it needs no gradients, and would fill most memory.
             seen[name] = output.detach().requires_grad_() if torch.is_grad_enabled() and not seen else output
             return seen[name]
 

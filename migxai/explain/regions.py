@@ -18,7 +18,7 @@ PAPER = ("Cuneus", "Precuneus", "Frontal_")
 LEAST_VOXELS = 5
 
 
-def region_means(row: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], indices: tuple[int, ...]) -> Any:
+def mean_by_region(row: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], indices: tuple[int, ...]) -> Any:
     """Average values over regions.
 
     Parameters
@@ -89,7 +89,7 @@ def region_table(
     ranked = np.abs(row) if two_sided else np.asarray(row)
     top = ranked >= np.quantile(ranked, 0.9)
     rows: list[dict[str, Any]] = []
-    for index, mean in zip(indices, region_means(row, labels, indices).tolist(), strict=True):
+    for index, mean in zip(indices, mean_by_region(row, labels, indices).tolist(), strict=True):
         inside = np.flatnonzero(labels == index)
         line: dict[str, Any] = {"index": index, "region": names[index], "n_voxels": len(inside), "mean": mean}
         if np.isfinite(mean):

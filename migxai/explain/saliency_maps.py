@@ -116,25 +116,28 @@ def class_mean(
         Those people, ascending.
     """
     wanted = label if predicted is None else predicted
-    sums: dict[int, list[Maps]] = {}
-    for trial in trials:
-        chosen = (trial.labels == label) & (trial.predicted == wanted)
-        maps = trial.of(wanted)
-        for row in np.flatnonzero(chosen).tolist():
-            sums.setdefault(int(trial.places[row]), []).append(maps[row])
-    if not sums:
+    people = _means_by_person(trials, label, wanted, [trial.predicted == wanted for trial in trials])
+    if not people:
         return None, np.empty(0, dtype=np.intp)
-    return np.mean([np.mean(maps, axis=0) for maps in sums.values()], axis=0), np.array(sorted(sums), dtype=np.intp)
+    return np.mean([*people.values()], axis=0), np.array(sorted(people), dtype=np.intp)
 
 
 def person_means(trials: Sequence[SaliencyMaps], label: int) -> dict[int, Maps]:
     """Average the map of their own class over trials for each person of a class, by place."""
-    of: dict[int, list[Maps]] = {}
-    for trial in trials:
-        maps = trial.of(label)
-        for row in np.flatnonzero(trial.labels == label).tolist():
-            of.setdefault(int(trial.places[row]), []).append(maps[row])
-    return {place: np.mean(maps, axis=0) for place, maps in sorted(of.items())}
+    people = _means_by_person(trials, label, label, [np.ones(len(trial.places), dtype=bool) for trial in trials])
+    return dict(sorted(people.items()))
+
+
+def _means_by_person(
+    trials: Sequence[SaliencyMaps], label: int, shown: int, chosen: Sequence[NDArray[np.bool_]]
+) -> dict[int, Maps]:
+    """Average the maps of the class `shown` over the trials in which a person of a class is chosen, by place."""
+    people: dict[int, list[Maps]] = {}
+    for trial, rows in zip(trials, chosen, strict=True):
+        maps = trial.of(shown)
+        for row in np.flatnonzero((trial.labels == label) & rows).tolist():
+            people.setdefault(int(trial.places[row]), []).append(maps[row])
+    return {place: np.mean(maps, axis=0) for place, maps in people.items()}
 
 
 def fold_differences(trials: Sequence[SaliencyMaps], pair: tuple[int, int]) -> NDArray[np.float64]:
@@ -157,17 +160,13 @@ def fold_differences(trials: Sequence[SaliencyMaps], pair: tuple[int, int]) -> N
     numpy.ndarray
         (K, V), a row for each fold in which both classes were tested.
     """
-    rows = []
-    for trial in trials:
-        favouring = trial.favouring(pair)
-        for fold in np.unique(trial.fold):
-            first, second = ((trial.fold == fold) & (trial.labels == label) for label in pair)
-            if first.any() and second.any():
-                rows.append(
-                    favouring[second].mean(axis=0, dtype=np.float64) - favouring[first].mean(axis=0, dtype=np.float64)
-                )
-    width = trials[0].maps.shape[-1] if trials else 0
-    return np.stack(rows) if rows else np.empty((0, width))
+    rows = [
+        gap
+        for trial in trials
+        for fold in np.unique(trial.fold)
+        if (gap := _gap(trial.select(trial.fold == fold), pair)) is not None
+    ]
+    return np.stack(rows) if rows else np.empty((0, trials[0].maps.shape[-1] if trials else 0))
 
 
 def difference(trials: Sequence[SaliencyMaps], pair: tuple[int, int]) -> NDArray[np.float64] | None:
@@ -181,14 +180,19 @@ def difference(trials: Sequence[SaliencyMaps], pair: tuple[int, int]) -> NDArray
     numpy.ndarray or None
         (V,); None if a class has nobody.
     """
-    made = []
-    for trial in trials:
-        favouring = trial.favouring(pair)
-        first, second = (trial.labels == label for label in pair)
-        if not first.any() or not second.any():
-            return None
-        made.append(favouring[second].mean(axis=0, dtype=np.float64) - favouring[first].mean(axis=0, dtype=np.float64))
-    return np.mean(made, axis=0) if made else None
+    gaps = [_gap(trial, pair) for trial in trials]
+    found = [gap for gap in gaps if gap is not None]
+    return np.mean(found, axis=0) if found and len(found) == len(gaps) else None
+
+
+def _gap(saliency: SaliencyMaps, pair: tuple[int, int]) -> NDArray[np.float64] | None:
+    """Set the people of two classes against each other, (V,); None if a class has nobody."""
+    maps = saliency.favouring(pair)
+    first, second = (maps[saliency.labels == label] for label in pair)
+    if not len(first) or not len(second):
+        return None
+    gap: NDArray[np.float64] = second.mean(axis=0, dtype=np.float64) - first.mean(axis=0, dtype=np.float64)
+    return gap
 
 
 def agreement(differences: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:

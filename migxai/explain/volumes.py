@@ -18,16 +18,11 @@ BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.floating[Any]]
 
 
-def to_pictures(maps: FloatArray, fields: ReceptiveFields, size: int = 224) -> NDArray[np.float32]:
-    """Draw maps (..., h, w) as large as the pictures that they are of, (..., size, size)."""
-    pixels = np.arange(size)
-    return _stretch(maps, fields, pixels, pixels)
-
-
 def to_planes(maps: FloatArray, fields: ReceptiveFields, geometry: SliceGeometry) -> NDArray[np.float32]:
     """Read maps at the centres of the voxels that their pictures were drawn from.
 
-    What `migxai.learning.slices.from_pixels` takes out of `to_pictures`, without drawing the rest.
+    That is what `migxai.learning.slices.from_pixels` would take out of maps drawn as large as the pictures, linear
+    between cells, without drawing the rest.
 
     Parameters
     ----------
@@ -46,12 +41,6 @@ def to_planes(maps: FloatArray, fields: ReceptiveFields, geometry: SliceGeometry
     pixels = np.broadcast_to(np.arange(geometry.size, dtype=np.float32), (1, geometry.size, geometry.size))
     rows = from_pixels(pixels.swapaxes(1, 2), geometry)[0, :, 0]
     columns = from_pixels(pixels, geometry)[0, 0, :]
-    return _stretch(maps, fields, rows, columns)
-
-
-def _stretch(
-    maps: FloatArray, fields: ReceptiveFields, rows: NDArray[Any], columns: NDArray[Any]
-) -> NDArray[np.float32]:
     values = np.asarray(maps, dtype=np.float32)
     down, along = fields.weights(rows, values.shape[-2]), fields.weights(columns, values.shape[-1])
     return np.asarray(down @ values @ along.T, dtype=np.float32)

@@ -14,12 +14,12 @@ from safetensors.numpy import load_file, save
 from migxai.config import Config
 from migxai.errors import InputError
 from migxai.evaluation.permutation import SCORES, permuted_scores
-from migxai.explain.group_tests import RegionalNull
+from migxai.explain.group_differences import RegionalNull
 from migxai.group.features import FeatureJob
 from migxai.group.job import Job, Workspace
 from migxai.group.plan import Plan, checked_method, saliency_methods
 from migxai.io import atomic, read_json, write_bytes, write_json
-from migxai.learning.crossval import FoldResult, fold_path, only, read_fold, run_fold, unit_key, unit_seed, write_fold
+from migxai.learning.crossval import FoldResult, fold_path, read_fold, run_fold, unit_key, unit_seed, write_fold
 from migxai.learning.estimators import Estimator, baselines, is_deep, make_estimator
 from migxai.learning.splits import Fold
 from migxai.metrics.types import FloatArray, IntArray
@@ -179,8 +179,8 @@ def fit_everybody(experiment: Experiment, workspace: Workspace) -> None:
         seed = unit_seed(experiment.seed(workspace.seed), "everybody")
         estimator = make_estimator(experiment.model, workspace.settings, n_classes=len(experiment.classes), seed=seed)
         people = np.asarray(experiment.people)
-        inputs = only(workspace.inputs(experiment.model, experiment.indicator), people)
-        _write_tensors(path, estimator.fit(inputs, people, np.asarray(experiment.labels)))
+        inputs = workspace.inputs(experiment.model, experiment.indicator).take(people)
+        _write_tensors(path, estimator.fit(inputs, np.arange(len(people)), np.asarray(experiment.labels)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

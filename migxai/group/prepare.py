@@ -21,7 +21,7 @@ from migxai.learning.slices import SliceGeometry, cut, plan_slices, scale_intens
 from migxai.learning.types import Inputs
 from migxai.metrics.types import IntArray
 from migxai.registration.resample import labels_on_grid
-from migxai.registration.template import template_brain
+from migxai.registration.volume import template_brain
 
 
 @dataclass(frozen=True)

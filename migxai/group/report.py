@@ -20,9 +20,9 @@ from migxai.bids.outputs import sidecar
 from migxai.cohort.maps import covered, read_mean_map
 from migxai.config import Config
 from migxai.evaluation.group_folder import GroupFolder, write_if_any
-from migxai.explain.group_tests import GroupTest, compare_groups, region_p, regional_t
+from migxai.explain.group_differences import GroupTest, compare_groups, region_p, regional_t
 from migxai.explain.methods import METHODS
-from migxai.explain.regions import region_means, region_table
+from migxai.explain.regions import mean_by_region, region_table
 from migxai.explain.saliency_maps import (
     SaliencyMaps,
     agreement,
@@ -97,6 +97,9 @@ class MapWriter:
             **explained.sidecar(),
             **facts,
         )
+        method = METHODS.get(explained.path.name)
+        if method is not None and method.origin:
+            content["Extension"] = method.origin
         self._write(path, volume, content)
         if explained.threshold is not None:
             kept = np.where(np.abs(volume) >= explained.threshold, volume, 0.0)
@@ -289,7 +292,7 @@ def write_difference(
         explained = model.explained("agreement", label, share)
         writer.write(share, explained, f"{model.stem(contrast)}Agreement")
         facts = {"FoldCorrelation": round(correlation, 4), "Folds": len(differences)}
-        means = region_means(differences, writer.regions, names)
+        means = mean_by_region(differences, writer.regions, names)
         table["fold_agreement"] = (np.sign(means) == np.sign(table["mean"].to_numpy())).mean(axis=0)
     explained = model.explained("difference", label, row, people=people)
     writer.write(row, explained, model.stem(contrast), **facts)

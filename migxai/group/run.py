@@ -21,7 +21,7 @@ from migxai.group.plan import Plan, begin_output, make_plan, work_folder, write_
 from migxai.group.report import write_explanations
 from migxai.group.score import learning_curve_table, permutation_table, prediction_tables, save_models, tested_folds
 from migxai.io import write_json
-from migxai.reports.group import read_checks, write_report
+from migxai.reports.group.report import read_checks, write_report
 
 Report = Callable[[str], None]
 

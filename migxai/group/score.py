@@ -280,7 +280,7 @@ def _card(
         regions=None if deep else {"atlas": template.atlas.name, "indices": list(template.atlas.indices)},
         metrics=metrics,
         inputs={"maps": hashlib.sha256("".join(hashes[row] for row in rows).encode()).hexdigest()},
-        versions=software_versions(deep),
+        versions=software_versions(deep, experiment.model),
     )
 
 

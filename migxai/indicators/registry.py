@@ -63,7 +63,7 @@ class Indicator(Entry):
         differ in the value of one are not pooled.
     sentence
         What the methods text says. ``[@name]``, with the entry's own name, cites `citation`; other keys are those of
-        ``data/reports/references.yml``.
+        ``reports/references.yml``.
     series
         What it reads: ``unfiltered`` voxel series, which must have no gaps, ``filtered`` ones, or those of ``regions``.
     normalised

@@ -14,6 +14,7 @@ import numpy as np
 from migxai import __version__
 from migxai.config import Learning
 from migxai.errors import InputError
+from migxai.learning.estimators import origin_of
 from migxai.metrics.types import IntArray
 
 INTENDED_USE = (
@@ -202,8 +203,11 @@ def trunk_facts(model: str, settings: Learning, seed: int) -> dict[str, Any]:
     return {**facts, "seed": seed} if kind == "random" else facts
 
 
-def software_versions(deep: bool) -> dict[str, str]:
-    """Return the versions of migxai and of the libraries that fit its models; nothing is imported."""
+def software_versions(deep: bool, model: str = "") -> dict[str, str]:
+    """Return the versions of migxai, of the libraries that fit its models, and of the extension that brought a model.
+
+    Nothing is imported.
+    """
     names = ("numpy", "torch", "torchvision", "timm") if deep else ("numpy", "scipy", "scikit-learn")
     found = {"migxai": __version__}
     for name in names:
@@ -211,6 +215,9 @@ def software_versions(deep: bool) -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
+    if origin := origin_of(model):
+        name, _, number = origin.rpartition(" ")
+        found[name] = number
     return found
 
 

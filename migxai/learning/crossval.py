@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import zipfile
@@ -59,8 +58,8 @@ def run_fold(
 ) -> FoldResult:
     """Fit a model on a fold's training subjects and classify its test subjects.
 
-    The model is handed the labels of the training subjects alone, and tables in which the rows of everybody else are
-    NaN, so that it cannot learn from them.
+    The model is handed the labels, tables and slices of the training subjects alone, so that it cannot learn from
+    others, whoever wrote it.
 
     Parameters
     ----------
@@ -94,19 +93,8 @@ def run_fold(
         raise ValueError(f"fold {fold.number} of trial {fold.trial} tests subjects that it trains on")
     own_seed = unit_seed(seed, estimator_name, fold.trial, fold.number)
     estimator = make_estimator(estimator_name, settings, n_classes=len(classes), seed=own_seed)
-    estimator.fit(only(inputs, train), train, labels[fold.train])
+    estimator.fit(inputs.take(train), np.arange(len(train)), labels[fold.train])
     return FoldResult(estimator.predict(inputs, test), test, estimator)
-
-
-def only(inputs: Inputs, rows: IntArray) -> Inputs:
-    """Return inputs whose tables hold NaN for all subjects but `rows`; the store of slices stays as it is."""
-    return dataclasses.replace(inputs, regions=_only(inputs.regions, rows), nuisance=_only(inputs.nuisance, rows))
-
-
-def _only(table: FloatArray, rows: IntArray) -> FloatArray:
-    left = np.full(table.shape, np.nan)
-    left[rows] = table[rows]
-    return left
 
 
 def unit_seed(seed: int, *names: str | int) -> int:
@@ -171,7 +159,7 @@ def unit_key(
         "labels": np.asarray(labels)[fold.train].tolist(),
         "options": {name: getattr(settings, name) for name in options_of(estimator_name)},
         "seed": unit_seed(seed, estimator_name, fold.trial, fold.number),
-        "versions": software_versions(is_deep(estimator_name)),
+        "versions": software_versions(is_deep(estimator_name), estimator_name),
     }
     for table in ("regions",) if is_deep(estimator_name) else tables_of(estimator_name):
         values = np.ascontiguousarray(getattr(inputs, table)[both], dtype="<f8")

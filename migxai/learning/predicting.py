@@ -26,7 +26,7 @@ from migxai.learning.slices import SliceGeometry, cut, scale_intensity
 from migxai.learning.types import Inputs
 from migxai.metrics.scores import aggregate_subjects
 from migxai.metrics.types import FloatArray
-from migxai.registration.template import template_brain
+from migxai.registration.volume import template_brain
 
 if TYPE_CHECKING:
     import pandas as pd

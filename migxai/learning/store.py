@@ -7,6 +7,7 @@ where everything comes from. Files of one recipe share a folder named by the rec
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -312,6 +313,14 @@ class FeatureStore:
             abouts.append(_verified(path, key, subject, map_hash))
             files.append(np.load(path, mmap_mode="r", allow_pickle=False))
         return cls(files, abouts)
+
+    def take(self, rows: IntArray) -> FeatureStore:
+        """Return the store of some subjects, in that order; it reads the same files."""
+        taken = copy.copy(self)
+        places = np.asarray(rows).tolist()
+        taken.subjects = tuple(self.subjects[place] for place in places)
+        taken._files, taken._read = [self._files[place] for place in places], 0
+        return taken
 
     def batch(self, rows: IntArray, slices: IntArray, views: IntArray) -> dict[str, torch.Tensor]:
         """Read the features of some images.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from migxai.metrics.types import FloatArray
+import numpy as np
+
+from migxai.metrics.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from migxai.learning.store import FeatureStore
@@ -35,3 +37,13 @@ class Inputs:
     nuisance: FloatArray
     nuisance_names: tuple[str, ...]
     store: FeatureStore | None = None
+
+    def take(self, rows: IntArray) -> Inputs:
+        """Return the inputs of some subjects, in that order."""
+        return Inputs(
+            tuple(self.subjects[row] for row in np.asarray(rows).tolist()),
+            self.regions[rows],
+            self.nuisance[rows],
+            self.nuisance_names,
+            None if self.store is None else self.store.take(rows),
+        )

@@ -23,7 +23,7 @@ from migxai.execution.plugins.engine import Crash, Execution, execute
 from migxai.io import write_text
 from migxai.participant.descriptions import methods_facts
 from migxai.participant.workflow import init_participant_wf
-from migxai.reports.participant.methods import methods_html, methods_markdown
+from migxai.reports.participant.methods import methods_text
 from migxai.reports.participant.report import write_participant_report
 from migxai.reports.participant.run_summary import find_summaries
 
@@ -126,7 +126,7 @@ def _prepare_output(config: Config, inputs: Inputs) -> None:
 
 
 def _write_methods(config: Config, inputs: Inputs) -> None:
-    text = methods_markdown(config, methods_facts(config, inputs.mode, ()))
+    text = methods_text(config, methods_facts(config, inputs.mode, ())).markdown()
     write_text(_output(config) / "logs" / "CITATION.md", text)
 
 
@@ -200,7 +200,7 @@ def _write_report(config: Config, label: str) -> Path:
     """Write one subject's HTML report from the figures and summaries beside it."""
     runs = find_summaries(_output(config), label)
     facts = methods_facts(config, "fmriprep" if runs[0].inputs.get("source") == "fmriprep" else "raw", runs)
-    return write_participant_report(_output(config), label, runs, methods_html(config, facts))
+    return write_participant_report(_output(config), label, runs, methods_text(config, facts))
 
 
 def _record(config: Config, record: Record, paths: Sequence[str] = ()) -> None:

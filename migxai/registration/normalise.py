@@ -9,10 +9,8 @@ import numpy as np
 from migxai.registration import quality
 from migxai.registration.contrast import Tissues, template_as_seen
 from migxai.registration.engines import Engine, Pair, Registration
-from migxai.registration.images import crop_grid, mask_centre, regrid
-from migxai.registration.rigid import rigid_matrix
-from migxai.registration.transforms import Affine, Chain, as_field
-from migxai.registration.volume import Volume
+from migxai.registration.transforms import Affine, Chain, as_field, rigid_matrix
+from migxai.registration.volume import Volume, crop_grid, mask_centre, regrid
 
 #: What real and simulated heads reach lies well above (see tests/registration/test_quality.py for what fails).
 T1W_GATE = quality.Gate(dice=0.85, similarity=0.05)

@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from migxai.errors import RegistrationError
-from migxai.registration.images import mask_centre
-from migxai.registration.rigid import rigid_matrix
-from migxai.registration.transforms import Affine, Chain, grid_points
-from migxai.registration.volume import FloatArray, Volume
+from migxai.registration.transforms import Affine, Chain, grid_points, rigid_matrix
+from migxai.registration.volume import FloatArray, Volume, mask_centre
 
 #: Share of the start's similarity that a result must keep.
 KEPT = 0.9

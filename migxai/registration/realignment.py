@@ -21,9 +21,9 @@ from scipy import ndimage
 from migxai.errors import ImageError, RegistrationError
 from migxai.registration import kernels
 from migxai.registration.refinement import refine
-from migxai.registration.rigid import parameter_derivatives, rigid_matrix
+from migxai.registration.transforms import parameter_derivatives, rigid_matrix
 from migxai.registration.volume import FloatArray, Volume, check_affine, voxel_sizes
-from migxai.signal._parallel import serial_blas, worker_count
+from migxai.signal.voxels import serial_blas, worker_count
 
 MAX_ITERATIONS = 64
 #: Gauss-Newton stops after this relative fall of the squared difference, and two further steps.

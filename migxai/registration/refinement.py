@@ -22,7 +22,7 @@ from scipy import ndimage
 from migxai.errors import ImageError
 from migxai.registration import kernels
 from migxai.registration.masks import epi_brain_mask
-from migxai.registration.rigid import parameter_derivatives, rigid_matrix
+from migxai.registration.transforms import parameter_derivatives, rigid_matrix
 from migxai.registration.volume import FloatArray, Volume, voxel_sizes
 
 #: Fewer volumes do not tell a steady point from a restless one.

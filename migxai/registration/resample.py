@@ -13,7 +13,7 @@ from scipy import ndimage
 from migxai.errors import ImageError, RegistrationError
 from migxai.registration.transforms import Chain, grid_points
 from migxai.registration.volume import FloatArray, check_affine, voxel_sizes
-from migxai.signal._parallel import worker_count
+from migxai.signal.voxels import worker_count
 
 
 def resample_series(
@@ -168,12 +168,12 @@ def labels_on_grid(
     check_affine(affine)
     counts = [int(n) for n in np.maximum(1, np.round(voxel_sizes(target_affine) / voxel_sizes(affine).min()))]
     matrix = np.linalg.inv(affine) @ target_affine
-    votes = []
+    votes, source = [], labels.astype(np.int32)
     for part in np.ndindex(*counts):
         offset = (np.array(part) + 0.5) / counts - 0.5
         votes.append(
             ndimage.affine_transform(
-                labels.astype(np.int32), matrix[:3, :3], matrix[:3, :3] @ offset + matrix[:3, 3],
+                source, matrix[:3, :3], matrix[:3, :3] @ offset + matrix[:3, 3],
                 output_shape=target_shape, order=0,
             )
         )  # fmt: skip

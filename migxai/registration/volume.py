@@ -1,14 +1,16 @@
-"""The image type of the registration layer: an array and where it lies in the world."""
+"""Images as an array and where it lies in the world, and other grids for them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.errors import ImageError
+from migxai.data import template
+from migxai.data.images import TemplateName
+from migxai.errors import ImageError, RegistrationError
 
 FloatArray = NDArray[np.float64]
 
@@ -66,3 +68,68 @@ def check_affine(affine: FloatArray) -> None:
     """Raise ImageError unless a voxel-to-world matrix is finite, (4, 4) and invertible."""
     if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise ImageError("The image's voxel-to-world matrix (qform/sform) is not usable: fix the header.")
+
+
+def crop_grid(mask: Volume, spacing: float, margin: float = 10.0) -> tuple[FloatArray, tuple[int, int, int]]:
+    """Axis-aligned isotropic RAS grid (affine, shape) around a mask, with a margin in mm.
+
+    Raises
+    ------
+    RegistrationError
+        If the mask is empty.
+    """
+    indices = np.argwhere(mask.data)
+    if len(indices) == 0:
+        raise RegistrationError("The brain mask is empty: nothing can be registered.")
+    world = indices @ mask.affine[:3, :3].T + mask.affine[:3, 3]
+    low = np.floor(world.min(axis=0) - margin)
+    extent = np.ceil((world.max(axis=0) + margin - low) / spacing).astype(int) + 1
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    affine[:3, 3] = low
+    return affine, (int(extent[0]), int(extent[1]), int(extent[2]))
+
+
+def regrid(volume: Volume, affine: FloatArray, shape: tuple[int, int, int], order: Literal[0, 1] = 1) -> Volume:
+    """Sample a volume on another grid (0 outside), smoothed first along axes where the new grid is coarser."""
+    from scipy import ndimage
+
+    data: NDArray[np.float64] = np.asarray(volume.data, dtype=np.float64)
+    new = voxel_sizes(affine).min()
+    # Gaussian whose width makes up for the difference between the two samplings.
+    sigma = np.sqrt(np.maximum(new**2 - volume.voxel_sizes**2, 0) / (8 * np.log(2))) / volume.voxel_sizes
+    if order > 0 and (sigma > 0).any():
+        data = ndimage.gaussian_filter(data, sigma)
+    matrix = np.linalg.inv(volume.affine) @ affine
+    sampled = ndimage.affine_transform(data, matrix[:3, :3], matrix[:3, 3], output_shape=shape, order=order)
+    return Volume(sampled.astype(np.float32), affine)
+
+
+def mask_centre(mask: Volume) -> FloatArray:
+    """Centre of mass of a mask in world mm, (3,)."""
+    indices = np.argwhere(mask.data)
+    return np.asarray(indices.mean(axis=0) @ mask.affine[:3, :3].T + mask.affine[:3, 3], dtype=np.float64)
+
+
+def template_volume(name: TemplateName) -> Volume:
+    """Read an image of the packaged template, scaled as its header says."""
+    import nibabel
+
+    image: Any = nibabel.load(template(name))
+    return Volume(image.get_fdata(dtype=np.float32), image.affine)
+
+
+def template_brain(shape: tuple[int, int, int], affine: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Bring the template's brain mask onto a grid: voxels of which at least half is brain.
+
+    Parameters
+    ----------
+    shape, affine
+        The grid, (X, Y, Z), and its voxels to RAS mm (4, 4).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (X, Y, Z), bool.
+    """
+    brain: NDArray[np.bool_] = regrid(template_volume("mask"), affine, shape).data >= 0.5
+    return brain

@@ -20,7 +20,6 @@ Denoising
 """
 
 from migxai.signal.amplitude import alff, alff_voxels, falff, falff_voxels
-from migxai.signal.censoring import kept_volumes, require_unbroken
 from migxai.signal.connectivity import correlation_matrix, rfcs
 from migxai.signal.filtering import band_dimensions, bandpass
 from migxai.signal.homogeneity import reho, reho_voxels
@@ -38,7 +37,7 @@ from migxai.signal.nuisance import NuisanceModel, check_freedom, motion_expansio
 from migxai.signal.regions import paint, region_coverage, region_means, region_values
 from migxai.signal.slicetiming import check_slice_timing, correct_slice_timing, slice_axis
 from migxai.signal.smoothing import smooth, smooth_map
-from migxai.signal.steadystate import count_non_steady_volumes
+from migxai.signal.volumes import count_non_steady_volumes, kept_volumes, require_unbroken
 
 __all__ = [
     "MotionVerdict",

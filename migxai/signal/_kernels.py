@@ -95,15 +95,3 @@ def kendall_w(
         spread = 3.0 * (squares - volumes * mean * mean)
         scale = float(raters) * raters * cubes - raters * tied
         out[voxel] = spread / scale if scale > 0.0 else 0.0
-
-
-@_compiled
-def member_sums(
-    series: NDArray[Any], members: NDArray[np.int64], bounds: NDArray[np.int64], sums: NDArray[np.float64]
-) -> None:
-    """Add up, in double precision, the rows ``members[bounds[r]:bounds[r + 1]]`` of `series` for every region r."""
-    for region in range(bounds.shape[0] - 1):
-        for position in range(bounds[region], bounds[region + 1]):
-            row = members[position]
-            for volume in range(series.shape[1]):
-                sums[region, volume] += series[row, volume]

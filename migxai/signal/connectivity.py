@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from migxai.errors import ImageError, UsageError
-from migxai.signal._parallel import serial_blas
+from migxai.signal.voxels import serial_blas
 
 Divisor: TypeAlias = Literal["n-1", "n"]
 

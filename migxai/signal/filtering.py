@@ -7,10 +7,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from migxai.errors import DenoisingError
-from migxai.signal._checks import FloatArray, as_series
-from migxai.signal._parallel import for_chunks
-from migxai.signal.spectrum import check_band, detrending_basis
+from migxai.errors import DenoisingError, TimingError, UsageError
+from migxai.signal.voxels import FloatArray, as_series, for_chunks
 
 _ROUNDING = 1e-9
 
@@ -118,3 +116,24 @@ def project(series: FloatArray, analysis: NDArray[np.float64], synthesis: NDArra
 
     for_chunks(task, len(series))
     return result
+
+
+def check_band(repetition_time: float, low: float, high: float) -> None:
+    """Raise TimingError or UsageError if a repetition time (s) or a band (Hz) makes no sense."""
+    if not (math.isfinite(repetition_time) and repetition_time > 0):
+        raise TimingError(f"A repetition time of {repetition_time:g} s is impossible; it must be positive.")
+    if not 0 <= low < high:
+        raise UsageError(f"A frequency band of {low:g} to {high:g} Hz is empty; it takes 0 <= low < high.")
+    if low >= 0.5 / repetition_time:
+        raise UsageError(
+            f"The band starts at {low:g} Hz, beyond the highest frequency of {0.5 / repetition_time:g} Hz that a "
+            f"repetition time of {repetition_time:g} s can show."
+        )
+
+
+def detrending_basis(volumes: int, degree: int) -> NDArray[np.float64]:
+    """Return orthonormal polynomials (T, degree + 1) up to a degree."""
+    basis: NDArray[np.float64] = np.linalg.qr(np.vander(np.linspace(-1.0, 1.0, volumes), degree + 1, increasing=True))[
+        0
+    ]
+    return basis

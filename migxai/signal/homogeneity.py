@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from migxai.errors import ImageError, UsageError
-from migxai.signal._checks import BoolArray, FloatArray, as_mask, as_series, to_grid, voxel_series
-from migxai.signal._parallel import for_chunks
+from migxai.signal.voxels import BoolArray, FloatArray, as_mask, as_series, for_chunks, to_grid, voxel_series
 
 Neighbours: TypeAlias = Literal[7, 19, 27]
 Border: TypeAlias = Literal["zero", "partial"]

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from migxai.errors import ImageError
-from migxai.signal._checks import as_series
-from migxai.signal._parallel import CHUNK, for_chunks
+from migxai.signal.voxels import CHUNK, as_series, for_chunks
 
 #: Interquartile range of a normal distribution, in standard deviations.
 _IQR = 1.3489795003921634

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from migxai.errors import ImageError
-from migxai.signal._checks import BoolArray, FloatArray, as_mask, working_dtype
+from migxai.signal.voxels import BoolArray, FloatArray, as_mask, working_dtype
 
 
 def mean_normalised(values: ArrayLike, mask: ArrayLike, *, count_shell: bool = False) -> FloatArray:

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from migxai.errors import DenoisingError, UsageError
-from migxai.signal._checks import BoolArray, FloatArray, as_series
-from migxai.signal._parallel import for_chunks, serial_blas
-from migxai.signal.censoring import interpolation_matrix
 from migxai.signal.filtering import band_basis, project, without_trend
+from migxai.signal.volumes import interpolation_matrix
+from migxai.signal.voxels import BoolArray, FloatArray, as_series, for_chunks, serial_blas
 
 MotionTerms: TypeAlias = Literal[6, 12, 24]
 

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from migxai.errors import AtlasError
-from migxai.signal._checks import as_mask, as_series
-from migxai.signal._parallel import for_chunks
+from migxai.signal.voxels import as_mask, as_series
 
 
 def region_means(series: ArrayLike, labels: ArrayLike, indices: ArrayLike) -> NDArray[np.float64]:
@@ -35,19 +34,15 @@ def region_means(series: ArrayLike, labels: ArrayLike, indices: ArrayLike) -> ND
     AtlasError
         If there is not one label for each voxel.
     """
-    from migxai.signal import _kernels
+    from scipy.sparse import csr_array
 
     samples = as_series(series)
     wanted = np.asarray(indices, dtype=np.int64)
     members, bounds = _members(_whole(labels), wanted)
     if len(samples) != np.size(labels):
         raise AtlasError(f"{np.size(labels)} voxel labels do not fit {len(samples)} voxel series.")
-    sums = np.zeros((len(wanted), samples.shape[1]))
-
-    def task(start: int, stop: int) -> None:
-        _kernels.member_sums(samples, members, bounds[start : stop + 1], sums[start:stop])
-
-    for_chunks(task, len(wanted), size=8)
+    membership = csr_array((np.ones(len(members)), members, bounds), shape=(len(wanted), len(samples)))
+    sums: NDArray[np.float64] = np.asarray(membership @ samples.astype(np.float64))
     return _divided(sums, np.diff(bounds)[:, None]).T
 
 

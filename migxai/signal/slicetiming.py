@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migxai.errors import ImageError, TimingError
-from migxai.signal._checks import FloatArray, working_dtype
-from migxai.signal._parallel import for_chunks
+from migxai.signal.voxels import FloatArray, for_chunks, working_dtype
 
 #: BIDS rounds slice times to what the scanner writes; a last slice this much (s) beyond the TR is still right.
 _TOLERANCE = 1e-3

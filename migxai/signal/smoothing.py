@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from migxai.errors import ImageError, UsageError
-from migxai.signal._checks import FloatArray, as_mask, as_series, to_grid
-from migxai.signal._parallel import for_chunks
+from migxai.signal.voxels import FloatArray, as_mask, as_series, for_chunks, to_grid
 
 #: Full width at half maximum of a Gaussian, in standard deviations.
 _FWHM = math.sqrt(8.0 * math.log(2.0))

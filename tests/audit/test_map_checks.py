@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -211,6 +213,14 @@ def test_every_check_looks_at_maps_or_results_in_the_order_of_reports():
     assert [*CHECKS] == of_results + of_maps
     assert [name for name, entry in CHECKS.items() if entry.of_maps] == of_maps
     assert [name for name, entry in CHECKS.items() if entry.of_results] == of_results
+
+
+def test_listing_checks_imports_nothing_heavy():
+    code = (
+        "import sys; from migxai.audit import CHECKS; assert len(CHECKS) > 9;"
+        "assert not {'torch', 'scipy', 'sklearn', 'pandas'} & set(sys.modules), sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_verdicts():

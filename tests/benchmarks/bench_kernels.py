@@ -31,7 +31,7 @@ def main() -> None:
         # numba reads it when it is first imported, which the kernels do late.
         os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp()
     from migxai.signal import alff_voxels, falff_voxels, region_means, reho_voxels, rfcs
-    from migxai.signal._parallel import worker_count
+    from migxai.signal.voxels import worker_count
 
     mask, series, labels = make_data()
     share = max(1, int(len(series) * options.reference_share))

@@ -42,7 +42,7 @@ from migxai.demo.maps import make_map_cohort
 from migxai.demo.recipe import MapRecipe
 from migxai.explain.closed_form import explain_people
 from migxai.explain.fusion import fused_people
-from migxai.explain.group_tests import regional_t
+from migxai.explain.group_differences import regional_t
 from migxai.explain.saliency_maps import SaliencyMaps, difference, scale_folds
 from migxai.explain.volumes import SliceSpace
 from migxai.group.prepare import PreparedMaps, Template, common_template, prepare_maps

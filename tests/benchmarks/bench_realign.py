@@ -17,7 +17,7 @@ import numpy as np
 from scipy import ndimage
 
 from migxai.registration.realignment import realign
-from migxai.registration.rigid import rigid_matrix
+from migxai.registration.transforms import rigid_matrix
 
 
 def head(shape: tuple[int, int, int], affine: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -112,7 +112,7 @@ def with_simpleitk(series: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """Rigid registration of every volume to the first by SimpleITK (correlation, two levels)."""
     import SimpleITK
 
-    from migxai.registration.images import to_itk
+    from migxai.registration.engines import to_itk
     from migxai.registration.volume import Volume
 
     lps = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -6,7 +6,7 @@ from torch import nn
 from migxai.config import Learning
 from migxai.errors import UsageError
 from migxai.explain.engines import explain_network
-from migxai.explain.fusion import explain_fused, fuse, fused_layers, fused_people, look_around
+from migxai.explain.fusion import explain_fused, fuse, fused_layers, fused_people, respond_to_average
 from migxai.explain.methods import METHODS
 from migxai.explain.receptive_fields import find_receptive_fields
 from migxai.explain.targets import Target, watch
@@ -55,8 +55,8 @@ def pictures(volume, space):
 
 
 def explained(network, images, average, split, targets, space, layers=None):
-    around = look_around(network, average, targets, layers or fused_layers(split))
-    return explain_fused(network, images, split, around, space, layers)
+    average_seen = respond_to_average(network, average, targets, layers or fused_layers(split))
+    return explain_fused(network, images, split, average_seen, space, layers)
 
 
 def peaks(line):
@@ -130,13 +130,13 @@ def test_gradients_are_averaged_over_a_cell_of_the_last_layer(built):
     backbone, head = built
     network, images = backbone.assemble(head), backbone.normalise(torch.from_numpy(synthetic_images(1)))
     names = NETWORKS[backbone.split.network].fused_layers
-    around = look_around(network, images, [MARGIN], names)
-    assert [made.shape[-1] for made in around.outputs] == [56, 28, 14, 7]
+    average_seen = respond_to_average(network, images, [MARGIN], names)
+    assert [made.shape[-1] for made in average_seen.outputs] == [56, 28, 14, 7]
     with torch.enable_grad(), watch(network, names[:1]) as seen:
         logits = network(images.clone().requires_grad_())
         gradient = torch.autograd.grad(logits[0, 1] - logits[0, (0, 2)].mean(), seen[names[0]])[0]
     # Cells of 4 pixels, so nine of them around a place; at the edge, as many as there are.
-    made = around.gradients[0][0][0]
+    made = average_seen.gradients[0][0][0]
     torch.testing.assert_close(made[:, 20, 30], gradient[0, :, 16:25, 26:35].mean(dim=(1, 2)), rtol=1e-3, atol=1e-6)
     torch.testing.assert_close(made[:, 0, 55], gradient[0, :, :5, 51:].mean(dim=(1, 2)), rtol=1e-3, atol=1e-6)
 
@@ -205,8 +205,8 @@ def test_what_cannot_be_fused_is_refused_in_a_sentence(space):
         fused_layers(Split("timm:resnet18", "linear", {}, {}, {}))
     images = pictures(np.ones(SHAPE), space)
     with pytest.raises(UsageError, match="runs 'fine' before 'last'"):
-        look_around(Phantom(), images, [MARGIN], ("last", "fine"))
+        respond_to_average(Phantom(), images, [MARGIN], ("last", "fine"))
     with pytest.raises(UsageError, match="'fc' gives no maps"):
-        look_around(Phantom(), images, [MARGIN], ("fine", "fc"))
+        respond_to_average(Phantom(), images, [MARGIN], ("fine", "fc"))
     with pytest.raises(UsageError, match="no layer 'layer9'"):
-        look_around(Phantom(), images, [MARGIN], ("layer9",))
+        respond_to_average(Phantom(), images, [MARGIN], ("layer9",))

@@ -13,7 +13,6 @@ from migxai.explain.closed_form import explain, pooled_receptive_fields
 from migxai.explain.methods import METHODS
 from migxai.explain.receptive_fields import ReceptiveFields, find_receptive_fields
 from migxai.explain.targets import Target, watch
-from migxai.explain.volumes import to_pictures
 from migxai.learning.backbone import make_backbone
 from migxai.learning.backbones import NETWORKS, find_family, find_split, make_head, pooled_layer
 from migxai.learning.devices import single_thread
@@ -114,7 +113,8 @@ def test_a_peak_lies_at_the_blob_that_was_learned():
         head.classifier.weight.copy_(torch.stack([-weight, weight]))
     maps = explain(head, features, backbone.split, METHODS["gradcam"], Target(of=1, margin=True)).numpy()
     told = (maps[16:] - maps[:16]).mean(axis=0)
-    drawn = to_pictures(told, pooled_receptive_fields(backbone.split, told.shape[-1]))
+    along = pooled_receptive_fields(backbone.split, told.shape[-1]).weights(np.arange(224), told.shape[-1])
+    drawn = along @ told @ along.T
     peak = np.unravel_index(drawn.argmax(), drawn.shape)
     assert np.abs(np.subtract(peak, (112, 48))).max() <= 16
 

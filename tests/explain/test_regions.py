@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from migxai.errors import AtlasError
-from migxai.explain.regions import LEAST_VOXELS, region_means, region_table
+from migxai.explain.regions import LEAST_VOXELS, mean_by_region, region_table
 
 NAMES = {3: "Cuneus_L", 7: "Temporal_Mid_R", 9: "Frontal_Sup_L", 11: "Vermis_3"}
 
@@ -49,7 +49,7 @@ def test_a_region_that_slices_hardly_show_has_no_values(brain):
     assert LEAST_VOXELS > 1
     assert table.loc["Vermis_3", "n_voxels"] == 1
     assert table.loc["Vermis_3", ["mean", "rank", "peak"]].isna().all()
-    assert np.isnan(region_means(np.ones((2, len(labels))), labels, (11,))).all()
+    assert np.isnan(mean_by_region(np.ones((2, len(labels))), labels, (11,))).all()
 
 
 def test_an_atlas_elsewhere_is_refused(brain):

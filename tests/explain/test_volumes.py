@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from migxai.errors import InputError
 from migxai.explain.receptive_fields import SIZE, ReceptiveFields
-from migxai.explain.volumes import SliceSpace, fill_between, to_pictures, to_planes
+from migxai.explain.volumes import SliceSpace, fill_between, to_planes
 from migxai.learning.slices import cut, from_pixels, plan_slices, to_pixels
 
 SHAPE = (20, 24, 18)
@@ -53,7 +53,7 @@ def test_left_stays_left(axis, flips):
     xs = affine[0, 0] * np.arange(SHAPE[0]) + affine[0, 3]
     blob = np.broadcast_to((xs < -10)[:, None, None], SHAPE).astype(np.float32)
     pictures = to_pixels(cut(blob, geometry), geometry)
-    # Cells that see the pictures as patches of 16 pixels.
+    # ReceptiveFields that see the pictures as patches of 16 pixels.
     maps = pictures.reshape(len(pictures), 14, 16, 14, 16).mean(axis=(2, 4))
     space = SliceSpace(geometry, brain_of())
     volume = space.volume(space.rows(maps, ReceptiveFields.even(14)), fill=0.0)
@@ -66,7 +66,8 @@ def test_planes_are_what_drawing_the_whole_picture_would_give():
     rng, geometry = np.random.default_rng(0), geometry_of()
     maps = rng.standard_normal((len(geometry.indices), 7, 7)).astype(np.float32)
     cells = ReceptiveFields(start=22, step=32)
-    drawn = from_pixels(to_pictures(maps, cells, SIZE), geometry)
+    along = cells.weights(np.arange(SIZE), 7)
+    drawn = from_pixels(along @ maps @ along.T, geometry)
     np.testing.assert_allclose(to_planes(maps, cells, geometry), drawn, atol=1e-5)
 
 

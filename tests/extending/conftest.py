@@ -68,13 +68,13 @@ def migxai(tmp_path) -> Callable[..., Finished]:
 
 @pytest.fixture
 def preprocessed(tmp_path) -> Callable[..., Path]:
-    """Make what fMRIPrep would leave of people with 10 mm voxels, noise for signal: enough for every step to run."""
-    from migxai.registration.template import template_brain
+    """Make what fMRIPrep would leave of people with 5 mm voxels, noise for signal: enough for every step to run."""
+    from migxai.registration.volume import template_brain
 
     def make(name: str, *labels: str, volumes: int = 120, seed: int = 0) -> Path:
         root = tmp_path / name
-        shape, affine = (18, 22, 18), np.diag([10.0, 10.0, 10.0, 1.0])
-        affine[:3, 3] = (-85, -120, -65)
+        shape, affine = (36, 43, 36), np.diag([5.0, 5.0, 5.0, 1.0])
+        affine[:3, 3] = (-87, -123, -73)
         brain = template_brain(shape, affine)
         made_by = [{"Name": "fMRIPrep", "Version": "23.2.0"}]
         about = {"Name": name, "BIDSVersion": "1.10.0", "DatasetType": "derivative", "GeneratedBy": made_by}
@@ -90,7 +90,7 @@ def preprocessed(tmp_path) -> Callable[..., Path]:
             shared = rng.standard_normal(volumes)
             series = 1000 + 10 * (rng.standard_normal((*shape, volumes)) + shared * rng.random((*shape, 1)))
             bold = nib.Nifti1Image(np.where(brain[..., None], series, 0).astype(np.float32), affine)
-            bold.header.set_zooms((10, 10, 10, 2))
+            bold.header.set_zooms((5, 5, 5, 2))
             bold.header.set_xyzt_units("mm", "sec")
             bold.to_filename(folder / f"{stem}_desc-preproc_bold.nii.gz")
             nib.Nifti1Image(brain.astype(np.uint8), affine).to_filename(folder / f"{stem}_desc-brain_mask.nii.gz")

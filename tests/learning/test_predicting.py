@@ -21,7 +21,7 @@ from migxai.learning.regional import regional_means
 from migxai.learning.slices import cut, plan_slices, scale_intensity
 from migxai.learning.types import Inputs
 from migxai.registration.resample import labels_on_grid
-from migxai.registration.template import template_brain
+from migxai.registration.volume import template_brain
 
 SHAPE = (20, 24, 20)
 AFFINE = np.array([[9.0, 0, 0, -86], [0, 9.0, 0, -122], [0, 0, 9.0, -66], [0, 0, 0, 1]])

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 
 from migxai.registration.contrast import Tissues, template_as_seen
-from migxai.registration.template import template_volume
 from migxai.registration.transforms import Affine, Chain
+from migxai.registration.volume import template_volume
 
 
 def test_the_template_is_drawn_in_the_image_s_own_contrast():

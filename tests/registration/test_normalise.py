@@ -8,10 +8,8 @@ from migxai.registration.contrast import Tissues
 from migxai.registration.engines import find_engine
 from migxai.registration.normalise import Brain, compact, epi_to_t1w, epi_to_template, t1w_to_template
 from migxai.registration.resample import resample_to_grid
-from migxai.registration.rigid import rigid_matrix
-from migxai.registration.template import template_volume
-from migxai.registration.transforms import Affine, Chain, grid_points
-from migxai.registration.volume import Volume
+from migxai.registration.transforms import Affine, Chain, grid_points, rigid_matrix
+from migxai.registration.volume import Volume, template_volume
 from tests.registration.conftest import load_template, smooth_anatomy
 
 

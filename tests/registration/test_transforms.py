@@ -5,8 +5,16 @@ import pytest
 import SimpleITK
 
 from migxai.errors import ImageError
-from migxai.registration.rigid import rigid_matrix
-from migxai.registration.transforms import Affine, Chain, Field, as_field, load_transform, map_points, save_transform
+from migxai.registration.transforms import (
+    Affine,
+    Chain,
+    Field,
+    as_field,
+    load_transform,
+    map_points,
+    rigid_matrix,
+    save_transform,
+)
 
 AFFINE = Affine(rigid_matrix(np.array([3.0, -2.0, 5.0, 0.1, -0.2, 0.3])) @ np.diag([1.1, 0.9, 1.0, 1.0]))
 

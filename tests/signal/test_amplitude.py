@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from migxai.errors import ImageError, TimingError, UsageError
 from migxai.signal import alff, alff_voxels, falff, falff_voxels
-from migxai.signal.spectrum import next_length, spectral_plan
+from migxai.signal.amplitude import next_length, spectral_plan
 
 DEFINITIONS = ("rest", "dpabi", "afni", "xcpd")
 CONSTANT = (4, 12, 10)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from migxai.signal import correct_slice_timing, dvars, region_means, smooth
-from migxai.signal._parallel import for_chunks, worker_count
+from migxai.signal.voxels import for_chunks, worker_count
 
 USE = "import numpy as np, migxai.signal as s\n"
 USE += "print(s.reho(np.arange(81.0).reshape(3, 3, 3, 3), np.ones((3, 3, 3)))[1, 1, 1])"

@@ -38,6 +38,8 @@ class Check:
         None where the check could not be made, or is shown only.
     detail
         What it means, and what was left out.
+    extension
+        Name and version of the package that brought the check; empty for migxai's own.
     """
 
     name: str
@@ -47,9 +49,11 @@ class Check:
     limit: str = ""
     passed: bool | None = None
     detail: str = ""
+    extension: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
+        made_by = {"extension": self.extension} if self.extension else {}
         return {
             "name": self.name,
             "of": self.of,
@@ -58,6 +62,7 @@ class Check:
             "limit": self.limit,
             "passed": self.passed,
             "detail": self.detail,
+            **made_by,
         }
 
 

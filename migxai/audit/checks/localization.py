@@ -6,7 +6,7 @@ import numpy as np
 
 from migxai.audit.audited_maps import AuditedMaps, GroundTruth
 from migxai.audit.checks import Check, CheckEntry
-from migxai.explain.group_tests import regional_t
+from migxai.explain.group_differences import regional_t
 from migxai.explain.saliency_maps import difference
 from migxai.metrics.types import FloatArray
 

@@ -26,7 +26,7 @@ def fits_network(split: Split) -> bool:
     return bool(NETWORKS[split.network].fused_layers)
 
 
-_networks = " and ".join(entry.title for entry in NETWORKS.values() if entry.fused_layers)
+_networks = " and ".join(sorted(entry.title for entry in NETWORKS.values() if entry.fused_layers))
 
 ENTRY = CamMethod(
     name="fused",

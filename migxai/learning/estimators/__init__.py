@@ -32,6 +32,7 @@ __all__ = [
     "make_estimator",
     "model_titles",
     "options_of",
+    "origin_of",
     "tables_of",
 ]
 
@@ -168,6 +169,11 @@ def baselines() -> tuple[str, ...]:
 def model_titles() -> dict[str, str]:
     """Return how models are called in reports, by name and in the order in which reports list them."""
     return {name: entry.title for registry in (NETWORKS, ESTIMATORS) for name, entry in registry.items()}
+
+
+def origin_of(model: str) -> str:
+    """Return name and version of the package that brought a model; empty for those of migxai."""
+    return next((registry[model].origin for registry in (ESTIMATORS, NETWORKS) if model in registry), "")
 
 
 def check_models(names: Sequence[str]) -> tuple[str, ...]:

@@ -28,15 +28,13 @@ from migxai.participant.interfaces.base import (
 )
 from migxai.participant.interfaces.denoising import require_length
 from migxai.participant.resources import Memory
-from migxai.registration.images import mask_centre
 from migxai.registration.masks import brain_mask_in_target, epi_brain_mask, template_grid
 from migxai.registration.realignment import realign
 from migxai.registration.resample import resample_series, resample_to_grid
-from migxai.registration.template import template_volume
 from migxai.registration.transforms import save_affines
-from migxai.registration.volume import Volume
+from migxai.registration.volume import Volume, mask_centre, template_volume
 from migxai.signal.slicetiming import check_slice_timing, correct_slice_timing, slice_axis
-from migxai.signal.steadystate import count_non_steady_volumes
+from migxai.signal.volumes import count_non_steady_volumes
 
 logger = logging.getLogger("migxai")
 

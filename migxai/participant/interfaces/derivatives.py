@@ -39,9 +39,8 @@ from migxai.participant.resources import Memory
 from migxai.registration.engines import Registration
 from migxai.registration.normalise import compact
 from migxai.registration.resample import resample_to_grid
-from migxai.registration.template import template_volume
 from migxai.registration.transforms import save_transform
-from migxai.registration.volume import Volume
+from migxai.registration.volume import Volume, template_volume
 from migxai.reports.figures import overlays
 
 Fields = dict[str, Any]

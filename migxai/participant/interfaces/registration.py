@@ -17,7 +17,6 @@ from migxai.participant.resources import Memory
 from migxai.registration.brain import extract_brain
 from migxai.registration.contrast import Tissues
 from migxai.registration.engines import find_engine
-from migxai.registration.images import crop_grid
 from migxai.registration.normalise import (
     EPI_GATE,
     EPI_T1W_GATE,
@@ -30,9 +29,8 @@ from migxai.registration.normalise import (
 )
 from migxai.registration.quality import Gate, Quality
 from migxai.registration.resample import resample_to_grid
-from migxai.registration.template import template_volume
 from migxai.registration.transforms import save_transform
-from migxai.registration.volume import Volume
+from migxai.registration.volume import Volume, crop_grid, template_volume
 from migxai.reports.participant.run_summary import ProcessingStep, QualityMeasure
 
 

@@ -1,8 +1,7 @@
 """Figures that come out as the same bytes every time: one style, no pyplot, and a clean SVG.
 
-nireports' own plots were tried first. They draw through pyplot's global state, put a random UUID into every file
-and call an external compressor when it is installed, so the same run would give other bytes each time; what is
-taken from nireports is its assembler (see `migxai.reports.participant.report`).
+nireports' own plots draw through pyplot's global state, put a random UUID into every file and call an external
+compressor where it is installed: the same run would give other bytes each time.
 """
 
 from __future__ import annotations
@@ -24,10 +23,12 @@ if TYPE_CHECKING:
 #: Width of every figure in inches, so that letters have one size all over the report.
 WIDTH = 10.0
 
-#: Okabe and Ito's colours, which people with any kind of colour vision tell apart.
 #: The brain mask's red stands apart from white matter's orange on grey pictures.
 MASK_COLOUR = "#FF2D55"
+#: Okabe and Ito's colours, which people with any kind of colour vision tell apart.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6B7280"
+#: Of letters, as in the style sheet.
+INK = "#1f2933"
 TISSUE_COLOURS = {"GM": BLUE, "WM": ORANGE, "CSF": GREEN}
 
 _STYLE: dict[str, Any] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -157,18 +157,10 @@ def plot_carpet(
             axes[0, 1].plot(time, displacement, color=GREY)
             axes[0, 1].set_title("Framewise displacement [mm]")
             axes[0, 1].set_ylim(bottom=0)
-        for (side, main), block, title in zip(
-            axes[-2:], blocks, ("Before denoising", "After denoising (regressed and filtered)"), strict=True
-        ):
-            main.imshow(
-                block,
-                cmap="gray",
-                vmin=-2,
-                vmax=2,
-                aspect="auto",
-                interpolation="none",
-                extent=(0, duration, edges[-1], 0),
-            )
+        titles = ("Before denoising", "After denoising (regressed and filtered)")
+        grey: dict[str, Any] = {"cmap": "gray", "vmin": -2, "vmax": 2, "aspect": "auto", "interpolation": "none"}
+        for (side, main), block, title in zip(axes[-2:], blocks, titles, strict=True):
+            main.imshow(block, extent=(0, duration, edges[-1], 0), **grey)
             main.set_title(title)
             main.grid(visible=False)
             main.set_yticks([])
@@ -188,16 +180,8 @@ def plot_carpet(
         return save_svg(figure, out_file, title="Carpet plot before and after denoising", description=words)
 
 
-def _choose(mask: npt.NDArray[np.bool_], count: int) -> npt.NDArray[np.intp]:
-    inside = np.flatnonzero(mask)
-    return inside[np.unique(np.linspace(0, len(inside) - 1, min(count, len(inside))).round().astype(np.intp))]
-
-
 def _standardise(series: Series, rows: npt.NDArray[np.intp]) -> Array:
-    from scipy.signal import detrend
-
-    index = np.unravel_index(rows, series.shape[:-1])
-    block = detrend(np.asarray(series[index], dtype=np.float64), axis=-1)
+    block = _straight(series, rows)
     deviation = block.std(axis=-1, keepdims=True)
     return np.asarray(block / np.where(deviation > 0, deviation, 1.0))
 
@@ -276,11 +260,22 @@ def mean_spectrum(series: Series, mask: npt.NDArray[np.bool_], repetition_time: 
     repetition_time
         In seconds.
     """
-    from scipy.signal import detrend, periodogram
+    from scipy.signal import periodogram
 
-    rows = np.flatnonzero(mask)
-    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(_VOXELS, len(rows))).round().astype(np.intp))]
-    block = np.asarray(series[np.unravel_index(rows, series.shape[:-1])], dtype=np.float64)
-    straight = np.asarray(detrend(block, axis=-1), dtype=np.float64)
+    straight = _straight(series, _choose(mask, _VOXELS))
     frequency, power = periodogram(straight, fs=1.0 / repetition_time, detrend=False, axis=-1)
     return np.asarray(frequency), np.asarray(power.mean(axis=0))
+
+
+def _choose(mask: npt.NDArray[np.bool_], count: int) -> npt.NDArray[np.intp]:
+    """Choose voxels of a mask, evenly spread."""
+    inside = np.flatnonzero(mask)
+    return inside[np.unique(np.linspace(0, len(inside) - 1, min(count, len(inside))).round().astype(np.intp))]
+
+
+def _straight(series: Series, rows: npt.NDArray[np.intp]) -> Array:
+    """Return some voxels' series without their linear trends."""
+    from scipy.signal import detrend
+
+    block = np.asarray(series[np.unravel_index(rows, series.shape[:-1])], dtype=np.float64)
+    return np.asarray(detrend(block, axis=-1), dtype=np.float64)

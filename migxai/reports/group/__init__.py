@@ -1,10 +1,5 @@
-"""The group level's report: what is read, judged, drawn and said.
+"""The group level's report: a module for each section, and those that draw its figures.
 
-`write_report` puts the parts together. `results` and `explained` read, `judging` and `checks` decide what may be said,
-`curves` computes bands, `plots`, `overview` and `brains` draw, `viewer` packs maps for the page's own script, and
-`summary`, `outcome`, `showing`, `regions` and `methods` write HTML.
+`report` puts the sections together, in the order of the page: `summary`, `people`, `results`, `maps`, `methods`. Each
+gathers typed data for its template in ``templates/group``; `gallery` keeps the figures.
 """
-
-from migxai.reports.group.report import read_checks, write_report
-
-__all__ = ["read_checks", "write_report"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -21,28 +21,12 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 #: Models of maps that no model made.
 NO_MODEL = ("", "none")
 
-#: Of the keys in a map's sidecar, which field each fills.
-_KEYS = {
-    "Comparison": "comparison",
-    "Indicator": "indicator",
-    "Model": "model",
-    "Method": "method",
-    "Kind": "kind",
-    "Label": "label",
-    "People": "people",
-    "Predicted": "predicted",
-    "Threshold": "threshold",
-    "Unit": "unit",
-    "Warning": "warning",
-    "Simulated": "simulated",
-}
 #: What a key holds, where it is no text.
 _TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
     "People": (int, "whole number"),
     "Threshold": ((int, float), "number"),
     "Simulated": (bool, "truth value"),
 }
-_NEEDED = ("Comparison", "Indicator", "Model", "Method", "Kind", "Label")
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +97,7 @@ class ExplainedMap:
 
     def sidecar(self) -> dict[str, Any]:
         """Return what the image's sidecar must hold for `read_explained_maps` to find the map again."""
-        values = {key: getattr(self, field) for key, field in _KEYS.items()}
+        values = {key: getattr(self, name) for key, name in _KEYS.items()}
         return {key: value for key, value in values.items() if key in _NEEDED or value not in (None, "")}
 
     def read(self) -> Volume:
@@ -135,6 +119,11 @@ class ExplainedMap:
         return Volume(data, image.affine)
 
 
+#: The field that each key of a map's sidecar fills; the fields without a default are needed.
+_KEYS = {one.name.capitalize(): one.name for one in fields(ExplainedMap) if one.name != "path"}
+_NEEDED = [key for key, name in _KEYS.items() if not hasattr(ExplainedMap, name)]
+
+
 def read_explained_maps(folder: GroupFolder) -> tuple[ExplainedMap, ...]:
     """Find the maps in ``group/explain`` whose sidecars say what they are; `ExplainedMap.sidecar` names the keys.
 
@@ -152,7 +141,7 @@ def read_explained_maps(folder: GroupFolder) -> tuple[ExplainedMap, ...]:
         problem = _problem(content)
         if problem:
             raise InputError(f"explain/{sidecar.name} {problem}; remove the map and explain the models again.")
-        found.append(ExplainedMap(path, **{field: content[key] for key, field in _KEYS.items() if key in content}))
+        found.append(ExplainedMap(path, **{name: content[key] for key, name in _KEYS.items() if key in content}))
     return tuple(found)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field
-from html import escape
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -26,9 +25,34 @@ ROOM = 6_500_000
 #: Of WebP, 0 to 100; artefacts cannot be seen at the size of the page, and the files are without any.
 _QUALITY = 75
 
-
 #: A figure, and what it shows in words.
 Drawn = tuple["Figure", str]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as the page shows it.
+
+    Attributes
+    ----------
+    name
+        Of its files in ``group/figures``, without extension.
+    title, words
+        What it is, and what it shows.
+    source
+        The picture as a data address; empty where the page has no more room.
+    width
+        Largest share of the page's width, such as ``50%``; empty for all of it.
+    print_dpi
+        Of its PNG file.
+    """
+
+    name: str
+    title: str
+    words: str
+    source: str
+    width: str = ""
+    print_dpi: int = PRINT_DPI
 
 
 @dataclass
@@ -52,30 +76,26 @@ class Gallery:
     room: int = ROOM
     names: list[str] = field(default_factory=list)
 
-    def add(self, figure: Figure, name: str, *, title: str, words: str, inline: Literal["svg", "webp"] = "svg") -> str:
-        """Keep a figure, and return it as HTML.
+    def add(self, drawn: Drawn, name: str, title: str, *, inline: Literal["svg", "webp"] = "svg") -> Picture:
+        """Keep a figure, and return it as the page shows it.
 
         Parameters
         ----------
-        figure
-            From `migxai.reports.figures.drawing.new_figure`, inside its `drawing_style`.
+        drawn
+            From `migxai.reports.figures.drawing.new_figure`, inside its `drawing_style`, and what it shows in words.
         name
             Of the files, without extension.
-        title, words
-            What it is, and what it shows: the alternative text.
+        title
+            What it is.
         inline
             How the page holds it: lines as SVG, pictures of brains as WebP.
-
-        Returns
-        -------
-        str
-            ``<figure>`` with the picture itself, what it shows, and links to the files.
 
         Raises
         ------
         OutputError, ResourceError
             If a file cannot be written.
         """
+        figure, words = drawn
         if self.simulated:
             figure.suptitle(SIMULATED, x=0.995, ha="right", fontsize=9, color="#A4161A", weight="bold")
             words = f"{SIMULATED}. {words}"
@@ -87,30 +107,23 @@ class Gallery:
         figure.savefig(buffer, format="png", dpi=PRINT_DPI, metadata={"Software": None})
         write_bytes(self.folder / f"{name}.png", buffer.getvalue())
         self.names.append(name)
-        if inline == "svg":
-            kind, content = "svg+xml", path.read_bytes()
-        else:
-            kind, content = "webp", _for_screen(buffer)
+        kind, content = ("svg+xml", path.read_bytes()) if inline == "svg" else ("webp", _for_screen(buffer))
         code = base64.b64encode(content).decode()
         self.room -= len(code)
-        image = f'<img alt="{escape(title)}" src="data:image/{kind};base64,{code}"/>'
-        if self.room < 0:
-            image = "<p>Not shown here, where there is no more room; its files hold it.</p>"
-        files = f'<a href="figures/{name}.svg">SVG</a>, <a href="figures/{name}.png">PNG, {PRINT_DPI} dpi</a>'
-        caption = f"<strong>{escape(title, quote=False)}.</strong> {escape(words, quote=False)} ({files})"
-        return f"<figure{_css(figure)}>{image}<figcaption>{caption}</figcaption></figure>"
+        source = f"data:image/{kind};base64,{code}" if self.room >= 0 else ""
+        # Figures narrower than the page are not blown up to its width.
+        share = figure.get_figwidth() / WIDTH
+        return Picture(name, title, words, source, f"{share:.0%}" if share < 0.99 else "", PRINT_DPI)
+
+    def add_if_drawn(self, drawn: Drawn | None, name: str, title: str) -> Picture | None:
+        """Keep a figure if there is one."""
+        return None if drawn is None else self.add(drawn, name, title)
 
     def remove_others(self) -> None:
         """Remove figures of an earlier report, which would be taken for this one's."""
         for path in self.folder.glob("*"):
             if path.suffix in (".svg", ".png") and path.stem not in self.names:
                 path.unlink()
-
-
-def _css(figure: Figure) -> str:
-    """Keep figures narrower than the page from being blown up to its width."""
-    share = figure.get_figwidth() / WIDTH
-    return f' style="max-width:{share:.0%}"' if share < 0.99 else ""
 
 
 def _for_screen(printed: BytesIO) -> bytes:

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.data import template
-from migxai.data.images import TemplateName
-from migxai.registration.volume import Volume
+from migxai.registration.volume import Volume, template_volume
 from migxai.reports.figures.drawing import WIDTH, bare, new_figure
 from migxai.reports.figures.slices import Layout, axial_layout, box, grey, label_tiles, outlines, picture
 from migxai.reports.group.explained_maps import ExplainedMap
+from migxai.reports.group.gallery import Drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +36,7 @@ _VIEWS = (("l", "left", (1, -1), 2), ("y", "back", (0, 1), 2), ("r", "right", (1
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class PreparedMap:
     """A map ready to be shown.
 
     Attributes
@@ -66,7 +65,7 @@ class Shown:
         return self.limit == 0
 
 
-def prepare(one: ExplainedMap) -> Shown:
+def prepare(one: ExplainedMap) -> PreparedMap:
     """Read a map and settle how it is shown.
 
     Raises
@@ -79,30 +78,22 @@ def prepare(one: ExplainedMap) -> Shown:
     size = np.abs(np.nan_to_num(data))
     known = size[size > 0]
     if not known.size:
-        return Shown(volume, signed=False, threshold=0.0, limit=0.0, peak=(np.full(3, np.nan), np.nan))
+        return PreparedMap(volume, signed=False, threshold=0.0, limit=0.0, peak=(np.full(3, np.nan), np.nan))
     place = np.unravel_index(size.argmax(), size.shape)
     peak = volume.affine[:3, :3] @ np.array(place) + volume.affine[:3, 3]
     # Voxels that no slice shows are zero or NaN, and are not counted.
     threshold = float(np.quantile(known, 1 - TOP)) if one.threshold is None else one.threshold
     limit = max(float(np.quantile(known, 0.999)), 1.02 * threshold)
-    return Shown(volume, bool(np.nanmin(data) < 0), threshold, limit, (peak, float(data[place])))
+    return PreparedMap(volume, bool(np.nanmin(data) < 0), threshold, limit, (peak, float(data[place])))
 
 
 @lru_cache(maxsize=1)
 def load_template() -> tuple[Volume, Volume]:
     """Return the template's brain and its mask."""
-    brain, mask = (_load(name) for name in ("T1w", "mask"))
-    return brain, mask
+    return template_volume("T1w"), template_volume("mask")
 
 
-def _load(name: TemplateName) -> Volume:
-    import nibabel as nib
-
-    image: Any = nib.load(template(name))
-    return Volume(np.asarray(image.dataobj, dtype=np.float32), image.affine)
-
-
-def map_figure(one: ExplainedMap, shown: Shown) -> tuple[Figure, str]:
+def map_figure(one: ExplainedMap, shown: PreparedMap) -> Drawn:
     """Draw a map as axial slices over the template and as a glass brain; returns the figure and what it shows."""
     layout = axial_layout(load_template()[1], count=21, columns=7)
     tall = 0.92 * WIDTH * layout.shape[0] / layout.shape[1]
@@ -123,7 +114,7 @@ def map_figure(one: ExplainedMap, shown: Shown) -> tuple[Figure, str]:
     return figure, words
 
 
-def strips_figure(maps: Sequence[tuple[ExplainedMap, Shown]]) -> tuple[Figure, str]:
+def strips_figure(maps: Sequence[tuple[ExplainedMap, PreparedMap]]) -> Drawn:
     """Draw several maps below each other, each as a row of axial slices; returns the figure and what it shows."""
     layout = axial_layout(load_template()[1], count=10, columns=10)
     figure = new_figure((0.92 * WIDTH * layout.shape[0] / layout.shape[1] + 0.32) * len(maps))
@@ -137,7 +128,7 @@ def strips_figure(maps: Sequence[tuple[ExplainedMap, Shown]]) -> tuple[Figure, s
     return figure, words + _distrust([one for one, _ in maps])
 
 
-def describe(shown: Shown) -> str:
+def describe(shown: PreparedMap) -> str:
     """Say what is shown of a map, and where it is largest."""
     if shown.empty:
         return "The map is zero everywhere."
@@ -176,7 +167,7 @@ def is_upright(volume: Volume) -> bool:
     return bool(np.allclose(steps, np.diag(np.diag(steps))) and (np.diag(steps) > 0).all())
 
 
-def _draw_slices(axes: Axes, layout: Layout, shown: Shown) -> None:
+def _draw_slices(axes: Axes, layout: Layout, shown: PreparedMap) -> None:
     brain, mask = load_template()
     tones = np.repeat(grey(picture(brain, layout))[:, :, None], 3, axis=2)
     # Nearest neighbour: what is seen are the map's own voxels.
@@ -189,7 +180,7 @@ def _draw_slices(axes: Axes, layout: Layout, shown: Shown) -> None:
     bare(axes)
 
 
-def _draw_glass(figure: SubFigure, shown: Shown) -> None:
+def _draw_glass(figure: SubFigure, shown: PreparedMap) -> None:
     """Draw the largest value along each line of sight, in nilearn's drawing of a glass brain."""
     from nilearn.plotting.glass_brain import plot_brain_schematics
 
@@ -208,7 +199,7 @@ def _draw_glass(figure: SubFigure, shown: Shown) -> None:
         axes.set_title(name, fontsize=8, weight="normal")
 
 
-def _projection(shown: Shown, direction: str, across: int, up: int) -> tuple[Array, tuple[float, ...]]:
+def _projection(shown: PreparedMap, direction: str, across: int, up: int) -> tuple[Array, tuple[float, ...]]:
     """Return the value of largest size along a line of sight, (up, across), and its edges in mm."""
     volume = shown.volume if is_upright(shown.volume) else resample(shown.volume, 3.0)
     values: Array = np.nan_to_num(np.asarray(volume.data, dtype=np.float64))
@@ -225,7 +216,7 @@ def _projection(shown: Shown, direction: str, across: int, up: int) -> tuple[Arr
     return image, tuple(edges)
 
 
-def _scale(shown: Shown) -> Any:
+def _scale(shown: PreparedMap) -> Any:
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -234,7 +225,7 @@ def _scale(shown: Shown) -> Any:
     return ScalarMappable(Normalize(-limit if shown.signed else 0.0, limit), colormaps[COLOUR_MAPS[shown.signed]])
 
 
-def _colour_bar(figure: Figure | SubFigure, axes: Axes, shown: Shown) -> Colorbar:
+def _colour_bar(figure: Figure | SubFigure, axes: Axes, shown: PreparedMap) -> Colorbar:
     bar = figure.colorbar(_scale(shown), ax=axes, fraction=0.02, pad=0.01, extend="both" if shown.signed else "max")
     bar.ax.tick_params(labelsize=8)
     for level in {shown.threshold, -shown.threshold if shown.signed else shown.threshold}:

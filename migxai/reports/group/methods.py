@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from html import escape
-from importlib import resources
+from dataclasses import dataclass
 from typing import Any
 
 from migxai.evaluation.results import Results, indicator_name, model_name
 from migxai.evaluation.wording import cell_text, listed, plural
+from migxai.explain.methods import METHODS
 from migxai.learning.backbones import NETWORKS
 from migxai.learning.estimators import ESTIMATORS, baselines, is_deep
+from migxai.registry import Entry
+from migxai.reports.citations import Reference, cite, cited, mark, references_with
 from migxai.reports.group.explained_maps import ExplainedMap
-from migxai.reports.group.html import bullets, folded, pairs_table, paragraph
+from migxai.reports.rendering import Table
 
-LIMITS = (
-    "This is not a diagnostic device. It was not tested, certified or approved for use on patients.",
-    "Scores hold for people, scanners and processing like those tested here, if at all. A model that does well on one "
-    "cohort often does not on another.",
-    "Cross-validation of few people gives wide intervals, and the intervals leave out how much scores vary from one "
-    "training set to the next. The best of several results is flattered by the choice.",
-    "Groups that differ in age, sex, site, motion, medication or arousal can be told apart by those. The nuisance "
-    "baseline tests some of them, and nothing tests what was not recorded.",
-    "Cross-sectional maps do not say whether a difference is a cause, a consequence or a companion of the illness.",
-    "Maps of what a network uses are no measurement of the brain, and their regions need not differ between groups.",
-)
-
-_MARK = re.compile(r"\[@([a-z0-9]+)\]")
 _UNFROZEN = {
     "last-conv": "the last convolution (of a transformer, the last block) and the classifier, which started at random",
     "last-block": "the last block and the classifier, which started at random",
@@ -39,43 +27,28 @@ _SCHEMES = {
 }
 
 
-def methods_section(results: Results, maps: Sequence[ExplainedMap]) -> str:
-    """Write the methods paragraphs, limits, messages of the run, parameters, versions and references."""
-    paragraphs = [_cohort(results), _models(results), _scores(results), _explanations(maps)]
-    paragraphs = [sentences for sentences in paragraphs if sentences]
-    known = _references()
-    keys = list(dict.fromkeys(_MARK.findall(" ".join(" ".join(sentences) for sentences in paragraphs))))
-    written = [_cite(" ".join(sentences), known) for sentences in paragraphs]
-    items = "".join(
-        f"<li>{escape(known[key]['entry'], quote=False)} "
-        f'<a href="https://doi.org/{known[key]["doi"]}">doi:{known[key]["doi"]}</a></li>'
-        for key in keys
+@dataclass(frozen=True)
+class MethodsSection:
+    """What the section shows; its limits stand in the template."""
+
+    paragraphs: Sequence[str]
+    messages: Sequence[str]
+    parameters: Table
+    versions: Table
+    references: Sequence[Reference]
+
+
+def methods_section(results: Results, maps: Sequence[ExplainedMap]) -> MethodsSection:
+    """Write the methods paragraphs; gather messages of the run, parameters, versions and references."""
+    known = references_with([*NETWORKS.values(), *ESTIMATORS.values(), *METHODS.values()])
+    written = [_cohort(results), _models(results), _scores(results), _explanations(maps)]
+    return MethodsSection(
+        paragraphs=[cite(sentences, known) for sentences in written if sentences],
+        messages=[str(one) for one in results.description.get("Messages", [])],
+        parameters=_parameters(results),
+        versions=Table.of_pairs(results.versions, "Software"),
+        references=cited(" ".join(sentence for sentences in written for sentence in sentences), known),
     )
-    messages = [str(one) for one in results.description.get("Messages", [])]
-    return "".join(
-        [
-            "<h3>Limits</h3>",
-            bullets(LIMITS),
-            "<h3>Methods</h3>",
-            paragraph("The text may be copied into a paper (CC0).", "about"),
-            *(paragraph(text) for text in written),
-            f"<h3>Said during the run</h3>{bullets(messages)}" if messages else "",
-            folded("Parameters", _parameters(results)),
-            folded("Versions", pairs_table(results.versions, caption="Software")),
-            f"<h3>References</h3><ol>{items}</ol>",
-        ]
-    )
-
-
-def _cite(text: str, known: Mapping[str, Mapping[str, str]]) -> str:
-    """Name authors and year, in brackets unless the sentence needs them as a noun."""
-
-    def noun(match: re.Match[str]) -> str:
-        authors, year = known[match[1]]["cite"].rsplit(", ", 1)
-        return f"after {authors} ({year})"
-
-    text = re.sub(r"after " + _MARK.pattern, noun, text)
-    return _MARK.sub(lambda match: f"({known[match[1]]['cite']})", text)
 
 
 def _cohort(results: Results) -> list[str]:
@@ -119,15 +92,8 @@ def _models(results: Results) -> list[str]:
 
 
 def _named(models: Sequence[str]) -> str:
-    return listed([f"{model_name(name)} {_cited(name)}".strip() for name in models])
-
-
-def _cited(model: str) -> str:
-    """Cite a model: by its key where the reference is packaged, else in full as its entry has it."""
-    entry = next((registry[model] for registry in (ESTIMATORS, NETWORKS) if model in registry), None)
-    if entry is None or not entry.citation:
-        return ""
-    return f"[@{entry.citation}]" if entry.citation in _references() else f"({entry.citation})"
+    entries: dict[str, Entry] = {**NETWORKS, **ESTIMATORS}
+    return listed([model_name(name) + mark(entries.get(name)) for name in models])
 
 
 def _networks(deep: Sequence[str], told: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
@@ -175,14 +141,15 @@ def _explanations(maps: Sequence[ExplainedMap]) -> list[str]:
     methods = sorted({one.method for one in maps if one.kind not in ("univariate", "agreement")})
     if not methods:
         return []
-    cited = [f"{name} [@selvaraju2017]" if name.lower() == "grad-cam" else name for name in methods]
+    entries = {entry.title: entry for entry in METHODS.values()}
+    named = [name + mark(entries.get(name)) for name in methods]
     return [
-        f"What each network looked at was mapped by {listed(cited)}, for each person by the model that had not seen "
+        f"What each network looked at was mapped by {listed(named)}, for each person by the model that had not seen "
         "them, put back into the brain by the inverse of the slicing, and averaged over people.",
     ]
 
 
-def _parameters(results: Results) -> str:
+def _parameters(results: Results) -> Table:
     told = results.description
     rest = {name: told[name] for name in ("CrossValidation", "Seed", "Space", "Resolution", "Atlas") if name in told}
     options = {name: cell_text(_plain(value)) for name, value in told["Options"].items()}
@@ -191,20 +158,8 @@ def _parameters(results: Results) -> str:
         for name, fields in told.get("Indicators", {}).items()
         for key, value in fields.items()
     }
-    return pairs_table(
-        {**rest, **options, **definitions}, caption="Options of the group level, and definitions of the maps"
-    )
+    return Table.of_pairs({**rest, **options, **definitions}, "Options of the group level, and definitions of the maps")
 
 
 def _plain(value: object) -> object:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
-
-
-def _references() -> dict[str, dict[str, str]]:
-    import yaml
-
-    folder = resources.files("migxai.data") / "reports"
-    found: dict[str, dict[str, str]] = {}
-    for name in ("references.yml", "group_references.yml"):
-        found |= yaml.safe_load((folder / name).read_text(encoding="utf-8"))
-    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 from migxai.audit.checks import Check
@@ -14,11 +13,13 @@ from migxai.io import read_json, write_text
 from migxai.reports.figures.drawing import drawing_style
 from migxai.reports.group.explained_maps import read_explained_maps
 from migxai.reports.group.gallery import SIMULATED, Gallery
+from migxai.reports.group.maps import maps_section
 from migxai.reports.group.methods import methods_section
-from migxai.reports.group.outcome import outcome_section
-from migxai.reports.group.showing import maps_section
-from migxai.reports.group.summary import checks_section, people_section, summary_section
+from migxai.reports.group.people import people_section
+from migxai.reports.group.results import results_section
+from migxai.reports.group.summary import checks_table, summary_section
 from migxai.reports.participant.report import link_to_group
+from migxai.reports.rendering import render
 
 
 def write_report(folder: GroupFolder) -> Path:
@@ -51,20 +52,24 @@ def write_report(folder: GroupFolder) -> Path:
     simulated = results.simulated or any(one.simulated for one in maps)
     with drawing_style():
         gallery = Gallery(folder.file("figures"), simulated)
-        people = people_section(results, gallery)
-        outcome = outcome_section(results, judged, gallery)
-        shown = maps_section(results, maps, gallery)
+        drawn = {
+            "people": people_section(results, gallery),
+            "results": results_section(results, judged, gallery),
+            "maps": maps_section(results, maps, gallery),
+        }
     gallery.remove_others()
-    sections = [
-        ("summary", "Summary", summary_section(results, judged, checks, maps)),
-        ("people", "Who is in", people),
-        ("results", "Results", outcome),
-        ("maps", "Maps", shown.content),
-        ("checks", "Checks", checks_section(checks)),
-        ("methods", "Methods and limits", methods_section(results, maps)),
-    ]
+    page = render(
+        "group/report.html.jinja",
+        title="migxai: group report",
+        subtitle="; ".join(results.title(name) for name in results.comparisons),
+        simulated=SIMULATED if simulated else "",
+        summary=summary_section(results, judged, checks, maps),
+        checks=checks_table(checks),
+        methods=methods_section(results, maps),
+        **drawn,
+    )
     path = folder.file("report.html")
-    write_text(path, _page(results, sections, shown.data, SIMULATED if simulated else ""))
+    write_text(path, page)
     for report in sorted(folder.root.parent.glob("sub-*.html")):
         link_to_group(report)
     return path
@@ -85,25 +90,3 @@ def _checks(folder: GroupFolder, results: Results) -> list[Check]:
     path = folder.file("audit.json")
     audited = checks_of_audit(read_json(path, folder.root)) if path.is_file() else []
     return check_results(results) + audited
-
-
-def _page(results: Results, sections: list[tuple[str, str, str]], data: str, simulated: str) -> str:
-    from jinja2 import Environment
-
-    templates = resources.files("migxai.data") / "reports"
-    texts = {
-        name: (templates / f"group_{name}").read_text(encoding="utf-8") for name in ("page.html.jinja", "page.css")
-    }
-    scripts = ["group_tables.js", *(["group_viewer.js"] if data else [])]
-    page = Environment(autoescape=True, keep_trailing_newline=True, trim_blocks=True).from_string(
-        texts["page.html.jinja"]
-    )
-    return page.render(
-        title="migxai: group report",
-        subtitle="; ".join(results.title(name) for name in results.comparisons),
-        simulated=simulated,
-        sections=sections,
-        style=texts["page.css"],
-        data=data,
-        scripts=[(templates / name).read_text(encoding="utf-8") for name in scripts],
-    )

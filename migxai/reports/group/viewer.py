@@ -19,7 +19,7 @@ from migxai.data import load_atlas
 from migxai.registration.volume import Volume
 from migxai.reports.figures.slices import box, grey
 from migxai.reports.group.explained_maps import ExplainedMap
-from migxai.reports.group.map_figures import COLOUR_MAPS, Shown, is_upright, load_template, resample
+from migxai.reports.group.map_figures import COLOUR_MAPS, PreparedMap, is_upright, load_template, resample
 
 #: Steps of a map's values on either side of zero; 0 is kept for "no value".
 _STEPS = 63
@@ -59,7 +59,7 @@ def pack_scene(atlas: str) -> dict[str, Any]:
     return scene
 
 
-def pack_map(one: ExplainedMap, shown: Shown, heading: str) -> dict[str, Any]:
+def pack_map(one: ExplainedMap, shown: PreparedMap, heading: str) -> dict[str, Any]:
     """Pack a map: its values in 63 steps up to the largest, on its own grid where that is upright.
 
     Parameters

@@ -5,20 +5,14 @@ The text follows from the configuration and from `MethodsFacts`, so a step that 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
-from importlib import resources
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from migxai.config import Config
+from migxai.evaluation.wording import listed
 from migxai.indicators.registry import INDICATORS
-
-#: A paragraph: its heading, and its sentences, in which ``[@key]`` cites `references.yml`.
-Paragraph = tuple[str, list[str]]
-
-_MARK = re.compile(r"\[@([A-Za-z0-9_;@ -]+)\]")
+from migxai.reports.citations import Reference, cite, cited, references_with
 
 
 @dataclass(frozen=True)
@@ -58,8 +52,41 @@ class MethodsFacts:
     n_excluded: int | None = None
 
 
-def methods_markdown(config: Config, facts: MethodsFacts) -> str:
-    """Return the methods paragraph as Markdown, with a list of references.
+class Paragraph(NamedTuple):
+    """A paragraph of the methods text."""
+
+    heading: str
+    text: str
+
+
+@dataclass(frozen=True)
+class MethodsText:
+    """The methods paragraphs.
+
+    Attributes
+    ----------
+    paragraphs
+        Heading and text of each.
+    references
+        What they cite, in order.
+    """
+
+    paragraphs: tuple[Paragraph, ...]
+    references: tuple[Reference, ...]
+
+    def markdown(self) -> str:
+        """Return the text as Markdown, for ``logs/CITATION.md``."""
+        lines = []
+        for one in self.paragraphs:
+            lines += [f"### {one.heading}", "", one.text, ""]
+        lines += ["### References", ""]
+        for place, work in enumerate(self.references, 1):
+            lines.append(f"{place}. {work.entry}" + (f" doi:{work.doi}" if work.doi else ""))
+        return "\n".join(lines) + "\n"
+
+
+def methods_text(config: Config, facts: MethodsFacts) -> MethodsText:
+    """Write the methods paragraphs, with the references that they cite.
 
     Parameters
     ----------
@@ -67,57 +94,24 @@ def methods_markdown(config: Config, facts: MethodsFacts) -> str:
         The run's configuration.
     facts
         What was really done.
-
-    Returns
-    -------
-    str
-        Text for ``logs/CITATION.md``.
     """
-    paragraphs = _paragraphs(config, facts)
-    keys = _keys(paragraphs)
-    known = _references()
-    lines = []
-    for heading, sentences in paragraphs:
-        lines += [f"### {heading}", "", _cite(" ".join(sentences)), ""]
-    lines += ["### References", ""]
-    lines += [f"{place}. {known[key]['entry']}{_doi(known[key])}" for place, key in enumerate(keys, 1)]
-    return "\n".join(lines) + "\n"
-
-
-def methods_html(config: Config, facts: MethodsFacts) -> str:
-    """Return the methods paragraph as HTML for the report; parameters as for `methods_markdown`.
-
-    Returns
-    -------
-    str
-        Headings, paragraphs and a list whose DOIs are links.
-    """
-    paragraphs = _paragraphs(config, facts)
-    known = _references()
-    lines = ["<p>The text may be copied into a paper (CC0).</p>"]
-    for heading, sentences in paragraphs:
-        lines.append(f"<h3>{escape(heading)}</h3>\n<p>{escape(_cite(' '.join(sentences)), quote=False)}</p>")
-    items = "\n".join(
-        f"<li>{escape(known[key]['entry'], quote=False)}{_doi(known[key], link=True)}</li>" for key in _keys(paragraphs)
-    )
-    lines.append(f"<h3>References</h3>\n<ol>\n{items}\n</ol>")
-    return "\n".join(lines)
-
-
-def _paragraphs(config: Config, facts: MethodsFacts) -> list[Paragraph]:
     steps: Sequence[tuple[str, Callable[[Config, MethodsFacts], list[str]]]] = (
         ("Software", _software),
         ("Preprocessing", _raw if facts.source == "raw" else _fmriprep),
         ("Denoising", _denoising),
         ("Indicators", _indicators),
     )
-    return [(heading, write(config, facts)) for heading, write in steps]
+    known = references_with(INDICATORS.values())
+    written = [(heading, write(config, facts)) for heading, write in steps]
+    references = cited(" ".join(sentence for _, sentences in written for sentence in sentences), known)
+    paragraphs = tuple(Paragraph(heading, cite(sentences, known)) for heading, sentences in written)
+    return MethodsText(paragraphs, tuple(references))
 
 
 def _software(config: Config, facts: MethodsFacts) -> list[str]:
     sentences = [
         f"Data organised as BIDS [@gorgolewski2016] were processed with migxai {facts.version}, which builds on "
-        "Nipype [@gorgolewski2011], PyBIDS [@yarkoni2019] and Nilearn [@abraham2014]."
+        "Nipype [@gorgolewski2011] and PyBIDS [@yarkoni2019]."
     ]
     if config.preset == "paper":
         sentences.append("Parameters and the order of steps follow [@li2025].")
@@ -210,7 +204,7 @@ def _denoising(config: Config, facts: MethodsFacts) -> list[str]:  # noqa: ARG00
     }[settings.motion_terms]
     chosen = (settings.wm, "white matter"), (settings.csf, "cerebrospinal fluid"), (settings.gsr, "whole brain")
     tissues = [name for wanted, name in chosen if wanted]
-    signals = f" and the mean signals of {_enumerate(tissues)}" if tissues else ""
+    signals = f" and the mean signals of {listed(tissues)}" if tissues else ""
     smooth = f"a Gaussian kernel of {settings.fwhm:g} mm full width at half maximum"
     if settings.order == "paper":
         sentences = [
@@ -244,53 +238,3 @@ def _indicators(config: Config, facts: MethodsFacts) -> list[str]:  # noqa: ARG0
         which = "the other indicators" if any(entry.origin for entry in entries) else "indicators"
         sentences.append(f"The choice of {which} follows [@li2025].")
     return sentences
-
-
-def _enumerate(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _references() -> dict[str, dict[str, str]]:
-    import yaml
-
-    text = (resources.files("migxai.data") / "reports" / "references.yml").read_text(encoding="utf-8")
-    references: dict[str, dict[str, str]] = yaml.safe_load(text)
-    return references | {entry.name: _reference(entry.citation) for entry in INDICATORS.values() if entry.citation}
-
-
-def _reference(citation: str) -> dict[str, str]:
-    """Take a reference in full apart: how the text names it, the entry of the list, and the DOI.
-
-    The text names the first author without initials ("Zang YF, et al." is Zang) and the year before the volume.
-    """
-    entry, _, doi = citation.partition(" doi:")
-    authors = entry.partition(". ")[0]
-    surname = re.split(r" [A-Z]{1,3}\b|,", authors)[0]
-    years = re.findall(r"\b((?:19|20)\d\d)(?=;)", entry) or re.findall(r"\b(?:19|20)\d\d\b", entry)
-    several = " et al." if "," in authors else ""
-    return {"cite": f"{surname}{several}, {years[-1] if years else 'n.d.'}", "entry": entry, "doi": doi}
-
-
-def _keys(paragraphs: Sequence[Paragraph]) -> list[str]:
-    text = " ".join(sentence for _, sentences in paragraphs for sentence in sentences)
-    return list(dict.fromkeys(key for mark in _MARK.findall(text) for key in re.split(r"[;@ ]+", mark)))
-
-
-def _doi(reference: dict[str, str], *, link: bool = False) -> str:
-    doi = reference["doi"]
-    return "" if not doi else f' <a href="https://doi.org/{doi}">doi:{doi}</a>' if link else f" doi:{doi}"
-
-
-def _cite(text: str) -> str:
-    """Name authors and year; in brackets, unless the sentence needs them as a noun or is in brackets already."""
-    known = _references()
-
-    def noun(match: re.Match[str]) -> str:
-        authors, year = known[match[2]]["cite"].rsplit(", ", 1)
-        return f"{match[1]} {authors} ({year})"
-
-    text = re.sub(r"\b(after|and|follow|follows) \[@([A-Za-z0-9_-]+)\]", noun, text)
-    text = re.sub(
-        r"(\([^()\[]*) \[@([A-Za-z0-9_-]+)\]\)", lambda match: f"{match[1]}; {known[match[2]]['cite']})", text
-    )
-    return _MARK.sub(lambda match: f"({known[match[1]]['cite']})", text)

@@ -1,48 +1,81 @@
-"""The report of one participant: a single HTML file, assembled with nireports from figures and summaries.
+"""The report of one participant: a single HTML file, made from the figures and the summaries that lie beside it.
 
-nireports finds and orders the reportlets; the sections are specified in ``data/reports/participant.yml``. Its own page
-template loads jQuery and Bootstrap from the web and links the figures as files beside the page; both would break a
-report that is mailed or opened offline. So the page comes from our template (nireports' ``template_path``), and each
-figure is put into the page where nireports made a link.
+nireports' assembler was used in version 0.1.0. It indexes the figures with pybids to find files whose names are known
+here, and writes a page that links them: each link had then to be found again and replaced by the figure itself, so
+that the page can be mailed and read offline. The template and a few lines that read files do the same work.
 """
 
 from __future__ import annotations
 
 import base64
-import copy
-import os
 import re
-import shutil
-import tempfile
-from collections.abc import Sequence
-from importlib import resources
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
-from typing import Any
 
-from migxai.bids.names import RUN_ENTITIES
 from migxai.errors import InputError
+from migxai.indicators.registry import INDICATORS
 from migxai.io import write_text
-from migxai.reports.participant import fragments
-from migxai.reports.participant.run_summary import RunSummary, find_summaries
+from migxai.reports.figures.region_values import HARDLY, PARTLY
+from migxai.reports.participant.methods import MethodsText
+from migxai.reports.participant.run_summary import RegionValues, RunSummary, find_summaries
+from migxai.reports.rendering import Table, number_text, render, template_source
 
-_LINK = re.compile(r'<div class="reportlet">\s*<(img|object)[^>]*?(?:src|data)="\./([^"]+)".*?</small>', re.DOTALL)
+#: What a figure of two images that alternate marks its parts with.
+_MOVING = 'id="migxai-moving'
 
-#: Where a page's links begin, and the one to the group level's report.
-_NAV = '<nav aria-label="Sections"><ul>'
-_GROUP_LINK = '<li><a href="group/report.html">Group report</a></li>'
 
-#: What pybids calls the entities of a run.
-_PYBIDS = {
-    "ses": "session",
-    "acq": "acquisition",
-    "ce": "ceagent",
-    "rec": "reconstruction",
-    "dir": "direction",
-}
+@dataclass(frozen=True)
+class EmbeddedFigure:
+    """A figure as the page holds it.
+
+    Attributes
+    ----------
+    words
+        What it is and shows.
+    source
+        The picture as a data address; empty for one that is part of the page.
+    markup
+        The SVG, where it listens to the pointer and the keyboard, which it can only inside the page.
+    """
+
+    words: str
+    source: str = ""
+    markup: str = ""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures of a run, or of the anatomy, by the value of ``desc-``."""
+
+    by_desc: Mapping[str, Sequence[EmbeddedFigure]]
+
+    @property
+    def any(self) -> bool:
+        """Whether there are any."""
+        return bool(self.by_desc)
+
+    def of(self, *names: str) -> list[EmbeddedFigure]:
+        """Return the figures of some names, in the order of the names."""
+        return [figure for name in names for figure in self.by_desc.get(name, ())]
+
+
+@dataclass(frozen=True)
+class RunSection:
+    """What the page shows of a run."""
+
+    summary: RunSummary
+    figures: Figures
+    quality: Table
+    steps: Table
+    settings: Sequence[Table]
+    regions: Table
+    about_coverage: str
 
 
 def write_participant_report(
-    output_dir: Path, subject: str, runs: Sequence[RunSummary] | None = None, boilerplate: str = ""
+    output_dir: Path, subject: str, runs: Sequence[RunSummary] | None = None, methods: MethodsText | None = None
 ) -> Path:
     """Write ``sub-<label>.html`` from ``sub-<label>/figures/*.svg`` and the runs' summaries.
 
@@ -56,8 +89,8 @@ def write_participant_report(
         Label, with or without ``sub-``.
     runs
         Summaries, in the order to show them; None reads those that lie beside the figures.
-    boilerplate
-        The methods paragraph as HTML (see `migxai.reports.participant.methods.methods_html`).
+    methods
+        The methods text (see `migxai.reports.participant.methods.methods_text`).
 
     Returns
     -------
@@ -73,12 +106,22 @@ def write_participant_report(
     """
     label = subject.removeprefix("sub-")
     summaries = tuple(runs) if runs is not None else find_summaries(output_dir, label)
-    with tempfile.TemporaryDirectory(prefix="report-") as folder:
-        # nireports edits the figures it shows, reads entities from whole paths, and indexes all it finds: it gets a
-        # copy of this subject's figures, away from the derivatives.
-        staged = Path(folder)
-        _stage(staged, output_dir / f"sub-{label}" / "figures", label, summaries, boilerplate)
-        page = _assemble(staged, label, summaries)
+    folder = output_dir / f"sub-{label}" / "figures"
+    anatomy = _read_figures(folder, f"sub-{label}", "T1w", any_session=True)
+    sections = [("summary", "Summary"), *([("anatomy", "Anatomy")] if anatomy.any else [])]
+    sections += [(run.name, run.title) for run in summaries]
+    page = render(
+        "participant/report.html.jinja",
+        title=f"migxai: participant {label}",
+        simulated="",
+        sections=[*sections, ("methods", "Methods")],
+        anatomy=anatomy,
+        runs=[_run_section(run, _read_figures(folder, run.name, "bold")) for run in summaries],
+        map_names=[stat + form for stat in INDICATORS for form in ("", "raw", "zscore")],
+        region_names=[f"{stat}regions" for stat in INDICATORS],
+        methods=methods,
+        software=_software(summaries),
+    )
     path = output_dir / f"sub-{label}.html"
     write_text(path, page)
     if (output_dir / "group" / "report.html").is_file():
@@ -100,94 +143,80 @@ def link_to_group(path: Path) -> None:
         page = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path.name} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-    if _GROUP_LINK not in page and _NAV in page:
-        write_text(path, page.replace(_NAV, f"{_NAV}\n{_GROUP_LINK}", 1))
+    # Where the links of a page begin, and the link that comes first.
+    start, link = str(template_source("participant/group_link.html")).splitlines()
+    if link not in page and start in page:
+        write_text(path, page.replace(start, f"{start}\n{link}", 1))
 
 
-def _stage(staged: Path, figures: Path, label: str, runs: Sequence[RunSummary], boilerplate: str) -> None:
-    target = staged / f"sub-{label}" / "figures"
-    target.mkdir(parents=True)
-    for figure in sorted(figures.glob(f"sub-{label}_*.svg")):
-        shutil.copyfile(figure, target / figure.name)
-    texts = {
-        f"sub-{label}_desc-verdict_T1w": fragments.verdict(runs),
-        f"sub-{label}_desc-methods_T1w": boilerplate,
-        f"sub-{label}_desc-software_T1w": fragments.software(runs),
-    }
+def _read_figures(folder: Path, stem: str, suffix: str, *, any_session: bool = False) -> Figures:
+    found: dict[str, list[EmbeddedFigure]] = {}
+    for path in sorted(folder.glob(f"{stem}_{'*' if any_session else ''}desc-*_{suffix}.svg")):
+        desc = path.stem.removesuffix(f"_{suffix}").rpartition("_desc-")[2]
+        found.setdefault(desc, []).append(_embed(path))
+    return Figures(found)
+
+
+def _embed(path: Path) -> EmbeddedFigure:
+    svg = path.read_text(encoding="utf-8")
+    said = re.findall(r"<(?:title|desc)>(.*?)</(?:title|desc)>", svg, re.DOTALL)
+    words = unescape(". ".join(said))
+    if _MOVING in svg:
+        # Its ids must not meet those of the next such figure.
+        own = re.sub(r'(\bid="|url\(#|href="#)(?!migxai)', rf"\g<1>{path.stem}-", svg)
+        return EmbeddedFigure(words, markup=own)
+    return EmbeddedFigure(words, f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}")
+
+
+def _run_section(run: RunSummary, figures: Figures) -> RunSection:
+    passed = {True: "passed", False: "failed", None: "–"}
+    tones = {True: "good", False: "bad", None: ""}
+    quality = [
+        (item.name, f"{number_text(item.value)} {item.unit}", item.limit, passed[item.passed]) for item in run.quality
+    ]
+    numbers = {name: number_text(value) for name, value in run.numbers.items()}
+    settings = (("Input", run.inputs), ("Numbers", numbers), ("Settings", run.parameters))
+    names = list(dict.fromkeys(name for region in run.regions for name in region.values))
+    rows = [
+        (region.name, f"{region.coverage:.0%}", *(number_text(region.values.get(name)) for name in names))
+        for region in run.regions
+    ]
+    return RunSection(
+        summary=run,
+        figures=figures,
+        quality=Table(
+            "Quality control",
+            ("Check", "Value", "Limit", "Result"),
+            quality,
+            style="quality",
+            tones=[tones[item.passed] for item in run.quality],
+        ),
+        steps=Table(
+            "Steps",
+            (),
+            [(step.name, step.status, step.detail or " ") for step in run.steps],
+            tones=[step.status for step in run.steps],
+        ),
+        settings=[Table(title, (), list(pairs.items())) for title, pairs in settings],
+        regions=Table("Coverage, and the mean of each indicator", ("Region", "Coverage", *names), rows),
+        about_coverage=_about_coverage(run.regions),
+    )
+
+
+def _about_coverage(regions: Sequence[RegionValues]) -> str:
+    worst = sorted((region for region in regions if region.coverage < PARTLY), key=lambda region: region.coverage)
+    if not worst:
+        return f"Every region is covered by at least {PARTLY:.0%}."
+    hardly = sum(region.coverage < HARDLY for region in worst)
+    named = ", ".join(f"{region.name} {int(100 * region.coverage)}%" for region in worst[:20])
+    more = f" and {len(worst) - 20} more" if len(worst) > 20 else ""
+    return f"{len(worst)} regions are covered by less than {PARTLY:.0%}, {hardly} by less than half: {named}{more}."
+
+
+def _software(runs: Sequence[RunSummary]) -> Table:
+    """Gather versions; runs made with different ones are said to be."""
+    versions: dict[str, set[str]] = {}
     for run in runs:
-        texts[f"{run.name}_desc-opening_bold"] = fragments.run_opening(run, alone=len(runs) == 1)
-        texts[f"{run.name}_desc-tables_bold"] = fragments.run_tables(run)
-        texts[f"{run.name}_desc-regions_bold"] = fragments.region_table(run)
-    for name, text in texts.items():
-        if text:
-            (target / f"{name}.html").write_text(text, encoding="utf-8")
-
-
-def _assemble(staged: Path, label: str, runs: Sequence[RunSummary]) -> str:
-    # nireports imports nipype, which asks a server for its newest version unless told not to.
-    os.environ.setdefault("NO_ET", "1")
-    os.environ.setdefault("NIPYPE_NO_ET", "1")
-    import yaml
-    from nireports.assembler.report import Report
-
-    with resources.as_file(resources.files("migxai.data") / "reports") as folder:
-        specification = _specification(yaml.safe_load((folder / "participant.yml").read_text(encoding="utf-8")), runs)
-        specification["title"] = f"migxai: participant {label}"
-        specification["template_path"] = str(folder / "participant.html.jinja")
-        bootstrap = staged / "participant.yml"
-        bootstrap.write_text(yaml.safe_dump(specification, sort_keys=False), encoding="utf-8")
-        report = Report(staged, None, bootstrap_file=bootstrap, out_filename="page.html", subject=label)
-        for section in report.sections:
-            for reportlet in section.reportlets:
-                reportlet.components = [(_inline(html, staged), words) for html, words in reportlet.components]
-        report.generate_report()
-    return (staged / "page.html").read_text(encoding="utf-8")
-
-
-def _specification(packaged: dict[str, Any], runs: Sequence[RunSummary]) -> dict[str, Any]:
-    """Give each run a section of its own; nireports' `ordering` would put all runs into one."""
-    from migxai.indicators.registry import INDICATORS
-
-    # The two reportlets that grow with the registry of indicators.
-    figures = {
-        "maps": [stat + form for stat in INDICATORS for form in ("", "raw", "zscore")],
-        "regions": [f"{stat}regions" for stat in INDICATORS],
-    }
-    sections = []
-    for section in packaged["sections"]:
-        if section["name"] != "run":
-            sections.append(section)
-            continue
-        for run in runs:
-            mine = copy.deepcopy(section)
-            mine.update(name=run.name, title=run.heading[:1].upper() + run.heading[1:])
-            for reportlet in mine["reportlets"]:
-                # Entities that the run lacks are asked to be absent, or run 1 would show in a section without run.
-                reportlet["bids"].update({_PYBIDS.get(key, key): _value(run, key) for key in RUN_ENTITIES[1:]})
-                if reportlet["name"] in figures:
-                    reportlet["bids"]["desc"] = figures[reportlet["name"]]
-                reportlet["name"] = f"{run.name}_{reportlet['name']}"
-            sections.append(mine)
-    return {**packaged, "sections": sections}
-
-
-def _value(run: RunSummary, key: str) -> str | int | None:
-    value = run.entities.get(key)
-    return int(value) if key == "run" and value is not None else value
-
-
-def _inline(html: str, staged: Path) -> str:
-    """Put the figure itself in place of nireports' link to it."""
-    match = _LINK.search(html)
-    if match is None:
-        return html
-    svg = (staged / match[2]).read_text(encoding="utf-8")
-    # They come from the SVG, so all but the quotes is escaped already.
-    words = ". ".join(re.findall(r"<(?:title|desc)>(.*?)</(?:title|desc)>", svg, re.DOTALL)).replace('"', "&quot;")
-    if match[1] == "object":
-        # A flickering figure listens to the pointer and the keyboard, which it can only inside the page. There its
-        # ids must not meet those of the next such figure.
-        body = re.sub(r'(\bid="|url\(#|href="#)(?!migxai)', rf"\g<1>{Path(match[2]).stem}-", svg)
-        return f'<figure tabindex="0" role="img" aria-label="{words}">{body}</figure>'
-    code = base64.b64encode(svg.encode()).decode()
-    return f'<figure><img alt="{words}" src="data:image/svg+xml;base64,{code}"/></figure>'
+        for name, version in run.software.items():
+            versions.setdefault(name, set()).add(version)
+    return Table("Software", (), [(name, ", ".join(sorted(seen))) for name, seen in versions.items()])

@@ -121,6 +121,11 @@ class RunSummary:
         keys = [key for key in RUN_ENTITIES if key in self.entities and key != "sub"] or ["sub"]
         return ", ".join(f"{WORDS.get(key, key)} {self.entities[key]}" for key in keys)
 
+    @property
+    def title(self) -> str:
+        """The heading as a sentence begins."""
+        return self.heading[:1].upper() + self.heading[1:]
+
 
 def write_summary(summary: RunSummary, figures_dir: Path) -> Path:
     """Write a run's summary as ``<name>_desc-summary_bold.json``.

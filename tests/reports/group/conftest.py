@@ -7,7 +7,8 @@ import pytest
 
 from migxai.evaluation.group_folder import GroupFolder
 from migxai.evaluation.results import Results, read_results
-from migxai.reports.group import gallery, write_report
+from migxai.reports.group import gallery
+from migxai.reports.group.report import write_report
 from tests.reports.group.building import make_group, write_audit, write_maps
 
 FAILED = {"name": "Cascading randomisation", "of": "Grad-CAM", "value": 0.912345, "limit": "under 0.5", "passed": False}

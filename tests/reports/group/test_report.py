@@ -10,8 +10,8 @@ from html.parser import HTMLParser
 import pytest
 
 from migxai.errors import InputError
-from migxai.reports.group import write_report
 from migxai.reports.group.gallery import SIMULATED
+from migxai.reports.group.report import write_report
 from tests.reports.group.browser import Browser
 from tests.reports.group.building import write_audit
 

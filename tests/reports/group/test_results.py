@@ -1,80 +1,70 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import re
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from migxai.errors import InputError
-from migxai.evaluation.results import read_results
-from migxai.io import write_tsv
-from tests.reports.group.building import COMPARISON, DATASET
+from migxai.audit.verdict import judge
+from migxai.evaluation.paper import published_problems
+from migxai.learning.estimators import baselines
+from migxai.reports.figures.drawing import drawing_style
+from migxai.reports.group.gallery import Gallery
+from migxai.reports.group.results import results_section
+from migxai.reports.rendering import render
+from tests.reports.group.building import COMPARISON
 
 
-def test_scores_are_those_of_the_table(results, made):
-    table = pd.read_csv(made.file("metrics.tsv"), sep="\t")
-    chosen = table[(table["model"] == "svm") & (table["level"] == "subject") & (table["metric"] == "accuracy")].iloc[0]
+@pytest.fixture(scope="module")
+def section(results, tmp_path_factory):
+    gallery = Gallery(tmp_path_factory.mktemp("figures"))
+    with drawing_style():
+        section = results_section(results, {COMPARISON: judge(results, COMPARISON)}, gallery)
+    text = render("group/results.html.jinja", results=section)
+    return text.replace("\N{NO-BREAK SPACE}", " "), gallery
+
+
+def test_every_figure_of_a_comparison_is_there(section):
+    kinds = ("scores", "roc", "confusion", "calibration")
+    assert section[1].names == [*(f"hc-vs-migraine_{kind}" for kind in kinds), "precision"]
+    assert section[0].count("<img") == 5
+
+
+def test_the_papers_values_and_what_is_wrong_with_them_stand_beside_ours(section):
+    text = section[0]
+    assert "94.79 (1.29)" in text
+    assert "its values beside ours" in text
+    problems = published_problems()
+    assert f"({len(problems)} findings)" in text
+    assert text.count("Table 3, GoogLeNet, if averages are") == sum("GoogLeNet" in one for one in problems) > 0
+
+
+def test_scores_are_there_as_numbers(section, results):
     cell = next(cell for cell in results.cells if cell.model == "svm")
-    assert (cell.scores["accuracy"].value, cell.n, cell.trials) == (chosen["value"], 24, 2)
-    assert cell.name == "SVM on ReHo"
-    assert [one.model for one in results.cells_of(COMPARISON)] == ["googlenet", "svm", "majority", "nuisance"]
-    assert results.title(COMPARISON) == "HC versus migraine"
-    assert results.class_counts(COMPARISON) == {"HC": 12, "Migraine": 12}
-    assert len(results.unit(cell).y) == 48
-    assert results.versions == {"migxai": "0.1.0"}
+    score = cell.scores["accuracy"]
+    assert f"{100 * score.value:.1f} % ({100 * score.low:.1f} to {100 * score.high:.1f} %)" in section[0]
+    assert f"{cell.scores['roc_auc'].value:.2f} (" in section[0]
 
 
-def test_permutations_belong_to_their_cell(folder):
-    row = {"comparison": COMPARISON, "indicator": "reho", "model": "svm", "level": "subject", "metric": "accuracy"}
-    numbers = {"observed": 0.7, "p": 0.04, "permutations": 99, "null_mean": 0.5, "null_95th": 0.6}
-    write_tsv(folder.file("permutations.tsv"), pd.DataFrame([{**row, **numbers}]))
-    cells = {cell.model: cell for cell in read_results(folder).cells}
-    assert cells["svm"].permuted["accuracy"].p == 0.04
-    assert not cells["googlenet"].permuted
+def test_misclassified_people_are_counted_over_all_maps(section, results):
+    wrong: dict[str, list[bool]] = {}
+    for cell in results.cells:
+        if cell.model not in baselines():
+            unit = results.unit(cell)
+            for subject, bad in zip(unit.subject, unit.y != unit.predicted, strict=True):
+                wrong.setdefault(unit.subjects[subject], []).append(bad)
+    once = sum(any(found) for found in wrong.values())
+    always = sum(all(found) for found in wrong.values())
+    assert f"Misclassified people: {once} of 24 at least once, {always} always" in section[0]
+    rows = re.findall(r'<th scope="row">(sub-\d+)</th><td>site A</td><td>\w+</td><td>(\d+) of (\d+)<', section[0])
+    assert {name: int(count) for name, count, _ in rows} == {
+        key.split("/")[1]: int(np.sum(found)) for key, found in wrong.items() if any(found)
+    }
+    assert {total for *_, total in rows} == {"4"}
 
 
-def test_a_description_alone_is_enough(folder):
-    for path in folder.root.glob("*.tsv"):
-        path.unlink()
-    folder.file("metrics.json").unlink()
-    found = read_results(folder)
-    assert (found.cells, found.units, found.people.empty, found.class_counts(COMPARISON)) == ((), (), True, {})
-    folder.description.unlink()
-    with pytest.raises(InputError, match="no results of the group level"):
-        read_results(folder)
-
-
-def test_predictions_that_do_not_fit_are_refused(folder):
-    text = folder.file("predictions.tsv").read_text()
-    folder.file("predictions.tsv").write_text(text.replace("p[HC]", "p[XX]"))
-    with pytest.raises(InputError, match=r"no column 'p\[HC\]'"):
-        read_results(folder)
-
-
-def test_reports_are_those_of_the_own_dataset(folder):
-    (folder.root.parent / "sub-03.html").write_text("")
-    found = read_results(folder)
-    assert found.participant_report(f"{DATASET}/sub-03") == "../sub-03.html"
-    assert found.participant_report(f"{DATASET}/sub-04") == ""
-    assert found.participant_report("another/sub-03") == ""
-
-
-@pytest.mark.parametrize("place", ["indicators", "description"])
-def test_made_up_data_are_known_by_their_makers_name(folder, place):
-    assert not read_results(folder).simulated
-    if place == "indicators":
-        content = json.loads(folder.description.read_text()) | {"Indicators": {"reho": {"Definition": "Simulated map"}}}
-        folder.description.write_text(json.dumps(content))
-    else:
-        path = folder.root.parent / "dataset_description.json"
-        path.write_text(json.dumps({"Name": "x", "GeneratedBy": [{"Name": "migxai-demo"}]}))
-    assert read_results(folder).simulated
-
-
-def test_numbers_that_are_none_become_nan(folder):
-    table = pd.read_csv(folder.file("metrics.tsv"), sep="\t", dtype=str, keep_default_na=False)
-    table.loc[table["metric"] == "accuracy", "low"] = "n/a"
-    write_tsv(folder.file("metrics.tsv"), table)
-    assert np.isnan(dataclasses.astuple(read_results(folder).cells[0].scores["accuracy"])[1])
+def test_without_scores_that_is_said(results, tmp_path):
+    empty = dataclasses.replace(results, tables={name: table.iloc[:0] for name, table in results.tables.items()})
+    section = results_section(empty, {COMPARISON: []}, Gallery(tmp_path))
+    assert "there is no result to show" in render("group/results.html.jinja", results=section)

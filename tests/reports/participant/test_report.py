@@ -17,7 +17,7 @@ from migxai.errors import InputError
 from migxai.registration.volume import Volume
 from migxai.reports.figures.overlays import plot_registration
 from migxai.reports.figures.series import plot_carpet, plot_motion
-from migxai.reports.participant.methods import MethodsFacts, methods_html
+from migxai.reports.participant.methods import MethodsFacts, methods_text
 from migxai.reports.participant.report import link_to_group, write_participant_report
 from migxai.reports.participant.run_summary import (
     ProcessingStep,
@@ -120,7 +120,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def report(output: Path) -> Path:
-    return write_participant_report(output, "sub-01", boilerplate=methods_html(Config(), MethodsFacts("0.1.0")))
+    return write_participant_report(output, "sub-01", methods=methods_text(Config(), MethodsFacts("0.1.0")))
 
 
 def test_nothing_is_fetched(report: Path) -> None:
@@ -186,7 +186,7 @@ def test_rebuilt_from_the_derivatives_with_the_same_bytes(report: Path, output: 
     before = report.read_bytes()
     figures = {path: path.read_bytes() for path in output.glob("sub-01/figures/*")}
     report.unlink()
-    write_participant_report(output, "01", boilerplate=methods_html(Config(), MethodsFacts("0.1.0")))
+    write_participant_report(output, "01", methods=methods_text(Config(), MethodsFacts("0.1.0")))
     assert report.read_bytes() == before
     assert {path: path.read_bytes() for path in output.glob("sub-01/figures/*")} == figures
     assert sorted(path.name for path in output.iterdir()) == ["sub-01", "sub-01.html"]
@@ -196,7 +196,7 @@ def test_the_same_bytes_elsewhere(report: Path, tmp_path: Path) -> None:
     # Entities in the path of the output itself must not be taken for the figures'.
     elsewhere = tmp_path / "sub-99" / "ses-7" / "task-x"
     make_run(elsewhere, summary())
-    other = write_participant_report(elsewhere, "01", boilerplate=methods_html(Config(), MethodsFacts("0.1.0")))
+    other = write_participant_report(elsewhere, "01", methods=methods_text(Config(), MethodsFacts("0.1.0")))
     assert other.read_bytes() == report.read_bytes()
 
 
@@ -231,8 +231,8 @@ def test_no_socket_is_opened(report: Path, output: Path, monkeypatch: pytest.Mon
         raise AssertionError("a socket was connected")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    assert write_participant_report(output, "01", runs=(summary(),), boilerplate="<p>x</p>").exists()
-    write_participant_report(output, "01", boilerplate=methods_html(Config(), MethodsFacts("0.1.0")))
+    assert write_participant_report(output, "01", runs=(summary(),), methods=None).exists()
+    write_participant_report(output, "01", methods=methods_text(Config(), MethodsFacts("0.1.0")))
 
 
 def test_size_of_a_run(report: Path) -> None:
