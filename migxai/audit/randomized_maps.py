@@ -63,7 +63,7 @@ def explain_slices(head: Head, audited: AuditedMaps, rows: IntArray, choice: Sli
     Parameters
     ----------
     head
-        In evaluation mode.
+        The head, in evaluation mode.
     audited
         Whose features and method are used.
     rows

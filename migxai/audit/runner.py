@@ -95,7 +95,7 @@ def trusted(checks: Sequence[Check]) -> tuple[bool | None, str]:
     verdict
         False if any check failed; None if none could be made; else True.
     sentence
-        For people who see the figure.
+        What people who see the figure should know.
     """
     failed = [check.name for check in checks if check.passed is False]
     made = sum(check.passed is not None for check in checks)

@@ -75,7 +75,7 @@ class Judged:
     standing
         Against chance.
     p_holm
-        Of the permutation test, corrected for the other results of the comparison; NaN without one.
+        The p value of the permutation test, corrected for the other results of the comparison; NaN without a test.
     """
 
     cell: Cell

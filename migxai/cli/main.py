@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None, *, doors: Doors | None = None) -> in
     from migxai.execution.runner import Terminated, signals_raise
     from migxai.execution.worker import failure
 
-    for sentence in problems():
+    for sentence in problems(request.level):
         sys.stderr.write(f"migxai: {sentence}\n")
     try:
         with signals_raise():

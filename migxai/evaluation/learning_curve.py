@@ -9,8 +9,8 @@ import numpy as np
 
 from migxai.config import Learning
 from migxai.learning.crossval import run_fold, unit_seed
+from migxai.learning.inputs import ModelInputs
 from migxai.learning.splits import Fold
-from migxai.learning.types import Inputs
 from migxai.metrics.intervals import percentile_interval, resample_groups
 from migxai.metrics.types import IntArray
 
@@ -33,7 +33,7 @@ class Point(NamedTuple):
 
 def learning_curve(
     model: str,
-    inputs: Inputs,
+    inputs: ModelInputs,
     labels: IntArray,
     folds: Sequence[Fold],
     *,

@@ -10,8 +10,8 @@ import numpy as np
 from migxai.config import Learning
 from migxai.errors import InputError, UsageError
 from migxai.learning.crossval import FoldResult, run_fold
+from migxai.learning.inputs import ModelInputs
 from migxai.learning.splits import Fold
-from migxai.learning.types import Inputs
 from migxai.metrics.scores import aggregate_subjects, score
 from migxai.metrics.types import FloatArray, IntArray
 
@@ -110,7 +110,7 @@ def permuted_orders(
 
 def permute_unit(
     estimator_name: str,
-    inputs: Inputs,
+    inputs: ModelInputs,
     labels: IntArray,
     folds: Sequence[Fold],
     settings: Learning,
@@ -169,7 +169,7 @@ def permute_unit(
 
 def permuted_scores(
     estimator_name: str,
-    inputs: Inputs,
+    inputs: ModelInputs,
     labels: IntArray,
     folds: Sequence[Fold],
     settings: Learning,
@@ -214,7 +214,7 @@ def permuted_scores(
 
 def cross_validated_scores(
     estimator_name: str,
-    inputs: Inputs,
+    inputs: ModelInputs,
     labels: IntArray,
     folds: Sequence[Fold],
     settings: Learning,

@@ -46,7 +46,7 @@ def explain(head: Head, features: Features, split: Split, method: CamMethod, tar
     head
         Trained, in evaluation mode.
     features
-        Of the clean view, as `FeatureStore.clean` returns them.
+        Features of the images' clean view, as `FeatureStore.clean` returns them.
     split
         Where the network is cut.
     method, target

@@ -144,11 +144,11 @@ def explain_fused(
     Parameters
     ----------
     network
-        As in `respond_to_average`.
+        The network, as `respond_to_average` takes it.
     images
         Normalised, one for each slice of `space`, (S, 3, H, W).
     split
-        Of the network.
+        How the network is cut.
     average
         The response to the average pictures, at the same layers.
     space
@@ -224,7 +224,7 @@ def fused_people(
     n_classes
         Number of classes, C.
     layers
-        As in `explain_fused`.
+        Names of layers in the network (default: `fused_layers`).
 
     Returns
     -------

@@ -59,7 +59,7 @@ def compare_groups(
     second
         Whether each person is of the second group, (n,).
     sites
-        Of each person; their means are taken out.
+        The site of each person; the means of sites are taken out.
 
     Returns
     -------
@@ -208,7 +208,7 @@ def region_p(
     observed
         (R,).
     null
-        Of each permutation, (P, R).
+        What was found with each permutation of the labels, (P, R).
     two_sided
         Whether values below zero count as much as those above.
 

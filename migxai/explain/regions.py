@@ -60,7 +60,7 @@ def region_table(
     labels
         Region of each voxel, 0 for none, (V,).
     names
-        Of the regions, by label.
+        The names of the regions, by label.
     positions
         MNI coordinates of the voxels, mm, (V, 3).
     by

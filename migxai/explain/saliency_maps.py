@@ -206,7 +206,7 @@ def agreement(differences: NDArray[np.float64]) -> tuple[NDArray[np.float64], fl
     Returns
     -------
     share
-        Of the folds whose sign is that of their mean, (V,): 0.5 is none, 1 full agreement.
+        The share of folds whose sign is that of their mean, (V,): 0.5 is no agreement, 1 is full agreement.
     correlation
         Mean Pearson correlation of all pairs of folds; NaN for fewer than two.
     """

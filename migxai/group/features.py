@@ -18,7 +18,7 @@ from migxai.group.prepare import MapArrays, nuisance_table
 from migxai.io import atomic, free_gb
 from migxai.learning.devices import choose_device
 from migxai.learning.estimators import is_deep
-from migxai.learning.store import estimate_bytes, extract_subject, is_extracted, make_recipe
+from migxai.learning.store import estimate_bytes, extract_subject, is_extracted, make_feature_spec
 
 #: People whose features one job makes: minutes of work, so that starting it costs little beside it.
 SHARD = 32
@@ -93,12 +93,12 @@ class FeatureJob(Job):
     def run(self) -> None:
         """Add what is missing to the store."""
         arrays, settings, seed = self.workspace.arrays[self.indicator], self.workspace.settings, self.workspace.seed
-        recipe, folder = make_recipe(self.model, settings, arrays.geometry, seed), arrays.features
+        spec, folder = make_feature_spec(self.model, settings, arrays.geometry, seed), arrays.features
         people = [(row, arrays.subjects[row], arrays.hashes[row]) for row in self.rows]
         missing = [
             (row, subject, map_hash)
             for row, subject, map_hash in people
-            if not is_extracted(recipe, folder=folder, subject=subject, map_hash=map_hash)
+            if not is_extracted(spec, folder=folder, subject=subject, map_hash=map_hash)
         ]
         if missing:
             from migxai.learning.backbone import make_backbone
@@ -107,7 +107,7 @@ class FeatureJob(Job):
             planes = arrays.read_planes()
             for row, subject, map_hash in missing:
                 images = np.array(planes[row])
-                extract_subject(backbone, images, recipe, folder=folder, subject=subject, map_hash=map_hash)
+                extract_subject(backbone, images, spec, folder=folder, subject=subject, map_hash=map_hash)
 
 
 def feature_jobs(plan: Plan, workspace: Workspace) -> list[FeatureJob]:
@@ -158,15 +158,15 @@ def check_networks(plan: Plan, config: Config, features: Path) -> list[str]:
     if config.run.use_plugin is None and any(map(is_deep, plan.models)):
         where = f", on the {'GPU' if choose_device(config.learning.device).type == 'cuda' else 'CPU'}"
     for model in filter(is_deep, plan.models):
-        recipe = make_recipe(model, config.learning, plan.template.geometry, config.random_seed)
+        spec = make_feature_spec(model, config.learning, plan.template.geometry, config.random_seed)
         missing = sum(
-            not recipe.path(features, subject, map_hash).is_file()
+            not spec.path(features, subject, map_hash).is_file()
             for maps in plan.maps.values()
             for subject, map_hash in zip(plan.cohort.people["key"], maps.hashes, strict=True)
         )
         if missing and config.learning.weights != "random":
             load_network(model, config.learning, config.random_seed)
-        size = estimate_bytes(recipe, missing)
+        size = estimate_bytes(spec, missing)
         needed += size
         total = len(plan.maps) * len(plan.cohort.people)
         lines.append(f"{model}: features of {missing} of {total} maps are to be made, {size / GB:.1f} GB{where}.")

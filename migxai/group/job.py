@@ -23,8 +23,8 @@ from migxai.execution.plugins.pool import PoolPlugin
 from migxai.group.prepare import MapArrays
 from migxai.io import read_json, write_json
 from migxai.learning.estimators import is_deep
-from migxai.learning.store import FeatureStore, make_recipe
-from migxai.learning.types import Inputs
+from migxai.learning.inputs import ModelInputs
+from migxai.learning.store import FeatureStore, make_feature_spec
 
 #: Where a job that failed leaves its error, in its node's directory.
 _ERROR_FILE = "error.json"
@@ -52,7 +52,7 @@ class Workspace:
     arrays: Mapping[str, MapArrays]
     folds: Path
 
-    def inputs(self, model: str, indicator: str) -> Inputs:
+    def inputs(self, model: str, indicator: str) -> ModelInputs:
         """Read what a model learns from; for a network with the store of its features.
 
         Raises
@@ -72,8 +72,8 @@ class Workspace:
             If features are missing or damaged.
         """
         arrays = self.arrays[indicator]
-        recipe = make_recipe(model, self.settings, arrays.geometry, self.seed)
-        return FeatureStore.open(arrays.features, recipe.key, arrays.hashes, arrays.subjects)
+        spec = make_feature_spec(model, self.settings, arrays.geometry, self.seed)
+        return FeatureStore.open(arrays.features, spec.key, arrays.hashes, arrays.subjects)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -172,7 +172,7 @@ def init_group_wf(jobs: Sequence[Job], base_dir: Path) -> pe.Workflow:
     base_dir
         Directory of nipype's own files.
 
-    Inputs
+    ModelInputs
     ------
     None: jobs carry what they need.
 

@@ -31,7 +31,7 @@ from migxai.learning.cards import software_versions
 from migxai.learning.crossval import unit_seed
 from migxai.learning.estimators import baselines, check_models, is_deep
 from migxai.learning.splits import Fold, folds_from_table, folds_to_table, make_folds
-from migxai.learning.store import make_recipe
+from migxai.learning.store import make_feature_spec
 
 
 @dataclass(frozen=True)
@@ -301,7 +301,7 @@ def work_folder(config: Config, plan: Plan) -> Path:
     work_dir = config.run.work_dir or Path(str(config.run.output_dir)) / ".work"
     folds = [[(fold.trial, fold.number, fold.test.tolist()) for fold in part.folds] for part in plan.comparisons]
     networks = [
-        make_recipe(model, config.learning, plan.template.geometry, config.random_seed).key
+        make_feature_spec(model, config.learning, plan.template.geometry, config.random_seed).key
         for model in plan.models
         if is_deep(model)
     ]

@@ -16,9 +16,8 @@ from migxai.data import Atlas, check_space, load_atlas
 from migxai.errors import AtlasError, ImageError, InputError
 from migxai.explain.volumes import SliceSpace
 from migxai.indicators.registry import INDICATORS
-from migxai.learning.regional import regional_means
+from migxai.learning.inputs import ModelInputs, regional_means
 from migxai.learning.slices import SliceGeometry, cut, plan_slices, scale_intensity
-from migxai.learning.types import Inputs
 from migxai.metrics.types import IntArray
 from migxai.registration.resample import labels_on_grid
 from migxai.registration.volume import template_brain
@@ -192,11 +191,11 @@ class MapArrays:
     template: Path
     features: Path
 
-    def inputs(self) -> Inputs:
+    def inputs(self) -> ModelInputs:
         """Read what estimators of whole subjects need."""
         with np.load(self.tables, allow_pickle=False) as tables:
             names = tuple(str(name) for name in tables["nuisance_names"])
-            return Inputs(self.subjects, tables["regions"], tables["nuisance"], names)
+            return ModelInputs(self.subjects, tables["regions"], tables["nuisance"], names)
 
     def read_planes(self) -> NDArray[np.float32]:
         """Map the slices into memory, read-only."""

@@ -183,7 +183,7 @@ def trunk_facts(model: str, settings: Learning, seed: int) -> dict[str, Any]:
     settings
         ``weights``, ``weights_dir`` and ``precision`` matter.
     seed
-        Of the run, as given to `migxai.learning.store.make_recipe`.
+        Of the run, as given to `migxai.learning.store.make_feature_spec`.
 
     Returns
     -------

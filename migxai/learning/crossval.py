@@ -18,8 +18,8 @@ from migxai.errors import InputError
 from migxai.io import atomic
 from migxai.learning.cards import software_versions
 from migxai.learning.estimators import Estimator, is_deep, make_estimator, options_of, tables_of
+from migxai.learning.inputs import ModelInputs
 from migxai.learning.splits import Fold
-from migxai.learning.types import Inputs
 from migxai.metrics.types import FloatArray, IntArray
 
 #: Of the file that holds a fold's result; a newer one is another content.
@@ -35,7 +35,7 @@ class FoldResult:
     probabilities
         Of each class, shape (n_test, S, C); S is 1 for a model of whole subjects, else the number of slices.
     rows
-        The test subjects' rows of `Inputs`, shape (n_test,).
+        The test subjects' rows of `ModelInputs`, shape (n_test,).
     estimator
         As fitted, or None if the result was read from a file.
     """
@@ -47,7 +47,7 @@ class FoldResult:
 
 def run_fold(
     estimator_name: str,
-    inputs: Inputs,
+    inputs: ModelInputs,
     labels: IntArray,
     fold: Fold,
     *,
@@ -119,7 +119,7 @@ def unit_seed(seed: int, *names: str | int) -> int:
 
 def unit_key(
     estimator_name: str,
-    inputs: Inputs,
+    inputs: ModelInputs,
     labels: IntArray,
     fold: Fold,
     *,

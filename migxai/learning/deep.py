@@ -10,7 +10,7 @@ from migxai.config import Learning
 from migxai.errors import InputError
 from migxai.learning.backbones import find_split, make_head
 from migxai.learning.devices import choose_device
-from migxai.learning.types import Inputs
+from migxai.learning.inputs import ModelInputs
 from migxai.metrics.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class DeepEstimator:
         """Where the network is cut."""
         return find_split(self.name, self._settings.unfreeze)
 
-    def fit(self, inputs: Inputs, rows: IntArray, labels: IntArray) -> Self:
+    def fit(self, inputs: ModelInputs, rows: IntArray, labels: IntArray) -> Self:
         """Train a new head on the features of some subjects; see `Estimator.fit`.
 
         Raises
@@ -75,7 +75,7 @@ class DeepEstimator:
         store.release()
         return self
 
-    def predict(self, inputs: Inputs, rows: IntArray) -> FloatArray:
+    def predict(self, inputs: ModelInputs, rows: IntArray) -> FloatArray:
         """Return class probabilities of every slice without augmentation, (n, S, C)."""
         from migxai.learning.training import predict_head
 
@@ -117,7 +117,7 @@ class DeepEstimator:
         seed = np.random.SeedSequence([self._seed, 1]).generate_state(1, np.uint64)[0]
         return make_head(self.split, self._n_classes, torch.Generator().manual_seed(int(seed)))
 
-    def _store(self, inputs: Inputs) -> FeatureStore:
+    def _store(self, inputs: ModelInputs) -> FeatureStore:
         store = inputs.store
         if store is None or store.split != self.split:
             held = "no network" if store is None else f"{store.split.network} cut at {store.split.unfreeze}"

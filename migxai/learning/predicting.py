@@ -20,10 +20,9 @@ from migxai.data import Atlas, load_atlas
 from migxai.errors import InputError
 from migxai.learning.cards import ModelCard
 from migxai.learning.estimators import is_deep, tables_of
+from migxai.learning.inputs import ModelInputs, regional_means
 from migxai.learning.persistence import SavedModel
-from migxai.learning.regional import regional_means
 from migxai.learning.slices import SliceGeometry, cut, scale_intensity
-from migxai.learning.types import Inputs
 from migxai.metrics.scores import aggregate_subjects
 from migxai.metrics.types import FloatArray
 from migxai.registration.volume import template_brain
@@ -192,7 +191,9 @@ def _versions(card: ModelCard, facts: Sequence[MapFacts]) -> list[str]:
     return messages
 
 
-def _regional(card: ModelCard, maps: Sequence[NewMap], atlas: Atlas | None, min_fov: float) -> tuple[Inputs, list[str]]:
+def _regional(
+    card: ModelCard, maps: Sequence[NewMap], atlas: Atlas | None, min_fov: float
+) -> tuple[ModelInputs, list[str]]:
     """Average maps over the model's regions; also say which maps cover few of them."""
     # A model of nothing but class frequencies reads no region.
     regions = np.zeros((len(maps), 0))
@@ -213,7 +214,7 @@ def _regional(card: ModelCard, maps: Sequence[NewMap], atlas: Atlas | None, min_
                 messages.append(f"{key} covers {share:.0%} of the regions; the others are filled with their mean.")
             rows.append(means)
         regions = np.stack(rows)
-    return Inputs(tuple(key for key, _, _ in maps), regions, np.zeros((len(maps), 0)), ()), messages
+    return ModelInputs(tuple(key for key, _, _ in maps), regions, np.zeros((len(maps), 0)), ()), messages
 
 
 def _classify_slices(
@@ -222,7 +223,7 @@ def _classify_slices(
     """Make features of the maps' slices as they were made for training, and classify them, (n, S, C)."""
     from migxai.learning.backbone import make_backbone
     from migxai.learning.devices import choose_device
-    from migxai.learning.store import FeatureStore, extract_subject, make_recipe
+    from migxai.learning.store import FeatureStore, extract_subject, make_feature_spec
 
     card, own = saved.card, saved.settings(settings)
     if card.slicing is None or card.trunk is None:
@@ -235,11 +236,11 @@ def _classify_slices(
     geometry = SliceGeometry.from_dict(card.slicing)
     brain = template_brain(geometry.shape, np.asarray(geometry.affine))
     # Without augmented views: those are for training.
-    recipe = make_recipe(card.model, dataclasses.replace(own, augmentations=0), geometry, seed)
-    if recipe.weights_hash != card.trunk["hash"]:
+    spec = make_feature_spec(card.model, dataclasses.replace(own, augmentations=0), geometry, seed)
+    if spec.weights_hash != card.trunk["hash"]:
         raise InputError(
             f"{saved.name} was trained on a {card.model} whose {card.trunk['kind']} weights have the hash "
-            f"{card.trunk['hash'][:12]}; those found here have {recipe.weights_hash[:12]}. Name the right file by "
+            f"{card.trunk['hash'][:12]}; those found here have {spec.weights_hash[:12]}. Name the right file by "
             "--weights or --weights-dir (random weights also depend on the version of torch)."
         )
     estimator = saved.estimator(settings)
@@ -249,10 +250,10 @@ def _classify_slices(
     with tempfile.TemporaryDirectory(dir=work_dir, prefix="migxai-") as name:
         for (key, volume, _), digest in zip(maps, hashes, strict=True):
             planes = cut(_scaled(key, np.asarray(volume), brain), geometry)
-            extract_subject(backbone, planes, recipe, folder=Path(name), subject=key, map_hash=digest)
-        store = FeatureStore.open(Path(name), recipe.key, hashes, subjects)
+            extract_subject(backbone, planes, spec, folder=Path(name), subject=key, map_hash=digest)
+        store = FeatureStore.open(Path(name), spec.key, hashes, subjects)
         nothing = np.zeros((len(maps), 0))
-        return estimator.predict(Inputs(tuple(subjects), nothing, nothing, (), store), np.arange(len(maps)))
+        return estimator.predict(ModelInputs(tuple(subjects), nothing, nothing, (), store), np.arange(len(maps)))
 
 
 def _scaled(key: str, volume: FloatArray, brain: NDArray[np.bool_]) -> FloatArray:

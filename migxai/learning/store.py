@@ -2,7 +2,7 @@
 
 A file holds what one trunk makes of one map: NPY, 16-bit floats in one row, first every view's slices
 ((V + 1) x S x features), then what only the clean view has. Beside it stands a JSON file with the file's SHA-256 and
-where everything comes from. Files of one recipe share a folder named by the recipe's key.
+where everything comes from. Files of one spec share a folder named by the spec's key.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _RESIDENT = 256 * 2**20
 
 
 @dataclass(frozen=True)
-class Recipe:
+class FeatureSpec:
     """All that features depend on but the map.
 
     Attributes
@@ -87,7 +87,7 @@ class Recipe:
 
     @cached_property
     def key(self) -> str:
-        """Hexadecimal digest of the recipe; without augmented views, what would draw them does not count."""
+        """Hexadecimal digest of the spec; without augmented views, what would draw them does not count."""
         drawn = [dataclasses.asdict(self.augmentation), self.seed] if self.views else []
         content = {
             "format": _FORMAT,
@@ -105,7 +105,7 @@ class Recipe:
         return _path(folder, self.key, subject, map_hash)
 
 
-def make_recipe(name: str, settings: Learning, geometry: SliceGeometry, seed: int) -> Recipe:
+def make_feature_spec(name: str, settings: Learning, geometry: SliceGeometry, seed: int) -> FeatureSpec:
     """Say what features of a network depend on, without building it.
 
     Parameters
@@ -127,7 +127,7 @@ def make_recipe(name: str, settings: Learning, geometry: SliceGeometry, seed: in
     from migxai.learning.backbones import find_split
     from migxai.learning.weights import hash_weights
 
-    return Recipe(
+    return FeatureSpec(
         split=find_split(name, settings.unfreeze),
         weights_hash=hash_weights(name, settings, seed),
         geometry=geometry,
@@ -138,12 +138,12 @@ def make_recipe(name: str, settings: Learning, geometry: SliceGeometry, seed: in
     )
 
 
-def estimate_bytes(recipe: Recipe, subjects: int) -> int:
+def estimate_bytes(spec: FeatureSpec, subjects: int) -> int:
     """Return how much disk the features of so many subjects' maps take."""
-    return subjects * (recipe.size * _ITEM + 8192)
+    return subjects * (spec.size * _ITEM + 8192)
 
 
-def is_extracted(recipe: Recipe, *, folder: Path, subject: str, map_hash: str) -> bool:
+def is_extracted(spec: FeatureSpec, *, folder: Path, subject: str, map_hash: str) -> bool:
     """Say whether the features of a subject's map are there, whole and unchanged.
 
     Raises
@@ -151,15 +151,15 @@ def is_extracted(recipe: Recipe, *, folder: Path, subject: str, map_hash: str) -
     InputError
         If they are there, but damaged.
     """
-    path = recipe.path(folder, subject, map_hash)
+    path = spec.path(folder, subject, map_hash)
     if not (path.is_file() and path.with_suffix(".json").is_file()):
         return False
-    _verified(path, recipe.key, subject, map_hash)
+    _verified(path, spec.key, subject, map_hash)
     return True
 
 
 def extract_subject(
-    backbone: Backbone, planes: FloatArray, recipe: Recipe, *, folder: Path, subject: str, map_hash: str
+    backbone: Backbone, planes: FloatArray, spec: FeatureSpec, *, folder: Path, subject: str, map_hash: str
 ) -> Path:
     """Make and keep the features of one subject's map, unless they are there already.
 
@@ -169,10 +169,10 @@ def extract_subject(
     Parameters
     ----------
     backbone
-        The network that `recipe` names.
+        The network that `spec` names.
     planes
         Slices (S, H0, W0), 0 to 1.
-    recipe
+    spec
         What is made.
     folder
         Of the store.
@@ -191,46 +191,46 @@ def extract_subject(
     ResourceError, OutputError
         If the file cannot be written.
     """
-    path = recipe.path(folder, subject, map_hash)
-    if is_extracted(recipe, folder=folder, subject=subject, map_hash=map_hash):
+    path = spec.path(folder, subject, map_hash)
+    if is_extracted(spec, folder=folder, subject=subject, map_hash=map_hash):
         return path
     digest = hashlib.sha256()
     with atomic(path) as stream, single_thread():
-        for part in _file_parts(backbone, planes, recipe, subject):
+        for part in _file_parts(backbone, planes, spec, subject):
             digest.update(part)
             stream.write(part)
     content = {
         "format": _FORMAT,
-        "key": recipe.key,
+        "key": spec.key,
         "subject": subject,
         "map": map_hash,
         "sha256": digest.hexdigest(),
-        "slices": recipe.slices,
-        "views": recipe.views,
-        "split": {**recipe.split.to_dict(), "receptive_fields": backbone.receptive_fields},
-        "weights": recipe.weights_hash,
-        "geometry": recipe.geometry.to_dict(),
-        "augmentation": dataclasses.asdict(recipe.augmentation),
-        "seed": recipe.seed,
-        "precision": recipe.precision,
+        "slices": spec.slices,
+        "views": spec.views,
+        "split": {**spec.split.to_dict(), "receptive_fields": backbone.receptive_fields},
+        "weights": spec.weights_hash,
+        "geometry": spec.geometry.to_dict(),
+        "augmentation": dataclasses.asdict(spec.augmentation),
+        "seed": spec.seed,
+        "precision": spec.precision,
     }
     write_json(path.with_suffix(".json"), content)
     return path
 
 
-def _file_parts(backbone: Backbone, planes: FloatArray, recipe: Recipe, subject: str) -> Iterator[bytes]:
+def _file_parts(backbone: Backbone, planes: FloatArray, spec: FeatureSpec, subject: str) -> Iterator[bytes]:
     """Make the content of a file bit by bit: the header, each view, and what only the clean view has."""
     import torch
 
-    yield _header(recipe.size)
-    split, clean = recipe.split, b""
-    pixels = torch.from_numpy(to_pixels(planes, recipe.geometry)).unsqueeze(1)
-    for view in range(recipe.views + 1):
-        matrices = draw(recipe.augmentation, seed=recipe.seed, subject=subject, view=view, slices=recipe.slices)
+    yield _header(spec.size)
+    split, clean = spec.split, b""
+    pixels = torch.from_numpy(to_pixels(planes, spec.geometry)).unsqueeze(1)
+    for view in range(spec.views + 1):
+        matrices = draw(spec.augmentation, seed=spec.seed, subject=subject, view=view, slices=spec.slices)
         made = backbone.features(apply(pixels, matrices), clean=view == 0)
-        yield _rows(made, split.features, recipe, subject)
+        yield _rows(made, split.features, spec, subject)
         if view == 0:
-            clean = _rows(made, split.clean, recipe, subject)
+            clean = _rows(made, split.clean, spec, subject)
     yield clean
 
 
@@ -243,7 +243,7 @@ def _header(size: int) -> bytes:
     return stream.getvalue()
 
 
-def _rows(made: Mapping[str, torch.Tensor], shapes: Shapes, recipe: Recipe, subject: str) -> bytes:
+def _rows(made: Mapping[str, torch.Tensor], shapes: Shapes, spec: FeatureSpec, subject: str) -> bytes:
     """Put features in a row for each slice, in 16 bits."""
     import torch
 
@@ -251,11 +251,11 @@ def _rows(made: Mapping[str, torch.Tensor], shapes: Shapes, recipe: Recipe, subj
         return b""
     for name, shape in shapes.items():
         peak = float(made[name].abs().max())
-        if tuple(made[name].shape) != (recipe.slices, *shape):
-            raise ValueError(f"{name} has shape {tuple(made[name].shape)}, not {(recipe.slices, *shape)}")
+        if tuple(made[name].shape) != (spec.slices, *shape):
+            raise ValueError(f"{name} has shape {tuple(made[name].shape)}, not {(spec.slices, *shape)}")
         if not peak <= _LARGEST:
             raise InputError(
-                f"The network {recipe.split.network} makes {name} of {peak:g} of the slices of {subject}, beyond what "
+                f"The network {spec.split.network} makes {name} of {peak:g} of the slices of {subject}, beyond what "
                 "16 bits hold; check the map and the weights file."
             )
     return torch.cat([made[name].half().flatten(1) for name in shapes], dim=1).numpy().tobytes()
@@ -269,7 +269,7 @@ class FeatureStore:
     subjects
         Their keys.
     key
-        Of the recipe.
+        Of the spec.
     split
         Where the network is cut.
     slices, views
@@ -294,14 +294,14 @@ class FeatureStore:
         folder
             Of the store.
         key
-            Of the recipe.
+            Of the spec.
         map_hashes, subjects
             Of the maps, in the order that rows shall have.
 
         Raises
         ------
         InputError
-            If a subject's features are absent, damaged, or those of another map or recipe.
+            If a subject's features are absent, damaged, or those of another map or spec.
         """
         if not subjects or len(subjects) != len(map_hashes):
             raise ValueError("a store needs a map a subject, and one subject at least")

@@ -10,7 +10,7 @@ import numpy as np
 from migxai.config import Learning
 from migxai.errors import InputError
 from migxai.learning.estimators import Table
-from migxai.learning.types import Inputs
+from migxai.learning.inputs import ModelInputs
 from migxai.metrics.types import FloatArray, IntArray
 
 #: A standard deviation below this share of the mean is the rounding error of a constant column.
@@ -28,7 +28,7 @@ class TableClassifier(ABC):
     level
         Always ``subject``: probabilities are made for each subject at once.
     reads
-        The tables of `Inputs` whose columns, side by side, it reads.
+        The tables of `ModelInputs` whose columns, side by side, it reads.
     fitted
         The names of the arrays it is made of.
     """
@@ -43,7 +43,7 @@ class TableClassifier(ABC):
         self.seed = seed
         self._arrays: dict[str, FloatArray] = {}
 
-    def fit(self, inputs: Inputs, rows: IntArray, labels: IntArray) -> Self:
+    def fit(self, inputs: ModelInputs, rows: IntArray, labels: IntArray) -> Self:
         """Learn from the subjects `rows` (n,) with the classes `labels` (n,), 0 to C - 1.
 
         Raises
@@ -54,7 +54,7 @@ class TableClassifier(ABC):
         self._arrays = self.learn(self._columns(inputs, rows), np.asarray(labels))
         return self
 
-    def predict(self, inputs: Inputs, rows: IntArray) -> FloatArray:
+    def predict(self, inputs: ModelInputs, rows: IntArray) -> FloatArray:
         """Return class probabilities of the subjects `rows`, shape (n, 1, C).
 
         Raises
@@ -86,7 +86,7 @@ class TableClassifier(ABC):
     def _class_weight(self) -> Literal["balanced"] | None:
         return "balanced" if self.settings.class_weights == "balanced" else None
 
-    def _columns(self, inputs: Inputs, rows: IntArray) -> FloatArray:
+    def _columns(self, inputs: ModelInputs, rows: IntArray) -> FloatArray:
         empty = np.zeros((len(rows), 0))
         values = np.concatenate([empty, *(np.asarray(getattr(inputs, table))[rows] for table in self.reads)], axis=1)
         infinite = np.isinf(values).any(axis=1)

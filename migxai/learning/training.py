@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-class Source(Protocol):
+class FeatureSource(Protocol):
     """Where the features of images come from: a `FeatureStore`, or a trunk that makes them each time."""
 
     @property
@@ -99,7 +99,7 @@ class _Streams:
 
 def train_head(
     head: Head,
-    source: Source,
+    source: FeatureSource,
     rows: IntArray,
     labels: IntArray,
     schedule: Schedule,
@@ -182,7 +182,9 @@ def train_head(
     return history
 
 
-def predict_head(head: Head, source: Source, rows: IntArray, device: torch.device | None = None) -> NDArray[np.float64]:
+def predict_head(
+    head: Head, source: FeatureSource, rows: IntArray, device: torch.device | None = None
+) -> NDArray[np.float64]:
     """Return the probabilities of classes for the clean view of every slice, (n, S, C).
 
     Subject by subject, so what else is predicted changes no bit.
@@ -207,7 +209,7 @@ def class_weights(labels: IntArray, n_classes: int, mode: Literal["balanced", "n
 
 
 def _epoch_images(
-    rows: IntArray, labels: IntArray, source: Source, batch_size: int, generator: np.random.Generator
+    rows: IntArray, labels: IntArray, source: FeatureSource, batch_size: int, generator: np.random.Generator
 ) -> Iterator[tuple[IntArray, IntArray, IntArray, IntArray]]:
     """Draw the batches of an epoch: rows, slices, views and labels, (B,) each.
 
@@ -224,7 +226,7 @@ def _epoch_images(
 
 def _train_epoch(
     head: Head,
-    source: Source,
+    source: FeatureSource,
     images: Iterator[tuple[IntArray, IntArray, IntArray, IntArray]],
     optimiser: torch.optim.Optimizer,
     weights: Tensor,
@@ -248,7 +250,7 @@ def _train_epoch(
 
 
 @torch.inference_mode()
-def _inner_loss(head: Head, source: Source, rows: IntArray, labels: IntArray, weights: Tensor) -> float:
+def _inner_loss(head: Head, source: FeatureSource, rows: IntArray, labels: IntArray, weights: Tensor) -> float:
     """Return the loss on the clean view of subjects, classes weighted as in training."""
     head.eval()
     device = head.classifier.weight.device
@@ -260,7 +262,7 @@ def _inner_loss(head: Head, source: Source, rows: IntArray, labels: IntArray, we
     return total / scale
 
 
-def _logits(head: Head, source: Source, row: int, device: torch.device) -> Tensor:
+def _logits(head: Head, source: FeatureSource, row: int, device: torch.device) -> Tensor:
     """Return logits of the clean view of a subject's slices, (S, C)."""
     slices = np.arange(source.slices)
     features = source.batch(np.full_like(slices, row), slices, np.zeros_like(slices))

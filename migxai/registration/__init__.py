@@ -9,9 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from migxai.registration.brain import extract_brain
     from migxai.registration.engines import find_engine
-    from migxai.registration.masks import epi_brain_mask, template_grid, tissue_compartment
+    from migxai.registration.masks import epi_brain_mask, extract_brain, template_grid, tissue_compartment
     from migxai.registration.normalise import epi_to_t1w, epi_to_template, t1w_to_template
     from migxai.registration.realignment import realign
     from migxai.registration.resample import labels_on_grid, resample_series, resample_to_grid
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from migxai.registration.volume import Volume
 
 _HOMES = {
-    "extract_brain": "brain",
+    "extract_brain": "masks",
     "find_engine": "engines",
     "epi_brain_mask": "masks",
     "template_grid": "masks",

@@ -6,29 +6,16 @@ are formed in the same order whatever the number of threads, and no OpenMP runti
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numba
 import numpy as np
 
-_LOGGER = logging.getLogger(__name__)
+from migxai.signal.kernels import compiled
 
 #: Points handled at a time. It fixes the order of summation, so changing it changes the last bits of results.
 CHUNK = 4096
-
-
-def njit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile on first use, kept on disk where there is a writable place (``NUMBA_CACHE_DIR`` names another)."""
-    try:
-        compiled: Callable[..., Any] = numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError as error:
-        # Read-only containers have nowhere to keep machine code; compiling anew costs about a second.
-        _LOGGER.info("Compiled code is not kept (%s).", error)
-        compiled = numba.njit(nogil=True)(function)
-    return compiled
 
 
 def run_chunks(executor: ThreadPoolExecutor, task: Callable[[int, int], Any], n_points: int) -> list[Any]:
@@ -37,7 +24,7 @@ def run_chunks(executor: ThreadPoolExecutor, task: Callable[[int, int], Any], n_
     return list(executor.map(lambda start: task(start, min(start + CHUNK, n_points)), starts))
 
 
-@njit
+@compiled
 def _mirror(index: int, size: int) -> int:
     """Reflect an index about the outermost samples, once."""
     if index < 0:
@@ -47,7 +34,7 @@ def _mirror(index: int, size: int) -> int:
     return min(max(index, 0), size - 1)
 
 
-@njit
+@compiled
 def normal_equations(coefficients, points, design, template, matrix, start, stop):  # type: ignore[no-untyped-def]
     """Sum what one Gauss-Newton step of rigid realignment needs, over points ``start`` to ``stop``.
 
@@ -97,7 +84,7 @@ def normal_equations(coefficients, points, design, template, matrix, start, stop
     return sums
 
 
-@njit
+@compiled
 def quadratic_at_points(coefficients, points, matrix, values, inside):  # type: ignore[no-untyped-def]
     """Evaluate a quadratic B-spline volume at ``matrix @ point`` for all points.
 
@@ -131,7 +118,7 @@ def quadratic_at_points(coefficients, points, matrix, values, inside):  # type: 
         values[n] = value
 
 
-@njit
+@compiled
 def _quadratic_weights(t, weights):  # type: ignore[no-untyped-def]
     """Quadratic B-spline at the three samples around an offset t in [-0.5, 0.5] (Unser 1999)."""
     weights[0] = 0.5 * (0.5 - t) ** 2
@@ -139,7 +126,7 @@ def _quadratic_weights(t, weights):  # type: ignore[no-untyped-def]
     weights[2] = 0.5 * (0.5 + t) ** 2
 
 
-@njit
+@compiled
 def _cubic_weights(t, weights):  # type: ignore[no-untyped-def]
     """Cubic B-spline at the four samples around an offset t in [0, 1) (Unser 1999)."""
     s = 1.0 - t
@@ -149,7 +136,7 @@ def _cubic_weights(t, weights):  # type: ignore[no-untyped-def]
     weights[3] = t * t * t / 6.0
 
 
-@njit
+@compiled
 def cubic_at_points(coefficients, points, matrix, values, inside, start, stop):  # type: ignore[no-untyped-def]
     """Evaluate a cubic B-spline volume at ``matrix @ point`` for points ``start`` to ``stop``.
 

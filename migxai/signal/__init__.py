@@ -15,7 +15,7 @@ Motion
     `motion_parameters`, `motion_matrices`, `power_displacement`, `jenkinson_displacement`, `dvars`, `judge_motion`,
     `motion_expansion`.
 Denoising
-    `nuisance_model`, `regress`, `bandpass`, `band_dimensions`, `check_freedom`, `smooth`, `smooth_map`,
+    `nuisance_model`, `regress`, `bandpass`, `band_dimensions`, `check_freedom`, `smooth`,
     `kept_volumes`, `require_unbroken`.
 """
 
@@ -36,7 +36,7 @@ from migxai.signal.normalisation import mean_normalised, z_scored
 from migxai.signal.nuisance import NuisanceModel, check_freedom, motion_expansion, nuisance_model, regress
 from migxai.signal.regions import paint, region_coverage, region_means, region_values
 from migxai.signal.slicetiming import check_slice_timing, correct_slice_timing, slice_axis
-from migxai.signal.smoothing import smooth, smooth_map
+from migxai.signal.smoothing import smooth
 from migxai.signal.volumes import count_non_steady_volumes, kept_volumes, require_unbroken
 
 __all__ = [
@@ -74,6 +74,5 @@ __all__ = [
     "rfcs",
     "slice_axis",
     "smooth",
-    "smooth_map",
     "z_scored",
 ]

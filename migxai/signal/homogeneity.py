@@ -76,7 +76,7 @@ def reho_voxels(
     constant: Constant = "keep",
 ) -> NDArray[np.float64]:
     """Compute `reho` of voxel series (V, T), rows in C order of the mask (X, Y, Z); returns (V,)."""
-    from migxai.signal import _kernels
+    from migxai.signal import kernels
 
     samples, inside = as_series(series), as_mask(mask)
     _check(samples, inside, neighbours, border, constant)
@@ -96,7 +96,7 @@ def reho_voxels(
     values = np.empty(len(rows))
 
     def task(start: int, stop: int) -> None:
-        _kernels.kendall_w(ranks, corrections, index, voxels[start:stop], _offsets(neighbours), values[start:stop])
+        kernels.kendall_w(ranks, corrections, index, voxels[start:stop], _offsets(neighbours), values[start:stop])
 
     for_chunks(task, len(rows))
     result = np.zeros(len(samples))
@@ -125,7 +125,7 @@ def _offsets(neighbours: Neighbours) -> NDArray[np.int64]:
 
 def _rank(series: FloatArray) -> tuple[NDArray[np.signedinteger[Any]], NDArray[np.float64]]:
     """Rank each voxel once: doubled mid-ranks (V, T) and tie corrections (V,)."""
-    from migxai.signal import _kernels
+    from migxai.signal import kernels
 
     narrow = 2 * series.shape[1] <= np.iinfo(np.int16).max
     ranks = np.empty(series.shape, dtype=np.int16 if narrow else np.int32)
@@ -136,7 +136,7 @@ def _rank(series: FloatArray) -> tuple[NDArray[np.signedinteger[Any]], NDArray[n
         if not np.isfinite(chunk).all():
             bad = int(np.count_nonzero(~np.isfinite(chunk).all(axis=1)))
             raise ImageError(f"ReHo: {bad} voxels or more hold NaN or infinite samples; leave them out of the mask.")
-        _kernels.doubled_midranks(chunk, _order(chunk), ranks[start:stop], ties[start:stop])
+        kernels.doubled_midranks(chunk, _order(chunk), ranks[start:stop], ties[start:stop])
 
     for_chunks(task, len(series), size=1024)
     return ranks, ties

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from migxai.errors import ImageError, UsageError
-from migxai.signal.voxels import FloatArray, as_mask, as_series, for_chunks, to_grid
+from migxai.signal.voxels import FloatArray, as_mask, as_series, for_chunks
 
 #: Full width at half maximum of a Gaussian, in standard deviations.
 _FWHM = math.sqrt(8.0 * math.log(2.0))
@@ -73,12 +73,3 @@ def smooth(series: ArrayLike, mask: ArrayLike, voxel_sizes: Sequence[float], fwh
 
     for_chunks(task, samples.shape[1], size=_BLOCK)
     return result
-
-
-def smooth_map(values: ArrayLike, mask: ArrayLike, voxel_sizes: Sequence[float], fwhm: float) -> FloatArray:
-    """Smooth a map (X, Y, Z) as `smooth` does a volume; zero outside the mask."""
-    inside = as_mask(mask)
-    grid = np.asarray(values)
-    if grid.shape != inside.shape:
-        raise ImageError(f"A map of shape {grid.shape} does not fit a mask of shape {inside.shape}.")
-    return to_grid(smooth(grid[inside][:, None], inside, voxel_sizes, fwhm)[:, 0], inside)

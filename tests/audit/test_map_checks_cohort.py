@@ -23,7 +23,7 @@ from migxai.learning.backbone import make_backbone
 from migxai.learning.backbones import make_head
 from migxai.learning.slices import cut
 from migxai.learning.splits import make_folds
-from migxai.learning.store import FeatureStore, extract_subject, make_recipe
+from migxai.learning.store import FeatureStore, extract_subject, make_feature_spec
 from migxai.learning.training import Schedule, predict_head, train_head
 from tests.audit.audited_cases import EDGES, register
 
@@ -48,10 +48,13 @@ def cohort(tmp_path_factory) -> AuditedMaps:
     where = effect_map(PLANTED, "reho")
     planes = 0.8 * maps.planes
     planes[labels == 1] = np.clip(planes[labels == 1] + EFFECT * cut(where, template.geometry), 0, 1)
-    backbone, recipe = make_backbone("googlenet", SETTINGS, 0), make_recipe("googlenet", SETTINGS, template.geometry, 0)
+    backbone, spec = (
+        make_backbone("googlenet", SETTINGS, 0),
+        make_feature_spec("googlenet", SETTINGS, template.geometry, 0),
+    )
     names = [str(name) for name in table["participant_id"]]
     for name, digest, one in zip(names, maps.hashes, planes, strict=True):
-        extract_subject(backbone, one, recipe, folder=root, subject=name, map_hash=digest)
+        extract_subject(backbone, one, spec, folder=root, subject=name, map_hash=digest)
     space = SliceSpace(template.geometry, template.brain)
     return AuditedMaps(
         of="HC against migraine: GoogLeNet on ReHo",
@@ -60,7 +63,7 @@ def cohort(tmp_path_factory) -> AuditedMaps:
         folds=make_folds(labels, ["a"] * PEOPLE, cv="kfold", folds=5, trials=1, seed=0)[0],
         heads=[],
         trials=[],
-        store=FeatureStore.open(root, recipe.key, maps.hashes, names),
+        store=FeatureStore.open(root, spec.key, maps.hashes, names),
         space=space,
         method="gradcam",
         classes=CLASSES,

@@ -46,7 +46,7 @@ from migxai.learning.backbone import Backbone, make_backbone
 from migxai.learning.backbones import find_family, make_head
 from migxai.learning.heads import Head
 from migxai.learning.slices import plan_slices, to_pixels
-from migxai.learning.store import FeatureStore, extract_subject, make_recipe
+from migxai.learning.store import FeatureStore, extract_subject, make_feature_spec
 
 MODELS = ("googlenet", "resnet18", "vit_b_16")
 SETTINGS = Learning(weights="random", augmentations=0)
@@ -121,10 +121,10 @@ def measure(model: str, root: Path, space: SliceSpace) -> Row:
     """Time one network."""
     planes = np.random.default_rng(0).random((PEOPLE, SETTINGS.slices, *space.geometry.planes_shape), dtype=np.float32)
     names = [f"{number}" for number in range(PEOPLE)]
-    backbone, recipe = make_backbone(model, SETTINGS, 0), make_recipe(model, SETTINGS, space.geometry, 0)
+    backbone, spec = make_backbone(model, SETTINGS, 0), make_feature_spec(model, SETTINGS, space.geometry, 0)
     for row, name in enumerate(names):
-        extract_subject(backbone, planes[row], recipe, folder=root, subject=name, map_hash=name)
-    store = FeatureStore.open(root, recipe.key, names, names)
+        extract_subject(backbone, planes[row], spec, folder=root, subject=name, map_hash=name)
+    store = FeatureStore.open(root, spec.key, names, names)
     head = make_head(store.split, 2, torch.Generator().manual_seed(0)).eval()
     cam, slices = library(backbone, head), np.arange(store.slices)
     images = backbone.normalise(torch.from_numpy(to_pixels(planes[0], space.geometry)).unsqueeze(1))[:10].contiguous()

@@ -38,7 +38,7 @@ from migxai.learning.backbone import make_backbone
 from migxai.learning.backbones import find_family, find_split, make_head
 from migxai.learning.convolution import SmallMapConv2d
 from migxai.learning.slices import to_pixels
-from migxai.learning.store import FeatureStore, extract_subject, make_recipe
+from migxai.learning.store import FeatureStore, extract_subject, make_feature_spec
 from migxai.learning.training import Schedule, predict_head, train_head
 from migxai.learning.weights import load_network
 
@@ -107,18 +107,16 @@ def measure(model: str, root: Path, fp32_only: bool) -> Units:
     """Time the units of one network."""
     planes, geometry, hashes = prepared(root)
     subjects = [f"{number}" for number in range(SUBJECTS)]
-    recipe = make_recipe(model, SETTINGS, geometry, 0)
+    spec = make_feature_spec(model, SETTINGS, geometry, 0)
     backbone = make_backbone(model, SETTINGS, 0)
     backbone.features(torch.rand(30, 1, 224, 224), clean=True)
 
     def extract(row: int) -> None:
-        extract_subject(
-            backbone, planes[row], recipe, folder=root / "store", subject=subjects[row], map_hash=hashes[row]
-        )
+        extract_subject(backbone, planes[row], spec, folder=root / "store", subject=subjects[row], map_hash=hashes[row])
 
-    views, size = recipe.views + 1, recipe.slices
+    views, size = spec.views + 1, spec.slices
     extracted = seconds(lambda: [extract(row) for row in range(SUBJECTS)]) / (SUBJECTS * views * size)
-    store = FeatureStore.open(root / "store", recipe.key, hashes, subjects)
+    store = FeatureStore.open(root / "store", spec.key, hashes, subjects)
     rows, labels = np.arange(SUBJECTS), np.arange(SUBJECTS) % 2
     head = make_head(store.split, 2, torch.Generator().manual_seed(0))
     train_head(head, store, rows, labels, Schedule(epochs=1), 0)

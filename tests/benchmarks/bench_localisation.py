@@ -49,9 +49,9 @@ from migxai.group.prepare import PreparedMaps, Template, common_template, prepar
 from migxai.learning.backbone import make_backbone
 from migxai.learning.crossval import run_fold
 from migxai.learning.heads import Head
+from migxai.learning.inputs import ModelInputs
 from migxai.learning.splits import make_folds
-from migxai.learning.store import FeatureStore, extract_subject, make_recipe
-from migxai.learning.types import Inputs
+from migxai.learning.store import FeatureStore, extract_subject, make_feature_spec
 
 SETTINGS = Learning(weights="random", unfreeze="linear", slices=10, augmentations=0, trials=1)
 MODEL, METHOD, PEOPLE, CLASSES, TOP = "googlenet", "gradcam", 64, ("HC", "migraine"), 5
@@ -97,12 +97,12 @@ def prepare(root: Path, seed: int, regions: tuple[str, ...] = PLANTED, shuffle: 
 
 def cross_validate(cohort: Cohort, features: Path, seed: int) -> tuple[FeatureStore, list[Tested]]:
     """Make the frozen features, train a head a fold, and test it."""
-    recipe = make_recipe(MODEL, SETTINGS, cohort.template.geometry, seed)
+    spec = make_feature_spec(MODEL, SETTINGS, cohort.template.geometry, seed)
     backbone = make_backbone(MODEL, SETTINGS, seed)
     for planes, subject, digest in zip(cohort.maps.planes, cohort.subjects, cohort.maps.hashes, strict=True):
-        extract_subject(backbone, planes, recipe, folder=features, subject=subject, map_hash=digest)
-    store = FeatureStore.open(features, recipe.key, cohort.maps.hashes, cohort.subjects)
-    inputs = Inputs(cohort.subjects, cohort.maps.regions, np.zeros((PEOPLE, 0)), (), store)
+        extract_subject(backbone, planes, spec, folder=features, subject=subject, map_hash=digest)
+    store = FeatureStore.open(features, spec.key, cohort.maps.hashes, cohort.subjects)
+    inputs = ModelInputs(cohort.subjects, cohort.maps.regions, np.zeros((PEOPLE, 0)), (), store)
     folds, _ = make_folds(cohort.labels, ["A"] * PEOPLE, cv="kfold", folds=5, trials=1, seed=seed)
     tested = []
     for fold in folds:

@@ -29,7 +29,7 @@ from migxai.demo.map_model import (
 from migxai.demo.maps import PROPORTIONS, make_groups, make_map_cohort
 from migxai.demo.recipe import MapRecipe
 from migxai.errors import OutputError, UsageError
-from migxai.learning.regional import regional_means
+from migxai.learning.inputs import regional_means
 from tests.demo_fixtures import TINY
 from tests.map_fixtures import SUBJECTS, map_cohort
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.learning.types import Inputs
+from migxai.learning.inputs import ModelInputs
 
 
 def make_table(
     n: int = 40, *, regions: int = 12, classes: int = 2, effect: float = 1.5, gaps: float = 0.05, seed: int = 0
-) -> tuple[Inputs, NDArray[np.int64]]:
+) -> tuple[ModelInputs, NDArray[np.int64]]:
     """Subjects whose first two regions and second nuisance column differ between classes, with gaps, and labels."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(n) % classes)
@@ -23,10 +23,10 @@ def make_table(
     nuisance = np.stack([rng.normal(35, 8, n), rng.gamma(2, 0.1, n) + 0.2 * labels, np.ones(n)], axis=1)
     nuisance[rng.random(n) < gaps, 0] = np.nan
     subjects = tuple(f"made/sub-{row + 1:02d}" for row in range(n))
-    return Inputs(subjects, values, nuisance, ("age", "motion", "scanner")), labels
+    return ModelInputs(subjects, values, nuisance, ("age", "motion", "scanner")), labels
 
 
-def other_rows_changed(inputs: Inputs, rows: NDArray[Any], *, infinite: bool = True) -> Inputs:
+def other_rows_changed(inputs: ModelInputs, rows: NDArray[Any], *, infinite: bool = True) -> ModelInputs:
     """The same inputs with other numbers, one of them `infinite`, for every subject but `rows`."""
     changed = {}
     for table in ("regions", "nuisance"):

@@ -9,8 +9,8 @@ from migxai.config import Learning
 from migxai.evaluation import learning_curve as learning_curves
 from migxai.evaluation.learning_curve import learning_curve
 from migxai.learning.crossval import run_fold
+from migxai.learning.inputs import ModelInputs
 from migxai.learning.splits import make_folds
-from migxai.learning.types import Inputs
 
 SETTINGS = Learning(bootstraps=100)
 
@@ -25,7 +25,7 @@ def make(effect, n=120, regions=60, seed=0):
     labels = np.arange(n) % 2
     table = rng.normal(size=(n, regions))
     table[:, :3] += effect * labels[:, None]
-    inputs = Inputs(tuple(f"a/sub-{row:03d}" for row in range(n)), table, np.zeros((n, 1)), ("x",))
+    inputs = ModelInputs(tuple(f"a/sub-{row:03d}" for row in range(n)), table, np.zeros((n, 1)), ("x",))
     folds, _ = make_folds(labels, ["a"] * n, cv="kfold", folds=4, trials=1, seed=0)
     return inputs, labels, folds
 

@@ -14,7 +14,7 @@ from migxai.group import features
 from migxai.group.features import FeatureJob, check_networks, keep_arrays
 from migxai.group.plan import make_plan
 from migxai.group.prepare import nuisance_table
-from migxai.learning.store import make_recipe
+from migxai.learning.store import make_feature_spec
 from tests.e2e.group_runs import copy_maps
 from tests.group.cohorts import configure, make_arrays, make_workspace, plan_comparison, sketch_plan
 from tests.map_fixtures import map_cohort
@@ -157,8 +157,8 @@ def test_features_that_are_missing_are_counted(networks, tmp_path, monkeypatch):
     config, folder = configure(tmp_path, tmp_path), tmp_path / "features"
     (line,) = check_networks(networks, config, folder)
     assert line.startswith("resnet18: features of 12 of 12 maps are to be made")
-    recipe = make_recipe("resnet18", config.learning, networks.template.geometry, config.random_seed)
-    path = recipe.path(folder, networks.cohort.people["key"][0], networks.maps["reho"].hashes[0])
+    spec = make_feature_spec("resnet18", config.learning, networks.template.geometry, config.random_seed)
+    path = spec.path(folder, networks.cohort.people["key"][0], networks.maps["reho"].hashes[0])
     path.parent.mkdir(parents=True)
     path.write_bytes(b"")
     (line,) = check_networks(networks, config, folder)

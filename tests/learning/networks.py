@@ -15,7 +15,7 @@ from migxai.config import Learning
 from migxai.learning.backbone import Backbone
 from migxai.learning.backbones import find_split
 from migxai.learning.slices import SliceGeometry, plan_slices
-from migxai.learning.store import FeatureStore, Recipe, extract_subject, make_recipe
+from migxai.learning.store import FeatureSpec, FeatureStore, extract_subject, make_feature_spec
 from migxai.learning.weights import LoadedNetwork, load_network, synthetic_images
 
 #: Small enough for tests: random weights, two augmented views, all in 32 bits.
@@ -64,11 +64,11 @@ def subjects(count: int) -> tuple[str, ...]:
 
 def write_store(
     folder: Path, name: str, options: Learning, count: int, *, slices: int = SLICES, shift: float = 0.0
-) -> tuple[FeatureStore, Recipe]:
+) -> tuple[FeatureStore, FeatureSpec]:
     """Make and open the features of so many subjects."""
-    recipe = make_recipe(name, options, geometry(slices), 0)
+    spec = make_feature_spec(name, options, geometry(slices), 0)
     made = backbone(name, options.unfreeze, options.precision)
     hashes = [f"{number:064x}" for number in range(count)]
     for subject, digest, images in zip(subjects(count), hashes, planes(count, slices, shift), strict=True):
-        extract_subject(made, images, recipe, folder=folder, subject=subject, map_hash=digest)
-    return FeatureStore.open(folder, recipe.key, hashes, subjects(count)), recipe
+        extract_subject(made, images, spec, folder=folder, subject=subject, map_hash=digest)
+    return FeatureStore.open(folder, spec.key, hashes, subjects(count)), spec

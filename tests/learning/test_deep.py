@@ -5,7 +5,7 @@ import pytest
 
 from migxai.errors import InputError
 from migxai.learning.deep import DeepEstimator
-from migxai.learning.types import Inputs
+from migxai.learning.inputs import ModelInputs
 from tests.learning.networks import SLICES, settings, subjects, write_store
 
 ROWS, LABELS = np.array([0, 1, 2, 3]), np.array([0, 1, 0, 1])
@@ -14,7 +14,7 @@ ROWS, LABELS = np.array([0, 1, 2, 3]), np.array([0, 1, 0, 1])
 def inputs_of(folder, count=6, shift=0.6, name="resnet18"):
     store, _ = write_store(folder, name, settings(), count, shift=shift)
     nothing = np.zeros((count, 0))
-    return Inputs(subjects(count), nothing, nothing, (), store)
+    return ModelInputs(subjects(count), nothing, nothing, (), store)
 
 
 def estimator(name="resnet18", classes=2, **changes):
@@ -57,7 +57,7 @@ def test_features_of_another_network_are_refused(tmp_path):
     with pytest.raises(InputError, match="resnet18 cut at last-conv"):
         estimator("googlenet").fit(inputs, ROWS, LABELS)
     with pytest.raises(InputError, match="no network"):
-        estimator().fit(Inputs(inputs.subjects, inputs.regions, inputs.nuisance, ()), ROWS, LABELS)
+        estimator().fit(ModelInputs(inputs.subjects, inputs.regions, inputs.nuisance, ()), ROWS, LABELS)
 
 
 def test_it_must_be_fitted_first(tmp_path):

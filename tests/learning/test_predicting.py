@@ -15,11 +15,10 @@ from migxai.errors import InputError
 from migxai.learning import load_model
 from migxai.learning.cards import ModelCard, software_versions, trunk_facts
 from migxai.learning.estimators import make_estimator
+from migxai.learning.inputs import ModelInputs, regional_means
 from migxai.learning.persistence import save_model
 from migxai.learning.predicting import MapFacts, predict_maps
-from migxai.learning.regional import regional_means
 from migxai.learning.slices import cut, plan_slices, scale_intensity
-from migxai.learning.types import Inputs
 from migxai.registration.resample import labels_on_grid
 from migxai.registration.volume import template_brain
 
@@ -59,7 +58,7 @@ def volumes():
 def table():
     rows = [regional_means(item, grid_of_labels(), INDICES, item != 0)[0] for item in volumes()]
     subjects = tuple(f"ds1/sub-{row + 1:02d}" for row in range(12))
-    return Inputs(subjects, np.stack(rows), np.ones((12, 1)), ("age",))
+    return ModelInputs(subjects, np.stack(rows), np.ones((12, 1)), ("age",))
 
 
 def make_card(model, **more):
@@ -184,20 +183,20 @@ def test_the_packaged_atlas_is_found_by_its_name(tmp_path):
 def network(tmp_path_factory):
     """A ResNet18 with random weights, its classifier trained on two slices for one epoch, saved; and its store."""
     from migxai.learning.backbone import make_backbone
-    from migxai.learning.store import FeatureStore, extract_subject, make_recipe
+    from migxai.learning.store import FeatureStore, extract_subject, make_feature_spec
 
     settings = Learning(weights="random", precision="fp32", augmentations=1, **OPTIONS)
     geometry = plan_slices(SHAPE, AFFINE, grid_of_labels() > 0, axis="axial", count=2)
-    backbone, recipe = make_backbone("resnet18", settings, 5), make_recipe("resnet18", settings, geometry, 5)
+    backbone, spec = make_backbone("resnet18", settings, 5), make_feature_spec("resnet18", settings, geometry, 5)
     folder = tmp_path_factory.mktemp("network")
     subjects, hashes = table().subjects[:6], [f"{row:016x}" for row in range(6)]
     for subject, digest, volume in zip(subjects, hashes, volumes()[:6], strict=True):
         planes = cut(scale_intensity(volume, (volume != 0) & template_brain(SHAPE, AFFINE)), geometry)
-        extract_subject(backbone, planes, recipe, folder=folder, subject=subject, map_hash=digest)
-    inputs = dataclasses.replace(table(), store=FeatureStore.open(folder, recipe.key, hashes, subjects))
+        extract_subject(backbone, planes, spec, folder=folder, subject=subject, map_hash=digest)
+    inputs = dataclasses.replace(table(), store=FeatureStore.open(folder, spec.key, hashes, subjects))
     made = make_estimator("resnet18", settings, n_classes=2, seed=0).fit(inputs, np.arange(4), LABELS[:4])
     trunk = trunk_facts("resnet18", settings, 5)
-    assert trunk == {"kind": "random", "hash": recipe.weights_hash, "precision": "fp32", "seed": 5}
+    assert trunk == {"kind": "random", "hash": spec.weights_hash, "precision": "fp32", "seed": 5}
     card = make_card("resnet18", slicing=geometry.to_dict(), trunk=trunk, regions=None)
     save_model(folder / "resnet18.safetensors", made, card)
     return folder / "resnet18.safetensors", inputs, made

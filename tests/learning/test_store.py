@@ -11,7 +11,7 @@ import torch
 from migxai.errors import InputError
 from migxai.learning.augmentation import apply, draw
 from migxai.learning.slices import to_pixels
-from migxai.learning.store import FeatureStore, estimate_bytes, extract_subject, is_extracted, make_recipe
+from migxai.learning.store import FeatureStore, estimate_bytes, extract_subject, is_extracted, make_feature_spec
 from tests.learning.networks import SLICES, backbone, geometry, planes, settings, subjects, write_store
 
 NAME = "resnet18"
@@ -20,15 +20,15 @@ HASHES = [f"{number:064x}" for number in range(3)]
 
 @pytest.fixture
 def store(tmp_path):
-    made, recipe = write_store(tmp_path, NAME, settings(), 3)
-    return made, recipe, tmp_path
+    made, spec = write_store(tmp_path, NAME, settings(), 3)
+    return made, spec, tmp_path
 
 
 def test_a_batch_is_what_the_trunk_makes(store):
-    made, recipe, _ = store
+    made, spec, _ = store
     for view in range(3):
         pixels = torch.from_numpy(to_pixels(planes(3)[1], geometry())).unsqueeze(1)
-        matrices = draw(recipe.augmentation, seed=0, subject=subjects(3)[1], view=view, slices=SLICES)
+        matrices = draw(spec.augmentation, seed=0, subject=subjects(3)[1], view=view, slices=SLICES)
         wanted = backbone(NAME).features(apply(pixels, matrices), clean=True)
         found = made.batch(np.array([1, 1]), np.array([0, 1]), np.array([view, view]))
         for name, tensor in found.items():
@@ -38,12 +38,12 @@ def test_a_batch_is_what_the_trunk_makes(store):
 
 
 def test_nothing_is_made_twice_and_gaps_are_filled(store):
-    _, recipe, folder = store
-    paths = [recipe.path(folder, subject, digest) for subject, digest in zip(subjects(3), HASHES, strict=True)]
+    _, spec, folder = store
+    paths = [spec.path(folder, subject, digest) for subject, digest in zip(subjects(3), HASHES, strict=True)]
     before = [path.stat().st_mtime_ns for path in paths]
     content = paths[2].read_bytes()
     paths[2].unlink()
-    assert not is_extracted(recipe, folder=folder, subject=subjects(3)[2], map_hash=HASHES[2])
+    assert not is_extracted(spec, folder=folder, subject=subjects(3)[2], map_hash=HASHES[2])
     write_store(folder, NAME, settings(epochs=7, learning_rate=0.1), 3)
     assert [path.stat().st_mtime_ns for path in paths[:2]] == before[:2]
     assert paths[2].read_bytes() == content
@@ -53,35 +53,41 @@ def test_nothing_is_made_twice_and_gaps_are_filled(store):
     "changes", [{"augmentations": 1}, {"crop": 0.8}, {"rotation": 5.0}, {"augment_flip": True}, {"precision": "bf16"}]
 )
 def test_whatever_changes_features_changes_the_key(changes):
-    assert make_recipe(NAME, settings(**changes), geometry(), 0).key != make_recipe(NAME, settings(), geometry(), 0).key
+    assert (
+        make_feature_spec(NAME, settings(**changes), geometry(), 0).key
+        != make_feature_spec(NAME, settings(), geometry(), 0).key
+    )
 
 
 def test_training_does_not_change_the_key():
     other = settings(epochs=9, learning_rate=0.5, batch_size=7, folds=3, trials=2)
-    assert make_recipe(NAME, other, geometry(), 0).key == make_recipe(NAME, settings(), geometry(), 0).key
-    assert make_recipe(NAME, settings(), geometry(3), 0).key != make_recipe(NAME, settings(), geometry(), 0).key
+    assert make_feature_spec(NAME, other, geometry(), 0).key == make_feature_spec(NAME, settings(), geometry(), 0).key
+    assert (
+        make_feature_spec(NAME, settings(), geometry(3), 0).key
+        != make_feature_spec(NAME, settings(), geometry(), 0).key
+    )
 
 
 def test_a_flipped_bit_is_found(store):
-    _, recipe, folder = store
-    path = recipe.path(folder, subjects(3)[1], HASHES[1])
+    _, spec, folder = store
+    path = spec.path(folder, subjects(3)[1], HASHES[1])
     content = bytearray(path.read_bytes())
     content[-100] ^= 1
     path.write_bytes(content)
     with pytest.raises(InputError, match=rf"{path.name}.*damaged.*delete"):
-        FeatureStore.open(folder, recipe.key, HASHES, subjects(3))
+        FeatureStore.open(folder, spec.key, HASHES, subjects(3))
     with pytest.raises(InputError, match="damaged"):
-        is_extracted(recipe, folder=folder, subject=subjects(3)[1], map_hash=HASHES[1])
+        is_extracted(spec, folder=folder, subject=subjects(3)[1], map_hash=HASHES[1])
 
 
 def test_features_of_another_map_are_not_taken(store):
-    _, recipe, folder = store
-    about = recipe.path(folder, subjects(3)[0], HASHES[0]).with_suffix(".json")
+    _, spec, folder = store
+    about = spec.path(folder, subjects(3)[0], HASHES[0]).with_suffix(".json")
     about.write_text(json.dumps(json.loads(about.read_text()) | {"map": HASHES[1]}))
     with pytest.raises(InputError, match="of another map"):
-        FeatureStore.open(folder, recipe.key, HASHES, subjects(3))
+        FeatureStore.open(folder, spec.key, HASHES, subjects(3))
     with pytest.raises(InputError, match="absent"):
-        FeatureStore.open(folder, recipe.key, ["f" * 64], subjects(1))
+        FeatureStore.open(folder, spec.key, ["f" * 64], subjects(1))
 
 
 @pytest.mark.parametrize("value", [np.inf, np.nan, 1e6])
@@ -93,16 +99,16 @@ def test_numbers_that_16_bits_do_not_hold_are_refused(tmp_path, value):
             made = backbone(NAME).features(images, clean=clean)
             return {name: torch.full_like(tensor, value) for name, tensor in made.items()}
 
-    recipe = make_recipe(NAME, settings(), geometry(), 0)
+    spec = make_feature_spec(NAME, settings(), geometry(), 0)
     with pytest.raises(InputError, match="16 bits"):
-        extract_subject(Broken(), planes(1)[0], recipe, folder=tmp_path, subject="a", map_hash=HASHES[0])
+        extract_subject(Broken(), planes(1)[0], spec, folder=tmp_path, subject="a", map_hash=HASHES[0])
     assert not list(tmp_path.rglob("*.npy")), "nothing half-written stays"
 
 
 def test_size_is_foreseen(store):
-    _, recipe, folder = store
+    _, spec, folder = store
     used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    assert used <= estimate_bytes(recipe, 3) <= 1.3 * used
+    assert used <= estimate_bytes(spec, 3) <= 1.3 * used
 
 
 def test_reading_does_not_fill_the_memory(tmp_path, monkeypatch):

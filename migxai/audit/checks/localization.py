@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
 
-from migxai.audit.audited_maps import AuditedMaps, GroundTruth
 from migxai.audit.checks import Check, CheckEntry
-from migxai.explain.group_differences import regional_t
-from migxai.explain.saliency_maps import difference
-from migxai.metrics.types import FloatArray
+
+if TYPE_CHECKING:
+    from migxai.audit.audited_maps import AuditedMaps, GroundTruth
+    from migxai.metrics.types import FloatArray
 
 #: The area under the curve that counts as located: what is usually called acceptable discrimination.
 LEAST_AREA = 0.7
@@ -20,6 +20,11 @@ _AREA, _RANK = "Maps are higher where classes truly differ", "A region in which 
 
 def check(audited: AuditedMaps) -> list[Check]:
     """Hold the difference between classes against the truth; nothing where no truth is known."""
+    import numpy as np
+
+    from migxai.explain.group_differences import regional_t
+    from migxai.explain.saliency_maps import difference
+
     if audited.truth is None:
         return []
     found = difference(audited.trials, audited.pair)
@@ -54,6 +59,8 @@ def _area(audited: AuditedMaps, truth: GroundTruth, row: FloatArray) -> Check:
 
 
 def _rank(audited: AuditedMaps, truth: GroundTruth, t: FloatArray) -> Check:
+    import numpy as np
+
     limit = f"among the first {TOP}"
     planted = np.isin(list(truth.names.values()), truth.planted) & ~np.isnan(t)
     if not planted.any():

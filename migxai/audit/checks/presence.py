@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
 
-from migxai.audit.audited_maps import AuditedMaps
 from migxai.audit.checks import Check, CheckEntry
+
+if TYPE_CHECKING:
+    from migxai.audit.audited_maps import AuditedMaps
 
 #: Maps must hold anything for more than this share of people; else a mean over people is one of a minority.
 LEAST_SHARE = 0.5
@@ -13,6 +15,8 @@ LEAST_SHARE = 0.5
 
 def check(audited: AuditedMaps) -> list[Check]:
     """Count the people of the first trial whose maps are not the same everywhere."""
+    import numpy as np
+
     saliency = audited.trials[0]
     held = int((np.ptp(saliency.maps, axis=2) > 0).any(axis=1).sum())
     share = held / len(saliency.maps)

@@ -10,6 +10,7 @@ import dataclasses
 from functools import cache
 from typing import Any
 
+from migxai.audit.checks import CHECKS
 from migxai.cli.options import group, participant, running
 from migxai.cli.options.participant import FORMS
 from migxai.config import Config
@@ -23,7 +24,7 @@ from migxai.registry import Registry
 __all__ = ["FORMS", "GROUPS", "POSITIONALS", "REGISTRIES", "Option", "all_options", "problems", "settings"]
 
 #: All that can be added to from other packages; the options of their entries are those of the command line too.
-REGISTRIES: tuple[Registry[Any], ...] = (INDICATORS, NETWORKS, ESTIMATORS, METHODS)
+REGISTRIES: tuple[Registry[Any], ...] = (INDICATORS, NETWORKS, ESTIMATORS, METHODS, CHECKS)
 
 #: Groups of ``--help``, in order.
 GROUPS = {
@@ -74,9 +75,14 @@ def all_options() -> tuple[Option, ...]:
     return tuple(found)
 
 
-def problems() -> tuple[str, ...]:
-    """Return a sentence for each thing of another package that could not be used; the rest works."""
+def problems(level: str) -> tuple[str, ...]:
+    """Return a sentence for each thing of another package that a level could not use; the rest works."""
     found = [sentence for registry in REGISTRIES for sentence in registry.problems]
+    if level == "group":
+        # Checks import what they compute with, and have no options, so only a run lists them.
+        from migxai.audit.checks import CHECKS
+
+        found += CHECKS.problems
     usable = all_options()
     for entry in (entry for registry in REGISTRIES for entry in registry.values()):
         for option in entry.options:

@@ -17,7 +17,7 @@ from migxai.registry import Entry, Registry
 
 if TYPE_CHECKING:
     from migxai.config import Learning
-    from migxai.learning.types import Inputs
+    from migxai.learning.inputs import ModelInputs
     from migxai.metrics.types import FloatArray, IntArray
 
 Table = Literal["regions", "nuisance"]
@@ -48,7 +48,7 @@ class Estimator(Protocol):
 
     level: Literal["slice", "subject"]
 
-    def fit(self, inputs: Inputs, rows: IntArray, labels: IntArray) -> Self:
+    def fit(self, inputs: ModelInputs, rows: IntArray, labels: IntArray) -> Self:
         """Learn from some subjects.
 
         Parameters
@@ -62,7 +62,7 @@ class Estimator(Protocol):
         """
         ...
 
-    def predict(self, inputs: Inputs, rows: IntArray) -> FloatArray:
+    def predict(self, inputs: ModelInputs, rows: IntArray) -> FloatArray:
         """Return class probabilities, shape (n, S, C); S is 1 at level ``subject``, else the number of slices."""
         ...
 
@@ -89,7 +89,7 @@ class EstimatorEntry(Entry):
         Returns an estimator that is not fitted yet; only this imports what it computes with.
         `migxai.learning.tabular.TableClassifier` is a base class that does all but the learning.
     tables
-        The tables of `Inputs` whose columns it reads.
+        The tables of `ModelInputs` whose columns it reads.
     fields
         The fields of `migxai.config.Learning` that change what it learns.
     always
@@ -157,7 +157,7 @@ def options_of(name: str) -> tuple[str, ...]:
 
 
 def tables_of(name: str) -> tuple[Table, ...]:
-    """Return the tables of `Inputs` that a model reads; a network reads the store alone."""
+    """Return the tables of `ModelInputs` that a model reads; a network reads the store alone."""
     return ESTIMATORS[name].tables if name in ESTIMATORS else ()
 
 

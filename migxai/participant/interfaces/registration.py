@@ -14,9 +14,9 @@ from migxai.errors import ImageError
 from migxai.participant.facts import AnatomyFacts, RegistrationFacts
 from migxai.participant.interfaces.base import Step, inputs, load_chain, load_volume, outputs, save_chain, save_image
 from migxai.participant.resources import Memory
-from migxai.registration.brain import extract_brain
 from migxai.registration.contrast import Tissues
 from migxai.registration.engines import find_engine
+from migxai.registration.masks import extract_brain
 from migxai.registration.normalise import (
     EPI_GATE,
     EPI_T1W_GATE,

@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from migxai.errors import AtlasError
-from migxai.learning.regional import regional_means
+from migxai.learning.inputs import regional_means
 
 
 @pytest.fixture

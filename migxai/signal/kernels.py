@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 _LOGGER = logging.getLogger(__name__)
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile on first use, kept on disk where there is a writable place (``NUMBA_CACHE_DIR`` names another)."""
     try:
         kernel: Callable[..., Any] = numba.njit(nogil=True, cache=True)(function)
@@ -27,7 +27,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return kernel
 
 
-@_compiled
+@compiled
 def doubled_midranks(
     values: NDArray[Any], order: NDArray[np.int64], ranks: NDArray[Any], ties: NDArray[np.float64]
 ) -> None:
@@ -52,7 +52,7 @@ def doubled_midranks(
         ties[voxel] = correction
 
 
-@_compiled
+@compiled
 def kendall_w(
     ranks: NDArray[Any],
     ties: NDArray[np.float64],
