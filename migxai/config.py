@@ -248,6 +248,14 @@ PAPER_PRESET: dict[str, dict[str, Any]] = {
 }
 
 
+def directories(config: Config) -> tuple[Path, Path, Path]:
+    """Return the dataset, the output and the work directory of a run."""
+    bids_dir, output_dir = config.run.bids_dir, config.run.output_dir
+    assert bids_dir is not None
+    assert output_dir is not None
+    return bids_dir, output_dir, config.run.work_dir or output_dir / ".work"
+
+
 def to_toml(config: Config) -> str:
     """Write a configuration as TOML that names no path: those become a placeholder.
 

@@ -18,10 +18,10 @@ TESTED = "balanced_accuracy"
 #: Below it a p value counts as evidence, after Holm's correction for the results of one comparison.
 ALPHA = 0.05
 
-Standing = Literal["above", "suggested", "unclear", "chance", "below", "unknown"]
+VersusChance = Literal["above", "suggested", "unclear", "chance", "below", "unknown"]
 
-#: How each standing is put in a heading, and its tone.
-WORDS: dict[Standing, tuple[str, Tone]] = {
+#: How each case of `VersusChance` is put in a heading, and its tone.
+HEADLINES: dict[VersusChance, tuple[str, Tone]] = {
     "above": ("told apart better than chance", "good"),
     "suggested": ("perhaps told apart better than chance, not tested with permuted labels", "warn"),
     "unclear": ("not shown to be told apart better than chance", "warn"),
@@ -31,8 +31,8 @@ WORDS: dict[Standing, tuple[str, Tone]] = {
 }
 
 
-#: What each standing means, after the numbers.
-_MEANING: dict[Standing, str] = {
+#: What each case of `VersusChance` means, after the numbers.
+_MEANING: dict[VersusChance, str] = {
     "above": "The interval lies above that.",
     "suggested": "The interval lies above that, but it leaves out how much scores vary from one training set to "
     "the next: labels must be permuted before more is said (--permutations).",
@@ -65,21 +65,21 @@ class Chance:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A cell with what may be said of it.
+class AssessedResult:
+    """A result with what may be said of it.
 
     Attributes
     ----------
     cell
         The scores.
-    standing
-        Against chance.
+    versus_chance
+        How it stands against chance.
     p_holm
         The p value of the permutation test, corrected for the other results of the comparison; NaN without a test.
     """
 
     cell: Cell
-    standing: Standing
+    versus_chance: VersusChance
     p_holm: float
 
     @property
@@ -88,7 +88,7 @@ class Judged:
         return self.cell.scores["accuracy"].value
 
 
-def chance_of(results: Results, comparison: str) -> Chance:
+def chance_level(results: Results, comparison: str) -> Chance:
     """Return the chance level of a comparison: the larger of the largest class's share and the majority baseline."""
     counts = results.class_counts(comparison)
     measured = [cell.scores["accuracy"].value for cell in results.cells_of(comparison) if cell.model == "majority"]
@@ -97,21 +97,21 @@ def chance_of(results: Results, comparison: str) -> Chance:
     return Chance(max(levels, default=float("nan")), largest, len(results.comparisons[comparison]))
 
 
-def judge(results: Results, comparison: str) -> list[Judged]:
+def assess_results(results: Results, comparison: str) -> list[AssessedResult]:
     """Judge every model that looks at brains, best accuracy first.
 
     A result stands above chance if its 95 % interval lies above the chance level and, where labels were permuted, its
     corrected p value is under `ALPHA`; it stands at chance if the interval holds the chance level.
     """
-    chance = chance_of(results, comparison)
+    chance = chance_level(results, comparison)
     cells = [cell for cell in results.cells_of(comparison) if cell.model not in baselines()]
     raw = [cell.permuted[TESTED].p if TESTED in cell.permuted else np.nan for cell in cells]
     pairs = zip(cells, holm(raw), strict=True)
-    judged = [Judged(cell, _standing(cell, chance.level, float(p)), float(p)) for cell, p in pairs]
-    return sorted(judged, key=lambda one: -one.accuracy)
+    assessed = [AssessedResult(cell, _versus_chance(cell, chance.level, float(p)), float(p)) for cell, p in pairs]
+    return sorted(assessed, key=lambda one: -one.accuracy)
 
 
-def _standing(cell: Cell, chance: float, p: float) -> Standing:
+def _versus_chance(cell: Cell, chance: float, p: float) -> VersusChance:
     score = cell.scores["accuracy"]
     if not np.isfinite([score.low, score.high, chance]).all():
         return "unknown"
@@ -124,7 +124,7 @@ def _standing(cell: Cell, chance: float, p: float) -> Standing:
     return "above" if p < ALPHA else "unclear"
 
 
-def verdict(results: Results, comparison: str, judged: Sequence[Judged]) -> list[str]:
+def verdict(results: Results, comparison: str, assessed: Sequence[AssessedResult]) -> list[str]:
     """Put the best result of a comparison into sentences.
 
     Parameters
@@ -133,8 +133,8 @@ def verdict(results: Results, comparison: str, judged: Sequence[Judged]) -> list
         All results.
     comparison
         Which.
-    judged
-        From `judge`.
+    assessed
+        From `assess_results`.
 
     Returns
     -------
@@ -142,28 +142,28 @@ def verdict(results: Results, comparison: str, judged: Sequence[Judged]) -> list
         What was reached, by whom, against what; what the choice of the best does to it; what permuted labels and the
         nuisance variables reach.
     """
-    if not judged:
+    if not assessed:
         return ["No model that looks at brain maps has been scored."]
-    chance, best = chance_of(results, comparison), judged[0]
+    chance, best = chance_level(results, comparison), assessed[0]
     score, cell = best.cell.scores["accuracy"], best.cell
     trials = f", mean of {cell.trials} trials" if cell.trials > 1 else ""
     bounds = "no interval" if np.isnan(score.low) else f"95 % interval {interval(score.low, score.high)}"
     sentences = [
         f"{cell.name} put {percent(score.value)} of {cell.n} people into the right class ({bounds}{trials}). "
         f"Always naming the largest class, {chance.largest}, is right for {percent(chance.level)}. "
-        f"{_MEANING[best.standing]}"
+        f"{_MEANING[best.versus_chance]}"
     ]
-    if len(judged) > 1:
+    if len(assessed) > 1:
         sentences.append(
-            f"This is the best of {len(judged)} results, chosen after looking at them all: the choice flatters it, and "
-            "its interval does not allow for that."
+            f"This is the best of {len(assessed)} results, chosen after looking at them all: the choice flatters it, "
+            "and its interval does not allow for that."
         )
-    sentences.append(_permuted(best, sum(TESTED in one.cell.permuted for one in judged)))
+    sentences.append(_permuted(best, sum(TESTED in one.cell.permuted for one in assessed)))
     sentences += _nuisance(results, best)
     return sentences
 
 
-def _permuted(best: Judged, tested: int) -> str:
+def _permuted(best: AssessedResult, tested: int) -> str:
     if TESTED not in best.cell.permuted:
         return "What chance gives was not measured by permuting labels (see --permutations)."
     test = best.cell.permuted[TESTED]
@@ -180,7 +180,7 @@ def _permuted(best: Judged, tested: int) -> str:
     )
 
 
-def _nuisance(results: Results, best: Judged) -> list[str]:
+def _nuisance(results: Results, best: AssessedResult) -> list[str]:
     cell = next(
         (
             cell

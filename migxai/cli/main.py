@@ -7,27 +7,25 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from migxai.cli.doors import Doors
 from migxai.cli.options import problems
 from migxai.cli.parser import Request, parse
+from migxai.config import directories
 from migxai.errors import EXIT_INTERNAL, EXIT_OK, EXIT_RESOURCES, EXIT_SIGNAL, MigxaiError
 
 
-def main(argv: Sequence[str] | None = None, *, doors: Doors | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run migxai.
 
     Parameters
     ----------
     argv
         The arguments without the program's name (default: those of this process).
-    doors
-        Where the work is done (default: the participant workflow).
 
     Returns
     -------
     int
-        The exit code: 0 all done, 1 some subjects failed, 2 wrong usage, 3 unusable input, 5 out of memory or disk,
-        70 internal error, 128+n ended by signal n.
+        The exit code: 0 all done, 1 some subjects failed, 2 wrong usage, 3 unusable input, 4 failed checks where they
+        count, 5 out of memory or disk, 70 internal error, 128+n ended by signal n.
     """
     try:
         request = parse(argv)
@@ -35,14 +33,15 @@ def main(argv: Sequence[str] | None = None, *, doors: Doors | None = None) -> in
         return end.code if isinstance(end.code, int) else EXIT_OK
     except MigxaiError as error:
         return _say(str(error), error.exit_code)
-    from migxai.execution.runner import Terminated, signals_raise
+    # Imported late, here and below, so that --help, --version and wrong arguments are answered at once.
+    from migxai.execution.executor import Terminated, signals_raise
     from migxai.execution.worker import failure
 
     for sentence in problems(request.level):
         sys.stderr.write(f"migxai: {sentence}\n")
     try:
         with signals_raise():
-            return _dispatch(request, doors or Doors())
+            return _participant_level(request) if request.level == "participant" else _group_level(request)
     except Terminated as end:
         name = signal.Signals(end.signum).name
         text = f"Ended by {name}; what was complete is kept, and the same command goes on from there."
@@ -59,6 +58,56 @@ def main(argv: Sequence[str] | None = None, *, doors: Doors | None = None) -> in
         return _say(f"{event.text}{_keep_traceback(request)}", EXIT_INTERNAL)
 
 
+def _participant_level(request: Request) -> int:
+    from migxai.bids.subjects import select_subjects
+    from migxai.cli import participant
+    from migxai.cli.preflight import check_places
+    from migxai.cli.status import show_status
+    from migxai.execution.resources import divide
+    from migxai.execution.scheduler import array_part
+    from migxai.execution.worker import prepare_environment
+
+    config = request.config
+    check_places(config, level="participant")
+    subjects = array_part(request.array_index, select_subjects(config))
+    if request.action == "status":
+        return show_status(config, subjects)
+    if request.action == "write_sbatch":
+        return participant.write_sbatch(config, subjects, request.argv, group=request.sbatch_group)
+    from migxai.participant.resources import estimate
+
+    need = estimate(config, subjects)
+    share = divide(config, len(subjects), need.memory_gb if need else None)
+    # Before anything below imports nipype or a numerical library, here or in a child.
+    prepare_environment(share.threads)
+    if request.action == "dry_run":
+        return participant.show_plan(config, subjects, share)
+    if request.action == "boilerplate_only":
+        return participant.write_boilerplate(config)
+    return participant.process(config, subjects, share, reports_only=request.action == "reports_only")
+
+
+def _group_level(request: Request) -> int:
+    from migxai.cli import group
+    from migxai.cli.preflight import check_places
+    from migxai.execution.worker import prepare_environment
+
+    config = request.config
+    check_places(config, level="group")
+    # Before anything below imports a numerical library. One thread, so that results are the same bits on any number
+    # of CPUs.
+    prepare_environment(1)
+    if request.action == "dry_run":
+        return group.show_plan(config)
+    if request.action == "status":
+        return group.show_status(config)
+    if request.action == "reports_only":
+        return group.rewrite_scores(config)
+    if request.predict is not None:
+        return group.predict(config, request.predict)
+    return group.process(config)
+
+
 def _say(text: str, code: int) -> int:
     sys.stderr.write(f"migxai: {text}\n")
     return code
@@ -66,8 +115,7 @@ def _say(text: str, code: int) -> int:
 
 def _keep_traceback(request: Request) -> str:
     """Write the traceback of the current exception to the run's log, or show it if there is none."""
-    from migxai.cli.preflight import directories
-    from migxai.cli.session import log_file
+    from migxai.execution.executor import log_file
 
     work_dir = directories(request.config)[2]
     if not (work_dir / "logs").is_dir():
@@ -77,42 +125,3 @@ def _keep_traceback(request: Request) -> str:
     with file.open("a", encoding="utf-8") as stream:
         traceback.print_exc(file=stream)
     return f" (traceback in {file})"
-
-
-def _dispatch(request: Request, doors: Doors) -> int:
-    from migxai.bids.subjects import array_part, select_subjects
-    from migxai.cli import group_session, session
-    from migxai.cli.preflight import check_places
-    from migxai.execution.resources import divide
-    from migxai.execution.worker import prepare_environment
-
-    check_places(request.config, level=request.level)
-    if request.level == "group":
-        return group_session.process(request, doors)
-    subjects = array_part(request.array_index, select_subjects(request.config))
-    if request.action == "status":
-        return session.show_status(request.config, subjects)
-    if request.action == "write_sbatch":
-        from migxai.cli.sbatch import write_sbatch
-
-        sys.stdout.write(write_sbatch(request.config, subjects, request.argv, group=request.sbatch_group))
-        return EXIT_OK
-    from migxai.participant.resources import estimate
-
-    need = estimate(request.config, subjects)
-    share = divide(request.config, len(subjects), need.memory_gb if need else None)
-    # Before anything below imports nipype or a numerical library, here or in a child.
-    prepare_environment(share.threads)
-    if request.action == "dry_run":
-        return session.show_plan(request.config, subjects, share)
-    if request.action == "boilerplate_only":
-        return session.write_boilerplate(request.config, doors.write_boilerplate)
-    entry = doors.report_subject if request.action == "reports_only" else doors.run_subject
-    return session.process(
-        request.config,
-        subjects,
-        share,
-        entry=entry,
-        plugin_entry=doors.run_with_plugin,
-        compute=request.action == "run",
-    )

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from migxai import __version__
-from migxai.cli.checks import check
 from migxai.cli.options import FORMS, GROUPS, POSITIONALS, Option, all_options
 from migxai.cli.values import path
 from migxai.config import PAPER_PRESET, Config, from_toml, placeholders
@@ -159,6 +158,8 @@ def parse(argv: Sequence[str] | None = None) -> Request:
         From argparse: after ``--help`` and ``--version`` with 0, otherwise with 2.
     """
     typed = vars(build_parser().parse_args(argv))
+    from migxai.cli.preflight import check_settings
+
     level: Level = typed.pop("analysis_level")
     if level == "group" and "indicators.indicators" in typed:
         # The same option at both levels: the maps to make, and the maps to learn from.
@@ -169,7 +170,7 @@ def parse(argv: Sequence[str] | None = None) -> Request:
         names = " and ".join(f"--{name.replace('_', '-')}" for name in actions)
         raise UsageError(f"{names} exclude each other; give one of them.")
     config = build_config(typed)
-    check(config)
+    check_settings(config)
     action: Action = actions[0] if actions else "run"  # type: ignore[assignment]
     _check_actions(level, action, typed)
     array_index, predict = typed.get("action.array_index"), typed.get("action.predict")

@@ -13,9 +13,8 @@ from typing import Any
 from migxai import __version__
 from migxai.cli.options import Option, all_options
 from migxai.cli.parser import build_parser
-from migxai.cli.preflight import directories
 from migxai.cli.values import bids_filters, derivative, path, plugin, weights
-from migxai.config import Config
+from migxai.config import Config, directories
 from migxai.data.images import packaged
 from migxai.errors import InputError
 from migxai.execution.resources import MAX_THREADS
@@ -42,7 +41,7 @@ _PLACES: dict[Callable[[str], Any], Callable[[str], str]] = {
 }
 
 
-def write_sbatch(
+def sbatch_script(
     config: Config,
     subjects: Sequence[str],
     argv: Sequence[str] | None,

@@ -1,31 +1,40 @@
-"""Where a subject stands, also while it is being processed, or after its process was killed without a word."""
+"""Where each subject stands, also while it is being processed, or after its process was killed without a word."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from migxai.bids.records import record_path
+from migxai.bids.records import read_status, record_path
+from migxai.config import Config, Selection, directories
+from migxai.errors import EXIT_OK, EXIT_PARTIAL
 from migxai.execution.locks import LockState, boot_id, subject_lock_state
 from migxai.execution.scheduler import UNKNOWN, explain
 
 
-def standing(output_dir: Path, label: str, state: str, reason: str) -> tuple[str, str]:
-    """Add to what a subject's record says what its lock says.
+def show_status(config: Config, subjects: Sequence[str]) -> int:
+    """Print which subjects are complete, and return 0 if all are, else 1.
 
-    Parameters
-    ----------
-    output_dir
-        The output dataset.
-    label
-        The subject, without ``sub-``.
-    state, reason
-        By the record: see `migxai.bids.records.read_status`.
-
-    Returns
-    -------
-    tuple of str
-        State and reason: ``running``, or ``failed`` with what the batch system says of a job that was killed.
+    If the command line holds no settings, whatever configuration made the results will do.
     """
+    plain = Config(run=config.run, selection=Selection(participant_label=config.selection.participant_label))
+    key = None if config == plain and not config.run.derivatives else config.resume_key()
+    output_dir = directories(config)[1]
+    table = read_status(output_dir, subjects, config_hash=key).iloc[: len(subjects)]
+    states, lines = [], []
+    for subject, row in zip(subjects, table.to_dict("records"), strict=True):
+        state, reason = current_state(output_dir, subject, str(row["state"]), str(row["reason"]))
+        runs = f"{row['usable_runs']} usable, {row['excluded_runs']} excluded"
+        states.append(state)
+        lines.append(f"{row['participant_id']}\t{state}\t{runs}\t{reason}".rstrip())
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    sys.stdout.write("\n".join([*lines, f"{len(subjects)} subjects: {counts or 'none'}."]) + "\n")
+    return EXIT_OK if all(state == "complete" for state in states) else EXIT_PARTIAL
+
+
+def current_state(output_dir: Path, label: str, state: str, reason: str) -> tuple[str, str]:
+    """Add to what a subject's record says what its lock says: whether it is running, or was killed, and by whom."""
     lock = subject_lock_state(output_dir, label)
     if lock is None:
         return state, reason

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Literal, Self, TextIO
 
 from migxai.errors import EXIT_OK
 
@@ -44,22 +45,6 @@ class Outcome:
     def sentence(self) -> str:
         """Return the outcome as a line for the user."""
         return f"sub-{self.subject}: {self.status}" + (f": {self.message}" if self.message else "") + self.hint
-
-
-class Display(Protocol):
-    """What shows a run to the user."""
-
-    def step(self, subject: str, text: str) -> None:
-        """Show what a subject is at."""
-
-    def end(self, outcome: Outcome) -> None:
-        """Show how a subject ended."""
-
-    def write(self, text: str) -> None:
-        """Show a message."""
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
 
 
 class LineDisplay:
@@ -126,6 +111,10 @@ class TerminalDisplay:
         self._progress.stop()
 
 
+#: What shows a run to the user.
+Display = LineDisplay | TerminalDisplay
+
+
 def make_display(total: int, stream: TextIO | None = None, *, live: bool = True) -> Display:
     """Return a live display if the stream is a terminal (and `live`), else one of lines."""
     stream = stream or sys.stderr
@@ -179,3 +168,21 @@ class Journal:
         """Show and record how a subject ended."""
         self.record(outcome.sentence())
         self._display.end(outcome)
+
+
+class LogTo(logging.Handler):
+    """Hands what a library logs on: to the journal, or from a child to its parent.
+
+    Parameters
+    ----------
+    tell
+        Called with the message and its level.
+    """
+
+    def __init__(self, tell: Callable[[str, int], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand on one record."""
+        self._tell(record.getMessage(), record.levelno)

@@ -1,14 +1,20 @@
-"""What this process may use: CPUs, memory and disk, inside a container or a batch job as well as outside."""
+"""What this process may use: CPUs, memory and places for files, also inside a container or a batch job."""
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import math
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from migxai.config import Config, Run
+from migxai.config import Config
+from migxai.errors import OutputError
+from migxai.io import free_gb
 
 GB = 1e9
 MB_PER_GB = 1000.0
@@ -17,6 +23,11 @@ MB_PER_GB = 1000.0
 MARGIN, SUBJECT_GB = 1.25, 4.0
 #: Threads a single subject makes good use of.
 MAX_THREADS = 8
+
+#: Free space in GB below which a folder for temporary files counts as full: a report's figures must fit.
+LEAST_TEMPORARY_GB = 0.05
+#: What Python reads to choose its temporary folder, in its order.
+_TEMPORARY = ("TMPDIR", "TEMP", "TMP")
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 PROC = Path("/proc")
@@ -46,17 +57,13 @@ def cpu_count(root: Path = CGROUP_ROOT, proc: Path = PROC) -> int:
     return max(1, min(quotas))
 
 
-def memory_gb(
-    environment: Mapping[str, str] | None = None, cpus: int | None = None, root: Path = CGROUP_ROOT, proc: Path = PROC
-) -> float:
+def memory_gb(environment: Mapping[str, str] | None = None, root: Path = CGROUP_ROOT, proc: Path = PROC) -> float:
     """Return the memory in GB this process may use: the least of machine, cgroup and SLURM job.
 
     Parameters
     ----------
     environment
         Environment variables (default: this process's); SLURM's are in MB, and 0 means all of the node.
-    cpus
-        CPUs of the job, for ``SLURM_MEM_PER_CPU`` (default: ``SLURM_CPUS_ON_NODE``, else `cpu_count`).
     root, proc
         Where the cgroups and ``/proc`` are mounted.
     """
@@ -73,7 +80,7 @@ def memory_gb(
     per_cpu = environment.get("SLURM_MEM_PER_CPU", "")
     if per_cpu.isdigit() and int(per_cpu) > 0:
         on_node = environment.get("SLURM_CPUS_ON_NODE", "")
-        job_cpus = cpus or (int(on_node) if on_node.isdigit() else cpu_count(root, proc))
+        job_cpus = int(on_node) if on_node.isdigit() else cpu_count(root, proc)
         limits.append(int(per_cpu) * job_cpus / MB_PER_GB)
     return min(limits)
 
@@ -127,36 +134,6 @@ def divide(config: Config, n_subjects: int, subject_gb: float | None = None) -> 
     return Share(at_once, threads, total / at_once, need)
 
 
-def overstated(run: Run, cpus: int, memory: float) -> list[str]:
-    """Say where more was asked for than this process may use.
-
-    Parameters
-    ----------
-    run
-        What was asked for.
-    cpus, memory
-        What there is: see `cpu_count` and `memory_gb` (GB).
-
-    Returns
-    -------
-    list of str
-        Sentences, none if all is well.
-    """
-    limit = "by its affinity, its cgroup (a container's limit) or its batch job"
-    sentences = []
-    if run.nprocs is not None and run.nprocs > cpus:
-        sentences.append(
-            f"--nprocs {run.nprocs} is more than the {cpus} CPUs that this process may use {limit}; it will be slower, "
-            "not faster, than with fewer."
-        )
-    if run.mem_gb is not None and run.mem_gb > memory:
-        sentences.append(
-            f"--mem-gb {run.mem_gb:g} is more than the {memory:.1f} GB that this process may use {limit}; a run that "
-            "needs more will be killed."
-        )
-    return sentences
-
-
 def thread_environment(threads: int) -> dict[str, str]:
     """Return the environment variables that hold numerical libraries to a number of threads.
 
@@ -170,3 +147,90 @@ def thread_environment(threads: int) -> dict[str, str]:
         "NUMBA_NUM_THREADS": str(threads),
         "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": str(threads),
     }
+
+
+def provide_scratch(work_dir: Path, *, tidy_up: bool = False) -> list[str]:
+    """Send temporary files and caches into the work directory where their own places can't be written.
+
+    Inside a container the root is often read-only, the user has no home, and ``/tmp`` is absent, full or tiny. The work
+    directory is then the one place that can be written.
+
+    Parameters
+    ----------
+    work_dir
+        A directory that exists and can be written.
+    tidy_up
+        Remove the work directory as well when this process ends, if it is empty by then.
+
+    Returns
+    -------
+    list of str
+        A sentence for each place that was replaced, for the log.
+
+    Raises
+    ------
+    OutputError
+        If nothing can be made in the work directory either.
+    """
+    replaced = [name for name in ("MPLCONFIGDIR", "NUMBA_CACHE_DIR") if not _can_be_written(_cache(name))]
+    temporary = _temporary_folder(os.environ)
+    problem = _why_not(temporary)
+    if not replaced and problem is None:
+        return []
+    scratch = _make(work_dir, tidy_up=tidy_up)
+    for name in replaced:
+        # One folder for each library; the children inherit it, so that what one has compiled serves the next.
+        (scratch / name.lower()).mkdir()
+        os.environ[name] = str(scratch / name.lower())
+    sentences = [f"{name} can't be written here; {work_dir} takes its files for this run." for name in replaced]
+    if problem is not None:
+        os.environ.update(dict.fromkeys(_TEMPORARY, str(scratch)))
+        tempfile.tempdir = None
+        sentences.append(f"Temporary files go to {work_dir} for this run, since {temporary} {problem}.")
+    return sentences
+
+
+def _cache(name: str) -> Path:
+    """Where a library would keep its cache: what the environment says, else somewhere below the home."""
+    given = os.environ.get(name)
+    return Path(given) if given else Path(os.environ.get("HOME") or "/")
+
+
+def _temporary_folder(environment: Mapping[str, str]) -> Path:
+    return Path(next((environment[name] for name in _TEMPORARY if environment.get(name)), "/tmp"))
+
+
+def _why_not(folder: Path) -> str | None:
+    if not _can_be_written(folder, make=False):
+        return "can't be written"
+    return None if free_gb(folder) >= LEAST_TEMPORARY_GB else "is full"
+
+
+def _can_be_written(folder: Path, *, make: bool = True) -> bool:
+    try:
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder) as probe:
+            probe.write(b"0")
+    except OSError:
+        return False
+    return True
+
+
+def _make(work_dir: Path, *, tidy_up: bool) -> Path:
+    try:
+        # Jobs of an array share the work directory: each has a scratch of its own to remove.
+        scratch = Path(tempfile.mkdtemp(prefix="scratch-", dir=work_dir))
+    except OSError as error:
+        raise OutputError(f"The work directory {work_dir} can't be used: {error.strerror}.") from error
+    atexit.register(_remove, scratch, os.getpid(), tidy_up)
+    return scratch
+
+
+def _remove(scratch: Path, owner: int, tidy_up: bool) -> None:
+    if os.getpid() != owner:  # a forked child that ends first
+        return
+    shutil.rmtree(scratch, ignore_errors=True)
+    if tidy_up:
+        with contextlib.suppress(OSError):  # not empty: another run is at work, or this one has left its log
+            scratch.parent.rmdir()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import importlib
 import logging
 import os
 import resource
@@ -21,10 +20,11 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from migxai.config import Config
 from migxai.errors import EXIT_INTERNAL, EXIT_RESOURCES, MigxaiError
+from migxai.execution.progress import LogTo
 from migxai.execution.resources import thread_environment
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -56,31 +56,31 @@ class Event:
     peak_mb: float = 0.0
 
 
+#: Processes one subject, in a child: called with the configuration, the subject and a function that is told each step.
+ProcessSubject = Callable[[Config, str, Callable[[str], None]], None]
+
+
 @dataclass(frozen=True)
-class Job:
+class ChildTask:
     """All a child needs to know, picklable.
 
     Attributes
     ----------
-    entry
-        ``module:function`` called as ``function(config, subject, report)``; imported in the child, so that the parent
-        never holds the heavy libraries.
+    process_subject
+        A function of a module; the child imports it by its name.
+    config, subject
+        What it is called with.
+    threads
+        How many threads numerical libraries may use.
     output
         File that takes over standard output and error, or None to leave them alone.
     """
 
-    entry: str
+    process_subject: ProcessSubject
     config: Config
     subject: str
     threads: int
     output: Path | None = None
-
-
-def resolve(entry: str) -> Callable[..., Any]:
-    """Import ``module:function``."""
-    module, _, name = entry.partition(":")
-    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    return function
 
 
 def prepare_environment(threads: int) -> None:
@@ -119,14 +119,14 @@ def failure(error: BaseException, subject: str) -> Event:
     return Event("failed", text, EXIT_INTERNAL, detail, _peak_mb())
 
 
-def work(connection: Connection, job: Job) -> None:
+def work(connection: Connection, task: ChildTask) -> None:
     """Process one subject, telling the parent through the connection how it goes.
 
     Parameters
     ----------
     connection
         The child's end of a duplex pipe.
-    job
+    task
         What to do.
     """
     os.setsid()
@@ -139,12 +139,12 @@ def work(connection: Connection, job: Job) -> None:
         with lock:
             connection.send(event)
 
-    if job.output is not None:
-        _redirect(job.output)
-    prepare_environment(job.threads)
+    if task.output is not None:
+        _redirect(task.output)
+    prepare_environment(task.threads)
     logger = logging.getLogger("migxai")
-    logger.setLevel(logging.DEBUG if job.config.run.verbose else logging.INFO)
-    logger.addHandler(_Forward(send))
+    logger.setLevel(logging.DEBUG if task.config.run.verbose else logging.INFO)
+    logger.addHandler(LogTo(lambda text, level: send(Event("log", text, level))))
     give_back = keep_freed_memory()
 
     def report(step: str) -> None:
@@ -153,25 +153,14 @@ def work(connection: Connection, job: Job) -> None:
         send(Event("step", step))
 
     try:
-        resolve(job.entry)(job.config, job.subject, report)
+        task.process_subject(task.config, task.subject, report)
         event = Event("done", peak_mb=_peak_mb())
     except BaseException as error:
-        event = failure(error, job.subject)
+        event = failure(error, task.subject)
         sys.stderr.write(event.detail)
     sys.stdout.flush()
     sys.stderr.flush()
     send(event)
-
-
-class _Forward(logging.Handler):
-    """Hands log records of migxai to the parent."""
-
-    def __init__(self, send: Callable[[Event], None]) -> None:
-        super().__init__()
-        self._send = send
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._send(Event("log", record.getMessage(), record.levelno))
 
 
 def _die_with_parent(connection: Connection) -> None:

@@ -151,21 +151,11 @@ def train_head(
         head.standardise()
     with single_thread():
         head.to(device).to(memory_format=torch.channels_last)
-        optimiser = torch.optim.SGD(
-            head.parameters(),
-            lr=schedule.learning_rate,
-            momentum=schedule.momentum,
-            weight_decay=schedule.weight_decay,
-            fused=True,
-        )
+        optimiser = _optimiser(head, schedule)
         for epoch in range(1, schedule.epochs + 1):
             images = _epoch_images(rows[~held], labels[~held], source, schedule.batch_size, streams.order)
             loss = _train_epoch(head, source, images, optimiser, weights.to(device), schedule, streams.dropout)
-            if not np.isfinite(loss):
-                raise UsageError(
-                    f"The training diverged in epoch {epoch}: its loss is {loss}. Lower --learning-rate (now "
-                    f"{schedule.learning_rate:g})."
-                )
+            _require_finite(loss, epoch, schedule)
             history.losses.append(loss)
             if held.any():
                 inner = _inner_loss(head, source, rows[held], labels[held], weights)
@@ -180,6 +170,24 @@ def train_head(
     head.fold()
     head.to("cpu").eval()
     return history
+
+
+def _optimiser(head: Head, schedule: Schedule) -> torch.optim.Optimizer:
+    return torch.optim.SGD(
+        head.parameters(),
+        lr=schedule.learning_rate,
+        momentum=schedule.momentum,
+        weight_decay=schedule.weight_decay,
+        fused=True,
+    )
+
+
+def _require_finite(loss: float, epoch: int, schedule: Schedule) -> None:
+    if not np.isfinite(loss):
+        raise UsageError(
+            f"The training diverged in epoch {epoch}: its loss is {loss}. Lower --learning-rate (now "
+            f"{schedule.learning_rate:g})."
+        )
 
 
 def predict_head(

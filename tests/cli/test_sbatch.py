@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from migxai.cli.parser import parse
-from migxai.cli.sbatch import binds, given_words, write_sbatch
+from migxai.cli.sbatch import binds, given_words, sbatch_script
 from migxai.errors import InputError, UsageError
 
 
@@ -32,7 +32,7 @@ def script(study, tmp_path):
     def make(*options, environment=None):
         argv = [str(study), str(tmp_path / "out put"), "participant", "--write-sbatch", *map(str, options)]
         request = parse(argv)
-        text = write_sbatch(
+        text = sbatch_script(
             request.config, ("01", "02", "03"), argv, group=request.sbatch_group, environment=environment or {}
         )
         subprocess.run(["bash", "-n"], input=text, text=True, check=True)
@@ -176,7 +176,7 @@ def test_what_does_not_go_together(options, sentence):
 def test_images_that_cannot_be_read_are_a_sentence(dataset, tmp_path):
     argv = [str(dataset("01")), str(tmp_path / "out"), "participant", "--write-sbatch"]
     with pytest.raises(InputError, match="can't be estimated"):
-        write_sbatch(parse(argv).config, ("01",), argv, group=False)
+        sbatch_script(parse(argv).config, ("01",), argv, group=False)
 
 
 def test_the_command_prints_it(run, study, tmp_path):

@@ -3,15 +3,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import subprocess
-import sys
 import time
 
 import pytest
 
 from migxai.bids.records import Record, record_path, write_record
 from migxai.cli import status as module
-from migxai.cli.status import standing
+from migxai.cli.status import current_state
 from migxai.execution.locks import LOCK_DIR, subject_lock, this_process
 from migxai.execution.scheduler import UNKNOWN
 
@@ -32,44 +30,44 @@ def left(tmp_path, monkeypatch):
 
 
 def test_without_a_lock_the_record_has_it_all(tmp_path):
-    assert standing(tmp_path, "01", "missing", "no record") == ("missing", "no record")
+    assert current_state(tmp_path, "01", "missing", "no record") == ("missing", "no record")
 
 
 def test_who_is_being_processed_is_running(tmp_path):
     with subject_lock(tmp_path, "01"):
-        state, reason = standing(tmp_path, "01", "missing", "no record")
+        state, reason = current_state(tmp_path, "01", "missing", "no record")
     assert state == "running"
     assert f"process {os.getpid()} on" in reason
 
 
 def test_who_was_killed_has_failed_for_the_schedulers_reason(tmp_path, left):
     left()
-    assert standing(tmp_path, "01", "missing", "no record") == ("failed", "what became of 'SLURM 12_1'")
-    assert standing(tmp_path, "01", "complete", "") == ("complete", "")
+    assert current_state(tmp_path, "01", "missing", "no record") == ("failed", "what became of 'SLURM 12_1'")
+    assert current_state(tmp_path, "01", "complete", "") == ("complete", "")
 
 
 def test_a_record_by_whoever_outlived_the_process_counts_and_an_earlier_one_does_not(tmp_path, left, monkeypatch):
     left(age=60)
     write_record(tmp_path, Record("01", "failed", "x", error="killed by signal 9"))
     told = ("killed by signal 9; what became of 'SLURM 12_1'", "killed by signal 9")
-    assert standing(tmp_path, "01", "failed", "killed by signal 9") == ("failed", told[0])
+    assert current_state(tmp_path, "01", "failed", "killed by signal 9") == ("failed", told[0])
     os.utime(record_path(tmp_path, "01"), (time.time() - 600,) * 2)
-    assert standing(tmp_path, "01", "failed", "killed by signal 9") == ("failed", "what became of 'SLURM 12_1'")
+    assert current_state(tmp_path, "01", "failed", "killed by signal 9") == ("failed", "what became of 'SLURM 12_1'")
     os.utime(record_path(tmp_path, "01"))
     monkeypatch.setattr(module, "explain", lambda job: UNKNOWN)
-    assert standing(tmp_path, "01", "failed", "killed by signal 9") == ("failed", told[1])
+    assert current_state(tmp_path, "01", "failed", "killed by signal 9") == ("failed", told[1])
 
 
 def test_a_lost_node_is_named(tmp_path, left):
     left(age=600, boot="another", machine="node7")
-    state, reason = standing(tmp_path, "01", "missing", "")
+    state, reason = current_state(tmp_path, "01", "missing", "")
     assert state == "failed"
     assert reason.startswith("what became of 'SLURM 12_1'; no sign of life from node7 for 60")
 
 
 def test_a_silent_node_is_running_with_a_doubt(tmp_path, left):
     left(age=60, boot="another", machine="node7")
-    state, reason = standing(tmp_path, "01", "missing", "")
+    state, reason = current_state(tmp_path, "01", "missing", "")
     assert state == "running"
     assert "but no sign of life for 6" in reason
 
@@ -82,22 +80,3 @@ def test_status_shows_it(run, dataset, tmp_path):
     assert code == 1
     assert "sub-01\trunning" in table
     assert "2 subjects: 1 running, 1 complete." in table
-
-
-TRACKED = """
-import multiprocessing, subprocess, sys, psutil
-from migxai.execution.runner import end_descendants
-lock = multiprocessing.get_context("spawn").Lock()
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-end_descendants()
-child.wait()
-[tracker] = psutil.Process().children()
-print(tracker.status(), child.returncode)
-"""
-
-
-def test_the_tracker_of_shared_resources_is_left_alone():
-    done = subprocess.run([sys.executable, "-c", TRACKED], capture_output=True, text=True, check=True)
-    assert done.stdout.split()[1] == "-9"
-    assert "zombie" not in done.stdout
-    assert done.stderr == ""

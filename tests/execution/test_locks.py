@@ -24,7 +24,6 @@ from migxai.execution.locks import (
     subject_lock_state,
     this_process,
 )
-from migxai.execution.scheduler import job_name
 
 HOLD = (
     "import sys, pathlib, time\nfrom migxai.execution.locks import subject_lock\n"
@@ -216,19 +215,3 @@ def test_signs_of_life_stop_with_their_process(tmp_path):
 def test_nobody_holds_what_has_no_lock(tmp_path):
     assert group_lock_state(tmp_path) is None
     assert read_lock(tmp_path / "x.lock") is None
-
-
-@pytest.mark.parametrize(
-    ("variables", "name"),
-    [
-        ({}, ""),
-        ({"SLURM_JOB_ID": "7"}, "SLURM 7"),
-        ({"SLURM_JOB_ID": "9", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2"}, "SLURM 7_2"),
-        ({"PBS_JOBID": "7[2].head"}, "PBS 7[2].head"),
-        ({"JOB_ID": "7", "SGE_TASK_ID": "2"}, "SGE 7.2"),
-        ({"JOB_ID": "7", "SGE_TASK_ID": "undefined"}, "SGE 7"),
-        ({"JOB_ID": "7"}, ""),
-    ],
-)
-def test_jobs_are_named_as_their_scheduler_does(variables, name):
-    assert job_name(variables) == name

@@ -40,7 +40,8 @@ def test_a_cam_method_from_help_to_report(install, migxai, map_cohort, tmp_path)
     assert {"XGrad-CAM", "Grad-CAM"} <= set(read_table(output / "group" / "regions.tsv")["method"])
 
     report = (output / "group" / "report.html").read_text()
-    assert "mapped by Grad-CAM (Selvaraju et al., 2017) and XGrad-CAM" in report
+    assert "mapped by Grad-CAM (Selvaraju et al., 2017) and XGrad-CAM (Fu et al., 2020)" in report
+    assert "Axiom-based Grad-CAM" in report
 
 
 def test_it_is_what_pytorch_grad_cam_computes():

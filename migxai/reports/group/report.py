@@ -6,7 +6,7 @@ from pathlib import Path
 
 from migxai.audit.checks import Check
 from migxai.audit.runner import check_results, checks_of_audit
-from migxai.audit.verdict import judge
+from migxai.audit.verdict import assess_results
 from migxai.evaluation.group_folder import GroupFolder
 from migxai.evaluation.results import Results, read_results
 from migxai.io import read_json, write_text
@@ -47,14 +47,14 @@ def write_report(folder: GroupFolder) -> Path:
     """
     results = read_results(folder)
     maps = read_explained_maps(folder)
-    judged = {name: judge(results, name) for name in results.comparisons}
+    assessed = {name: assess_results(results, name) for name in results.comparisons}
     checks = _checks(folder, results)
     simulated = results.simulated or any(one.simulated for one in maps)
     with drawing_style():
         gallery = Gallery(folder.file("figures"), simulated)
         drawn = {
             "people": people_section(results, gallery),
-            "results": results_section(results, judged, gallery),
+            "results": results_section(results, assessed, gallery),
             "maps": maps_section(results, maps, gallery),
         }
     gallery.remove_others()
@@ -63,7 +63,7 @@ def write_report(folder: GroupFolder) -> Path:
         title="migxai: group report",
         subtitle="; ".join(results.title(name) for name in results.comparisons),
         simulated=SIMULATED if simulated else "",
-        summary=summary_section(results, judged, checks, maps),
+        summary=summary_section(results, assessed, checks, maps),
         checks=checks_table(checks),
         methods=methods_section(results, maps),
         **drawn,

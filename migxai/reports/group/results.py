@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from migxai.audit.verdict import Judged
+from migxai.audit.verdict import AssessedResult
 from migxai.evaluation.paper import NOTES, published_problems
 from migxai.evaluation.results import Cell, Results
 from migxai.evaluation.wording import interval, percent, slug
@@ -62,13 +62,15 @@ class ResultsSection:
     precision: Picture | None = None
 
 
-def results_section(results: Results, judged: Mapping[str, Sequence[Judged]], gallery: Gallery) -> ResultsSection:
+def results_section(
+    results: Results, assessed: Mapping[str, Sequence[AssessedResult]], gallery: Gallery
+) -> ResultsSection:
     """Gather and draw the results of all comparisons."""
     if not results.cells:
         return ResultsSection()
     tables, notes = _paper_tables(results)
     comparisons = [_comparison(results, name, gallery) for name in results.comparisons]
-    drawn = precision_figure([one for items in judged.values() for one in items])
+    drawn = precision_figure([one for items in assessed.values() for one in items])
     precision = gallery.add_if_drawn(drawn, "precision", "People needed for an interval")
     return ResultsSection(tables, notes, published_problems(), comparisons, precision)
 

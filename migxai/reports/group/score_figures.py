@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.audit.verdict import Judged, chance_of
+from migxai.audit.verdict import AssessedResult, chance_level
 from migxai.evaluation.results import Cell, Results, indicator_name
 from migxai.evaluation.wording import percent
 from migxai.learning.estimators import baselines
@@ -37,7 +37,7 @@ def scores_figure(results: Results, comparison: str) -> Drawn | None:
         return None
     indicators = list(dict.fromkeys(cell.indicator for cell in cells))
     cells = [cell for name in indicators for cell in cells if cell.indicator == name]
-    chance = chance_of(results, comparison)
+    chance = chance_level(results, comparison)
     levels = {"accuracy": chance.level, "balanced_accuracy": 1 / chance.classes, "area": 0.5}
     # A blank line before each indicator, for its name.
     places = np.array([row + 1 + indicators.index(cell.indicator) for row, cell in enumerate(cells)], dtype=float)
@@ -92,9 +92,9 @@ def _legend(figure: Figure, permuted: bool) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
 
 
-def precision_figure(judged: Sequence[Judged]) -> Drawn | None:
+def precision_figure(assessed: Sequence[AssessedResult]) -> Drawn | None:
     """Draw how the interval of an accuracy narrows with people, and where ours stand; None without results."""
-    if not judged:
+    if not assessed:
         return None
     n = np.geomspace(10, 3000, 200)
     figure = new_figure(3.3)
@@ -104,9 +104,9 @@ def precision_figure(judged: Sequence[Judged]) -> Drawn | None:
         axes.plot(n, 100 * half_width(share, n), color=colour, label=f"accuracy {share:.0%}")
         axes.plot(people_needed(share, 0.05), 5, "o", color=colour, markersize=4)
     axes.axhline(5, color=GREY, linestyle=(0, (4, 3)), linewidth=0.9)
-    for one in judged:
+    for one in assessed:
         axes.axvline(one.cell.n, color=INK, linewidth=0.6, alpha=0.6)
-    ours = sorted({one.cell.n for one in judged})
+    ours = sorted({one.cell.n for one in assessed})
     axes.set_xscale("log")
     axes.set_xticks([10, 20, 50, 100, 200, 500, 1000, 3000], ["10", "20", "50", "100", "200", "500", "1000", "3000"])
     axes.minorticks_off()
@@ -143,7 +143,7 @@ def learning_figure(results: Results, comparison: str) -> Drawn | None:
         said.append(
             f"{name} from {percent(first['value'])} with {first['n']:g} to {percent(last['value'])} with {last['n']:g}"
         )
-    level = chance_of(results, comparison).level
+    level = chance_level(results, comparison).level
     axes.axhline(100 * level, color=GREY, linestyle=(0, (4, 3)), linewidth=0.9)
     axes.set_ylim(0, 100)
     axes.set_xlabel("People trained on")

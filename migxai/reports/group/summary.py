@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from migxai.audit.checks import Check
-from migxai.audit.verdict import WORDS, Judged, verdict
+from migxai.audit.verdict import HEADLINES, AssessedResult, verdict
 from migxai.evaluation.paper import TABLE_2
 from migxai.evaluation.results import Results, indicator_name, model_name
 from migxai.evaluation.wording import Tone, plural
@@ -40,14 +40,14 @@ class SummarySection:
 
 def summary_section(
     results: Results,
-    judged: Mapping[str, Sequence[Judged]],
+    assessed: Mapping[str, Sequence[AssessedResult]],
     checks: Sequence[Check],
     maps: Sequence[ExplainedMap],
 ) -> SummarySection:
     """Put the headlines into words."""
     comparisons = []
-    for name, items in judged.items():
-        words, tone = WORDS[items[0].standing if items else "unknown"]
+    for name, items in assessed.items():
+        words, tone = HEADLINES[items[0].versus_chance if items else "unknown"]
         first, *others = verdict(results, name, items)
         title = f"{results.title(name)}: {words}"
         comparisons.append(Box(title, first, [*others, *_published(name)], tone))

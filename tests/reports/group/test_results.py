@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from migxai.audit.verdict import judge
+from migxai.audit.verdict import assess_results
 from migxai.evaluation.paper import published_problems
 from migxai.learning.estimators import baselines
 from migxai.reports.figures.drawing import drawing_style
@@ -20,7 +20,7 @@ from tests.reports.group.building import COMPARISON
 def section(results, tmp_path_factory):
     gallery = Gallery(tmp_path_factory.mktemp("figures"))
     with drawing_style():
-        section = results_section(results, {COMPARISON: judge(results, COMPARISON)}, gallery)
+        section = results_section(results, {COMPARISON: assess_results(results, COMPARISON)}, gallery)
     text = render("group/results.html.jinja", results=section)
     return text.replace("\N{NO-BREAK SPACE}", " "), gallery
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from migxai.audit.verdict import judge
+from migxai.audit.verdict import assess_results
 from migxai.evaluation.results import read_results
 from migxai.io import write_tsv
 from migxai.reports.figures.drawing import drawing_style
@@ -41,7 +41,7 @@ def test_scores_are_drawn_where_they_are(results):
 
 
 def test_people_needed_are_named(results):
-    _, words = precision_figure(judge(results, COMPARISON))
+    _, words = precision_figure(assess_results(results, COMPARISON))
     assert "385 at an accuracy of 50%" in words
     assert "this run has 24 people" in words
 

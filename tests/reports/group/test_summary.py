@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from migxai.audit.checks import Check
-from migxai.audit.verdict import judge
+from migxai.audit.verdict import assess_results
 from migxai.reports.group.explained_maps import ExplainedMap
 from migxai.reports.group.summary import NO_MAPS, checks_table, summary_section
 from migxai.reports.rendering import render
@@ -11,8 +11,8 @@ CHECKS = [Check("Fine", passed=True), Check("Edge test", of="CAM", value="0.9", 
 
 
 def test_the_headline_has_number_interval_chance_and_the_checks_verdict(results):
-    judged = {COMPARISON: judge(results, COMPARISON)}
-    section = summary_section(results, judged, CHECKS, [])
+    assessed = {COMPARISON: assess_results(results, COMPARISON)}
+    section = summary_section(results, assessed, CHECKS, [])
     text = render("group/summary.html.jinja", summary=section).replace("\N{NO-BREAK SPACE}", " ")
     assert text.index("<h3>HC versus migraine: ") < text.index("of 24 people into the right class (95 % interval")
     assert "Always naming the largest class, HC, is right for 50.0 %" in text

@@ -16,18 +16,16 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from types import FrameType
 
 from migxai.config import Config
-from migxai.errors import EXIT_INPUT, EXIT_INTERNAL, EXIT_OK, EXIT_PARTIAL, EXIT_RESOURCES, EXIT_USAGE
+from migxai.errors import EXIT_INTERNAL, EXIT_OK, EXIT_PARTIAL, EXIT_RESOURCES
 from migxai.execution.progress import Journal, Outcome
 from migxai.execution.resources import Share
-from migxai.execution.worker import Event, Job, work
+from migxai.execution.worker import ChildTask, Event, ProcessSubject, work
 
 #: Seconds a child gets to go quietly.
 GRACE = 2.0
@@ -37,32 +35,6 @@ LINGER = 20.0
 SAMPLING = 0.5
 
 MEMORY_SIGNALS = (signal.SIGKILL, signal.SIGBUS)
-
-
-class Terminated(BaseException):
-    """The run was asked to end by a signal."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signum)
-        self.signum = signum
-
-
-@contextmanager
-def signals_raise() -> Iterator[None]:
-    """Turn SIGTERM, SIGINT and SIGHUP into `Terminated`, once; further ones don't disturb the tidying up."""
-    handled = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-    def handler(signum: int, _frame: FrameType | None) -> None:
-        for each in handled:
-            signal.signal(each, signal.SIG_IGN)
-        raise Terminated(signum)
-
-    before = {each: signal.signal(each, handler) for each in handled}
-    try:
-        yield
-    finally:
-        for each, previous in before.items():
-            signal.signal(each, previous)
 
 
 @dataclass
@@ -82,7 +54,7 @@ class _Child:
         return self.process.pid
 
 
-class Runner:
+class Children:
     """Runs subjects in child processes.
 
     Parameters
@@ -91,18 +63,21 @@ class Runner:
         The run's configuration; children get it with their own share of CPUs and memory.
     share
         How the machine is divided.
-    entry
-        ``module:function`` called in the child as ``function(config, subject, report)``.
+    process_subject
+        Called in the child as ``process_subject(config, subject, report)``; a function of a module that imports nothing
+        heavy, since a child imports it before it has set its environment, and this process for nothing.
     journal
         Told how it goes.
     work_dir
         Each child gets a folder in it of its own; ``logs`` in it takes the children's output.
     """
 
-    def __init__(self, config: Config, share: Share, *, entry: str, journal: Journal, work_dir: Path) -> None:
+    def __init__(
+        self, config: Config, share: Share, *, process_subject: ProcessSubject, journal: Journal, work_dir: Path
+    ) -> None:
         self._config = config
         self._share = share
-        self._entry = entry
+        self._process_subject = process_subject
         self._journal = journal
         self._work_dir = work_dir
         self._logs = work_dir / "logs"
@@ -150,10 +125,11 @@ class Runner:
             work_dir=self._folder(subject),
         )
         output = self._logs / f"sub-{subject}.log" if run.verbose < 2 else None
-        job = Job(self._entry, dataclasses.replace(self._config, run=run), subject, self._share.threads, output)
+        config = dataclasses.replace(self._config, run=run)
+        task = ChildTask(self._process_subject, config, subject, self._share.threads, output)
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe(duplex=True)
-        process = context.Process(target=work, args=(theirs, job), name=f"migxai sub-{subject}")
+        process = context.Process(target=work, args=(theirs, task), name=f"migxai sub-{subject}")
         process.start()
         theirs.close()
         self._children.append(_Child(process, ours, subject))
@@ -261,35 +237,3 @@ class Runner:
         peaks = {f"sub-{name}": {"peak_rss_mb": outcome.peak_mb} for name, outcome in sorted(outcomes.items())}
         file = self._journal.file.with_name(self._journal.file.stem + "_resources.json")
         file.write_text(json.dumps(peaks, indent=2) + "\n", encoding="utf-8")
-
-
-def end_descendants() -> None:
-    """Kill every process that this one has started, directly or not, but for the tracker of its shared resources.
-
-    That one ends by itself once this process has, and would be missed by what tidies up until then.
-    """
-    import psutil
-
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            if not any("multiprocessing.resource_tracker" in word for word in process.cmdline()):
-                process.kill()
-
-
-def exit_code(outcomes: Sequence[Outcome]) -> int:
-    """Return the exit code of a run from its subjects' outcomes.
-
-    Running out of memory or disk shows even if other subjects are complete, since the remedy is another one; if no
-    subject is complete, the code is that of the gravest reason.
-    """
-    codes = {outcome.exit_code for outcome in outcomes if outcome.exit_code != EXIT_OK}
-    if not codes:
-        return EXIT_OK
-    if EXIT_RESOURCES in codes:
-        return EXIT_RESOURCES
-    if any(outcome.exit_code == EXIT_OK for outcome in outcomes):
-        return EXIT_PARTIAL
-    for code in (EXIT_INTERNAL, EXIT_INPUT, EXIT_USAGE):
-        if code in codes:
-            return code
-    return EXIT_PARTIAL

@@ -2,78 +2,39 @@ from __future__ import annotations
 
 import io
 import json
-import signal
 from pathlib import Path
 
-import pytest
-
 from migxai.config import Config
-from migxai.execution import runner
+from migxai.execution import children
+from migxai.execution.children import Children
 from migxai.execution.progress import Journal, LineDisplay, Outcome, make_display
 from migxai.execution.resources import Share
-from migxai.execution.runner import Runner, Terminated, exit_code, signals_raise
 
 SHARE = Share(2, 1, 4.0)
 
 
-def outcomes(*codes):
-    return [Outcome(str(number), "failed" if code else "complete", code) for number, code in enumerate(codes)]
-
-
-@pytest.mark.parametrize(
-    ("codes", "expected"),
-    [
-        ((), 0),
-        ((0, 0), 0),
-        ((0, 3), 1),
-        ((0, 2), 1),
-        ((0, 70), 1),
-        ((0, 5), 5),
-        ((3, 5), 5),
-        ((3, 3), 3),
-        ((2, 2), 2),
-        ((2, 3), 3),
-        ((3, 70), 70),
-        ((1, 3), 3),
-    ],
-)
-def test_exit_code_of_a_run(codes, expected):
-    assert exit_code(outcomes(*codes)) == expected
-
-
-def test_signal_becomes_an_exception_once():
-    before = signal.getsignal(signal.SIGTERM)
-
-    def impatient():
-        with signals_raise():
-            try:
-                signal.raise_signal(signal.SIGTERM)
-            finally:
-                # Tidying up is not disturbed.
-                signal.raise_signal(signal.SIGTERM)
-
-    with pytest.raises(Terminated) as ended:
-        impatient()
-    assert ended.value.signum == signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) is before
-
-
 def test_a_child_that_is_done_but_does_not_exit_is_complete(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "cli")
-    monkeypatch.setattr(runner, "LINGER", 0.5)
+    import fake_runner
+
+    monkeypatch.setattr(children, "LINGER", 0.5)
     stream = io.StringIO()
     config = Config().replace("run", output_dir=tmp_path, resource_monitor=True)
     with Journal(LineDisplay(stream), tmp_path / "run.log") as journal:
-        jobs = Runner(config, SHARE, entry="fake_runner:run_subject", journal=journal, work_dir=tmp_path)
-        assert [item.status for item in jobs.run(["linger1", "ok1"])] == ["complete", "complete"]
+        pool = Children(config, SHARE, process_subject=fake_runner.run_subject, journal=journal, work_dir=tmp_path)
+        assert [item.status for item in pool.run(["linger1", "ok1"])] == ["complete", "complete"]
     assert "sub-linger1: complete" in stream.getvalue()
     assert set(json.loads((tmp_path / "run_resources.json").read_text())) == {"sub-linger1", "sub-ok1"}
 
 
-def test_missing_entry_is_an_internal_error(tmp_path):
+def import_nothing(config, subject, report):
+    pass
+
+
+def test_a_missing_module_is_an_internal_error(tmp_path):
     with Journal(LineDisplay(io.StringIO()), tmp_path / "run.log") as journal:
-        jobs = Runner(Config(), SHARE, entry="migxai.nowhere:run", journal=journal, work_dir=tmp_path)
-        (outcome,) = jobs.run(["01"])
+        pool = Children(Config(), SHARE, process_subject=import_nothing, journal=journal, work_dir=tmp_path)
+        (outcome,) = pool.run(["01"])
     assert outcome.exit_code == 70
     assert "ModuleNotFoundError" in outcome.message
     assert str(tmp_path / "run.log") in outcome.hint
