@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from migxai.demo.cohort import make_cohort
-from migxai.demo.recipe import SMALL, Recipe
+from migxai.demo.image_cohort import make_cohort
+from migxai.demo.settings import SMALL, DemoSettings
 
 #: For file handling: a few seconds for two subjects, too short a run for the default nuisance model.
-TINY = Recipe(t1w_voxel=4.0, bold_shape=(34, 40, 26), bold_voxel=(6.0, 6.0, 6.0), volumes=30)
+TINY = DemoSettings(t1w_voxel=4.0, bold_shape=(34, 40, 26), bold_voxel=(6.0, 6.0, 6.0), volumes=30)
 
 
-def build_demo(root: Path, recipe: Recipe, subjects: int) -> Path:
+def build_demo(root: Path, recipe: DemoSettings, subjects: int) -> Path:
     """Make a cohort (``root/raw``, ``root/truth``), or wait for another process that is making it."""
     root.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{root}.lock"):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from migxai.demo.maps import make_map_cohort
+from migxai.demo.map_cohort import make_map_cohort
 
 #: Four HC, three MWoA and two MWA and so on: 7, 5 and 4 of 16, so that two-class comparisons have folds of some size.
 SUBJECTS = 16

@@ -8,10 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from migxai.evaluation.model_comparison import holm
-from migxai.evaluation.results import Cell, Results, share
+from migxai.evaluation.results import Results, ScoredModel, share
 from migxai.evaluation.wording import Tone, interval, percent, plural
 from migxai.learning.estimators import baselines
+from migxai.metrics.paired_tests import holm
 
 #: The score that a permutation test is read from: chance is the same whatever the sizes of the classes.
 TESTED = "balanced_accuracy"
@@ -78,7 +78,7 @@ class AssessedResult:
         The p value of the permutation test, corrected for the other results of the comparison; NaN without a test.
     """
 
-    cell: Cell
+    cell: ScoredModel
     versus_chance: VersusChance
     p_holm: float
 
@@ -91,7 +91,9 @@ class AssessedResult:
 def chance_level(results: Results, comparison: str) -> Chance:
     """Return the chance level of a comparison: the larger of the largest class's share and the majority baseline."""
     counts = results.class_counts(comparison)
-    measured = [cell.scores["accuracy"].value for cell in results.cells_of(comparison) if cell.model == "majority"]
+    measured = [
+        cell.scores["accuracy"].value for cell in results.scored_models_of(comparison) if cell.model == "majority"
+    ]
     levels = [level for level in (share(list(counts.values())), *measured) if np.isfinite(level)]
     largest = max(counts, key=lambda name: counts[name]) if counts else ""
     return Chance(max(levels, default=float("nan")), largest, len(results.comparisons[comparison]))
@@ -104,14 +106,14 @@ def assess_results(results: Results, comparison: str) -> list[AssessedResult]:
     corrected p value is under `ALPHA`; it stands at chance if the interval holds the chance level.
     """
     chance = chance_level(results, comparison)
-    cells = [cell for cell in results.cells_of(comparison) if cell.model not in baselines()]
+    cells = [cell for cell in results.scored_models_of(comparison) if cell.model not in baselines()]
     raw = [cell.permuted[TESTED].p if TESTED in cell.permuted else np.nan for cell in cells]
     pairs = zip(cells, holm(raw), strict=True)
     assessed = [AssessedResult(cell, _versus_chance(cell, chance.level, float(p)), float(p)) for cell, p in pairs]
     return sorted(assessed, key=lambda one: -one.accuracy)
 
 
-def _versus_chance(cell: Cell, chance: float, p: float) -> VersusChance:
+def _versus_chance(cell: ScoredModel, chance: float, p: float) -> VersusChance:
     score = cell.scores["accuracy"]
     if not np.isfinite([score.low, score.high, chance]).all():
         return "unknown"
@@ -184,7 +186,7 @@ def _nuisance(results: Results, best: AssessedResult) -> list[str]:
     cell = next(
         (
             cell
-            for cell in results.cells_of(best.cell.comparison)
+            for cell in results.scored_models_of(best.cell.comparison)
             if cell.model == "nuisance" and cell.indicator == best.cell.indicator
         ),
         None,

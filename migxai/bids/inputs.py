@@ -22,7 +22,7 @@ from migxai.bids.layout import (
     subject_labels,
 )
 from migxai.bids.names import BIDSName, bids_uri, parse_name, run_entities, strip_prefix
-from migxai.bids.outputs import Source
+from migxai.bids.outputs import SourceDataset
 from migxai.config import Config, Selection
 from migxai.errors import InputError, MigxaiError, UsageError
 
@@ -58,30 +58,30 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class DatasetInputs:
     """What a run of migxai works on; plain data that any process can be handed."""
 
     mode: Literal["raw", "fmriprep"]
     root: Path
-    participants: Source
-    sources: tuple[Source, ...]
+    participants: SourceDataset
+    sources: tuple[SourceDataset, ...]
     subjects: tuple[Subject, ...]
     task: str
     messages: tuple[str, ...] = field(default=())
 
 
-def collect_inputs(config: Config) -> Inputs:
+def collect_inputs(config: Config) -> DatasetInputs:
     """Find the runs that the configuration selects.
 
     Parameters
     ----------
     config
-        Uses ``run.bids_dir``, ``run.derivatives``, ``selection`` and, of ``preprocessing``, what concerns the choice
+        The fields used are ``run.bids_dir``, ``run.derivatives``, ``selection`` and, of ``preprocessing``, the choice
         of T1w, space and AROMA.
 
     Returns
     -------
-    Inputs
+    DatasetInputs
         With one `Subject` for each selected label, in sorted order; a subject whose input is broken has a `failure`.
 
     Raises
@@ -152,7 +152,7 @@ def fmriprep_derivative(derivatives: Sequence[tuple[str, Path]]) -> Path | None:
     return chosen[0][1] if chosen else None
 
 
-def _from_raw(config: Config, root: Path, labels: tuple[str, ...]) -> Inputs:
+def _from_raw(config: Config, root: Path, labels: tuple[str, ...]) -> DatasetInputs:
     if config.preprocessing.space not in (None, RAW_SPACE):
         raise UsageError(
             f"Raw data are normalised to {RAW_SPACE}; --space {config.preprocessing.space} needs fMRIPrep's output."
@@ -161,11 +161,11 @@ def _from_raw(config: Config, root: Path, labels: tuple[str, ...]) -> Inputs:
     task, messages = choose_task(root, config.selection.task_id)
     sessions = _sessions(config.selection, root)
     subjects = tuple(_raw_subject(layout, root, label, task, sessions, config) for label in labels)
-    source = Source("raw", root)
-    return Inputs("raw", root, source, (source,), subjects, task, messages)
+    source = SourceDataset("raw", root)
+    return DatasetInputs("raw", root, source, (source,), subjects, task, messages)
 
 
-def _from_fmriprep(config: Config, bids_dir: Path, root: Path, labels: tuple[str, ...]) -> Inputs:
+def _from_fmriprep(config: Config, bids_dir: Path, root: Path, labels: tuple[str, ...]) -> DatasetInputs:
     refuse_ancient(root)
     layout = _open(config, root, labels, derivative=True)
     task, messages = choose_task(root, config.selection.task_id)
@@ -186,10 +186,10 @@ def _from_fmriprep(config: Config, bids_dir: Path, root: Path, labels: tuple[str
         except MigxaiError as error:
             return Subject(label, failure=f"sub-{label}: {error}")
 
-    source = Source("fmriprep", root)
-    sources = (source,) if bids_dir == root else (source, Source("raw", bids_dir))
+    source = SourceDataset("fmriprep", root)
+    sources = (source,) if bids_dir == root else (source, SourceDataset("raw", bids_dir))
     subjects = tuple(subject(label) for label in labels)
-    return Inputs("fmriprep", root, sources[-1], sources, subjects, task, (*messages, *chosen))
+    return DatasetInputs("fmriprep", root, sources[-1], sources, subjects, task, (*messages, *chosen))
 
 
 def _open(config: Config, root: Path, labels: Sequence[str], *, derivative: bool) -> BIDSLayout:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import migxai
-from migxai.bids.participants import participant_columns, read_participants
 from migxai.errors import OutputError
 from migxai.execution.locks import shared_lock
 from migxai.io import (
@@ -18,11 +17,10 @@ from migxai.io import (
     read_json,
     write_json,
     write_text,
-    write_tsv,
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 BIDS_VERSION = "1.10.0"
 
@@ -47,7 +45,7 @@ UNNAMED = "unnamed dataset"
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceDataset:
     """A dataset that the outputs were made from: its name in BIDS URIs, and where it lies."""
 
     link: str
@@ -65,7 +63,7 @@ class Source:
         return str(self.description.get("Name") or "").strip() or UNNAMED
 
 
-def initialise_output(output_dir: Path, sources: Iterable[Source]) -> None:
+def initialise_output(output_dir: Path, sources: Iterable[SourceDataset]) -> None:
     """Write what makes a folder a BIDS derivative dataset; safe to call from several runs at once.
 
     Parameters
@@ -109,7 +107,7 @@ def refuse_foreign_output(output_dir: Path) -> None:
         )
 
 
-def dataset_description(output_dir: Path, sources: tuple[Source, ...]) -> dict[str, Any]:
+def dataset_description(output_dir: Path, sources: tuple[SourceDataset, ...]) -> dict[str, Any]:
     """Content of the output's dataset_description.json, without any path of the machine."""
     first = sources[0] if sources else None
     content: dict[str, Any] = {
@@ -153,12 +151,12 @@ def _origins(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{key: entry[key] for key in ("Name", "Version") if entry.get(key)} for entry in _generated_by(content)]
 
 
-def _source_dataset(source: Source, output_dir: Path) -> dict[str, str]:
+def _source_dataset(source: SourceDataset, output_dir: Path) -> dict[str, str]:
     doi = source.description.get("DatasetDOI")
     return {"DOI": str(doi)} if doi else {"URL": _link(source, output_dir)}
 
 
-def _link(source: Source, output_dir: Path) -> str:
+def _link(source: SourceDataset, output_dir: Path) -> str:
     """Say where a source is: a DOI, a relative path that shows no foreign folder, or a name alone."""
     doi = str(source.description.get("DatasetDOI") or "")
     if doi:
@@ -168,55 +166,6 @@ def _link(source: Source, output_dir: Path) -> str:
     if not folders or relative.parts == ("..", *folders[:1]):
         return relative.as_posix()
     return f"urn:migxai:{source.link}:{re.sub('[^0-9A-Za-z]+', '-', source.name).strip('-')}"
-
-
-def update_participants(output_dir: Path, source: Source, labels: Iterable[str]) -> pd.DataFrame:
-    """Enter subjects into the output's participants.tsv, with the columns that group level may read.
-
-    Parameters
-    ----------
-    output_dir
-        The output dataset.
-    source
-        The dataset whose participants.tsv is read, if it has one.
-    labels
-        Subjects' labels, without ``sub-``.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The table as written: sorted, with a ``site`` for everyone (the dataset's name where none is given).
-
-    Raises
-    ------
-    InputError
-        If the source's participants.tsv cannot be read or names a subject twice.
-    OutputError, ResourceError
-        If the table cannot be written.
-    """
-    import pandas as pd
-
-    wanted = [f"sub-{label}" for label in labels]
-    known = participant_columns(read_participants(source.root))
-    rows = known.reindex(wanted)
-    rows["site"] = rows["site"].replace("n/a", pd.NA).fillna(source.name) if "site" in rows else source.name
-    with shared_lock(output_dir):
-        present = read_participants(output_dir)
-        table = pd.concat([present[~present.index.isin(wanted)], rows]).sort_index()
-        table = table.fillna("n/a").rename_axis("participant_id").reset_index()
-        write_tsv(output_dir / "participants.tsv", table)
-        _copy_column_descriptions(output_dir, source, [str(name) for name in table.columns])
-    return table
-
-
-def _copy_column_descriptions(output_dir: Path, source: Source, columns: list[str]) -> None:
-    path = source.root / "participants.json"
-    if not path.is_file():
-        return
-    described = participant_columns(read_json(path, source.root))
-    content = {name: described[name] for name in columns if name in described}
-    if content:
-        write_json(output_dir / "participants.json", content)
 
 
 def resolution_label(millimetres: float) -> str:

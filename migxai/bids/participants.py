@@ -1,14 +1,16 @@
-"""A dataset's participants.tsv: how it is read, and which of its columns may be handed on."""
+"""A dataset's participants.tsv: how it is read, which of its columns may be handed on, and how it is written."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from migxai.bids.outputs import SourceDataset
 from migxai.errors import InputError
-from migxai.io import read_tsv
+from migxai.execution.locks import shared_lock
+from migxai.io import read_json, read_tsv, write_json, write_tsv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,3 +82,52 @@ def participant_columns(table: Table) -> Table:
     if isinstance(table, Mapping):
         return cast("Table", {usual: table[name] for usual, name in chosen.items()})
     return table[list(chosen.values())].set_axis(list(chosen), axis=1)
+
+
+def update_participants(output_dir: Path, source: SourceDataset, labels: Iterable[str]) -> pd.DataFrame:
+    """Enter subjects into the output's participants.tsv, with the columns that group level may read.
+
+    Parameters
+    ----------
+    output_dir
+        The output dataset.
+    source
+        The dataset whose participants.tsv is read, if it has one.
+    labels
+        Subjects' labels, without ``sub-``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table as written: sorted, with a ``site`` for everyone (the dataset's name where none is given).
+
+    Raises
+    ------
+    InputError
+        If the source's participants.tsv cannot be read or names a subject twice.
+    OutputError, ResourceError
+        If the table cannot be written.
+    """
+    import pandas as pd
+
+    wanted = [f"sub-{label}" for label in labels]
+    known = participant_columns(read_participants(source.root))
+    rows = known.reindex(wanted)
+    rows["site"] = rows["site"].replace("n/a", pd.NA).fillna(source.name) if "site" in rows else source.name
+    with shared_lock(output_dir):
+        present = read_participants(output_dir)
+        table = pd.concat([present[~present.index.isin(wanted)], rows]).sort_index()
+        table = table.fillna("n/a").rename_axis("participant_id").reset_index()
+        write_tsv(output_dir / "participants.tsv", table)
+        _copy_column_descriptions(output_dir, source, [str(name) for name in table.columns])
+    return table
+
+
+def _copy_column_descriptions(output_dir: Path, source: SourceDataset, columns: list[str]) -> None:
+    path = source.root / "participants.json"
+    if not path.is_file():
+        return
+    described = participant_columns(read_json(path, source.root))
+    content = {name: described[name] for name in columns if name in described}
+    if content:
+        write_json(output_dir / "participants.json", content)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import migxai
-from migxai.errors import OutputError
-from migxai.io import write_json
+from migxai.errors import InputError, OutputError
+from migxai.io import read_json, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +20,7 @@ _ABSOLUTE = re.compile(r"(?<![\w.:/>])/(?:[^\s/'\":;,]+/)*([^\s/'\":;,]+)")
 
 
 @dataclass(frozen=True)
-class Output:
+class OutputFile:
     """A file that a subject's run wrote: its path relative to the output dataset, its size and its SHA-256."""
 
     path: str
@@ -30,7 +29,7 @@ class Output:
 
 
 @dataclass(frozen=True)
-class RunVerdict:
+class RunRecord:
     """Whether a run can be used, and the reason if not."""
 
     name: str
@@ -39,15 +38,15 @@ class RunVerdict:
 
 
 @dataclass(frozen=True)
-class Record:
+class SubjectRecord:
     """What became of one subject. Holds no date, host or path of the machine, so that it is the same every time."""
 
     label: str
     state: Literal["complete", "failed"]
     config_hash: str
     version: str = migxai.__version__
-    runs: tuple[RunVerdict, ...] = ()
-    outputs: tuple[Output, ...] = ()
+    runs: tuple[RunRecord, ...] = ()
+    outputs: tuple[OutputFile, ...] = ()
     error: str | None = None
     messages: tuple[str, ...] = field(default=())
 
@@ -57,7 +56,7 @@ def record_path(output_dir: Path, label: str, session: str | None = None) -> Pat
     return output_dir / "logs" / (f"sub-{label}.json" if session is None else f"sub-{label}_ses-{session}.json")
 
 
-def describe_output(output_dir: Path, path: Path) -> Output:
+def describe_output(output_dir: Path, path: Path) -> OutputFile:
     """Enter a written file into a record.
 
     Raises
@@ -68,13 +67,13 @@ def describe_output(output_dir: Path, path: Path) -> Output:
     try:
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return Output(path.relative_to(output_dir).as_posix(), path.stat().st_size, digest)
+        return OutputFile(path.relative_to(output_dir).as_posix(), path.stat().st_size, digest)
     except OSError as error:
         raise OutputError(f"{path.name} was written but cannot be read back: {error.strerror}.") from error
 
 
 def write_record(
-    output_dir: Path, record: Record, *, session: str | None = None, roots: Mapping[str, Path] | None = None
+    output_dir: Path, record: SubjectRecord, *, session: str | None = None, roots: Mapping[str, Path] | None = None
 ) -> None:
     """Write a subject's record.
 
@@ -118,26 +117,26 @@ def without_paths(text: str, roots: Mapping[str, Path]) -> str:
     return _ABSOLUTE.sub(r"\1", text)
 
 
-def read_record(output_dir: Path, label: str, session: str | None = None) -> Record | None:
+def read_record(output_dir: Path, label: str, session: str | None = None) -> SubjectRecord | None:
     """Read a subject's record; None if there is none, or none that can be read (a run cut off, another version)."""
     try:
-        content = json.loads(record_path(output_dir, label, session).read_text(encoding="utf-8"))
-        return Record(
+        content = read_json(record_path(output_dir, label, session))
+        return SubjectRecord(
             **content
             | {
-                "runs": tuple(RunVerdict(**run) for run in content["runs"]),
-                "outputs": tuple(Output(**output) for output in content["outputs"]),
+                "runs": tuple(RunRecord(**run) for run in content["runs"]),
+                "outputs": tuple(OutputFile(**output) for output in content["outputs"]),
                 "messages": tuple(content["messages"]),
             }
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (InputError, ValueError, KeyError, TypeError):
         return None
 
 
-def missing_outputs(output_dir: Path, record: Record) -> tuple[str, ...]:
+def missing_outputs(output_dir: Path, record: SubjectRecord) -> tuple[str, ...]:
     """List the outputs of a record that are gone or have another size than they were written with."""
 
-    def intact(output: Output) -> bool:
+    def intact(output: OutputFile) -> bool:
         path = output_dir / output.path
         return path.is_file() and path.stat().st_size == output.size
 

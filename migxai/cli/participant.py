@@ -134,7 +134,7 @@ def _record_failures(config: Config, outcomes: Sequence[Outcome], journal: Journ
     A killed child can't do so itself. What a child has recorded with the same reason stays, since it knows more; a
     subject that another run holds is that run's to record.
     """
-    from migxai.bids.records import Record, read_record, without_paths, write_record
+    from migxai.bids.records import SubjectRecord, read_record, without_paths, write_record
 
     bids_dir, output_dir, work_dir = directories(config)
     roots = {"<bids_dir>": bids_dir, "<output_dir>": output_dir, "<work_dir>": work_dir}
@@ -144,7 +144,7 @@ def _record_failures(config: Config, outcomes: Sequence[Outcome], journal: Journ
         before = read_record(output_dir, outcome.subject)
         if before and before.state == "failed" and before.error == without_paths(outcome.message, roots):
             continue
-        record = Record(outcome.subject, "failed", config.resume_key(), error=outcome.message)
+        record = SubjectRecord(outcome.subject, "failed", config.resume_key(), error=outcome.message)
         try:
             write_record(output_dir, record, roots=roots)
         except MigxaiError as error:  # a full disk, say, which is then the reason of the failure anyway

@@ -44,15 +44,15 @@ class Cohort:
         ``<dataset>/<participant_id>``, ``group`` the value of the label column, ``site`` the dataset's name where none
         is given, ``mean_fd`` in mm, from participants.tsv or else from the confounds; what is unknown is missing.
     maps
-        Of each indicator, for each row of `people`, that person's maps; several runs or sessions are to be averaged.
+        The maps of each indicator, for each row of `people`; those of several runs or sessions are to be averaged.
     left_out
         `LEFT_OUT_COLUMNS` of everyone else.
     messages
         What was chosen or found on the way.
     space, res
-        Of all maps; None if their names have none.
+        The space and the ``res-`` label of all maps; None if their names have none.
     definitions
-        Of each indicator, how its maps were made, as far as their sidecars say.
+        How the maps of each indicator were made, as far as their sidecars say.
     label_column
         The column that ``group`` was read from.
     """

@@ -55,7 +55,7 @@ class Comparison:
     name
         Letters, digits and ``_``.
     classes
-        Of each class its label and the values of the label column that belong to it, the negative class first: of two
+        The label of each class with the values of the label column that belong to it, the negative class first: of two
         classes the second is the positive one.
     """
 

@@ -216,7 +216,7 @@ def find_maps(
     root
         The dataset.
     suffix, extension
-        Of the files.
+        The suffix and the extension of the files.
     runs
         Whether a run's map is listed where there is a mean over runs too.
 

@@ -38,7 +38,7 @@ class Participant:
     row
         Cells of participants.tsv, in the cohort's spelling of the columns.
     maps
-        Of each indicator, all maps, also those of excluded runs.
+        All maps of each indicator, also those of excluded runs.
     reason
         What keeps them out; None if nothing does.
     """
@@ -73,7 +73,7 @@ def find_participants(
     dataset
         The dataset.
     indicators
-        Of which everyone needs a map.
+        The indicators of which everyone needs a map.
     settings
         Label and site columns.
     raw

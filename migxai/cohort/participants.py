@@ -56,7 +56,7 @@ def read_participants_table(path: Path, dataset: str) -> ParticipantsTable:
     path
         The file; if it does not exist, nobody is in it.
     dataset
-        Whose it is, for messages.
+        The dataset that it belongs to, for messages.
 
     Raises
     ------
@@ -138,13 +138,13 @@ def supplement(own: ParticipantsTable, raw: ParticipantsTable, label_column: str
     Parameters
     ----------
     own
-        Of the maps' dataset; what it says stands.
+        The table of the maps' dataset; what it says stands.
     raw
-        Of the raw dataset that the maps were made from.
+        The table of the raw dataset that the maps were made from.
     label_column
         Must not differ between the two.
     dataset
-        Whose tables they are, for messages.
+        The dataset that the tables belong to, for messages.
 
     Raises
     ------

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from migxai.data.images import packaged
+from migxai.data.templates import packaged
 from migxai.errors import AtlasError, InputError
 from migxai.io import read_tsv
 

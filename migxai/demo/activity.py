@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from migxai.demo.anatomy import Anatomy, mni_coordinates, rigid, sample
 from migxai.demo.head import NETWORKS, FloatArray, head, region_maps
-from migxai.demo.recipe import Recipe
+from migxai.demo.settings import DemoSettings
 
 #: Standard deviations in percent of the local signal, in pure grey matter.
 NETWORK, LOCAL, GLOBAL, DRIFT = 0.8, 0.6, 0.2, 0.35
@@ -24,7 +24,7 @@ class Activity:
     maps
         Shape (X, Y, Z, K) on the grid of the BOLD run, in the pose of the first volume.
     frequencies
-        Of the neural fluctuations, Hz, shape (F,).
+        The frequencies of the neural fluctuations, Hz, shape (F,).
     pulse, breath
         Phase of heart and breath in radians at the moments of `clock`, shape (N,).
     clock
@@ -58,7 +58,7 @@ class Activity:
 
 
 def make_activity(
-    anatomy: Anatomy, to_t1w: FloatArray, recipe: Recipe, gain: float, rng: np.random.Generator
+    anatomy: Anatomy, to_t1w: FloatArray, settings: DemoSettings, gain: float, rng: np.random.Generator
 ) -> Activity:
     """Draw a subject's activity.
 
@@ -71,7 +71,7 @@ def make_activity(
         The subject.
     to_t1w
         From the world of the BOLD run's first volume to the T1w image's, shape (4, 4).
-    recipe
+    settings
         Grid and timing.
     gain
         Relative increase of the networks' amplitude where the planted effect is.
@@ -83,20 +83,20 @@ def make_activity(
     Activity
     """
     model = head()
-    mni = mni_coordinates(anatomy, to_t1w @ recipe.bold_affine(), recipe.bold_shape)
+    mni = mni_coordinates(anatomy, to_t1w @ settings.bold_affine(), settings.bold_shape)
     grey, white, fluid, vessels = (sample(model, v, mni) for v in (model.gm, model.wm, model.csf, model.vessels))
     networks, effect = region_maps()
-    duration = recipe.volumes * recipe.repetition_time
+    duration = settings.volumes * settings.repetition_time
     # Frequencies off the run's own grid, as nature's are.
     frequencies = np.arange(1, int(0.16 * duration * 1.3)) / (1.3 * duration)
     power = 1 / np.maximum(frequencies, 0.008) / (1 + (frequencies / 0.1) ** 6)
     amplitude = np.sqrt(power / power.sum())
     terms = 2 * len(frequencies)
     weights = np.concatenate([amplitude, amplitude]).astype(np.float32)
-    maps = np.empty((*recipe.bold_shape, terms + 8), dtype=np.float32)
-    voxels = np.array(recipe.bold_voxel)
+    maps = np.empty((*settings.bold_shape, terms + 8), dtype=np.float32)
+    voxels = np.array(settings.bold_voxel)
     for term in range(terms):
-        field = ndimage.gaussian_filter(rng.standard_normal(recipe.bold_shape, dtype=np.float32), 3.4 / voxels)
+        field = ndimage.gaussian_filter(rng.standard_normal(settings.bold_shape, dtype=np.float32), 3.4 / voxels)
         maps[..., term] = LOCAL * weights[term] / field.std() * field
     maps[..., :terms] *= (grey + 0.1 * white)[..., None]
     boost = 1 + gain * sample(model, effect, mni)
@@ -107,13 +107,13 @@ def make_activity(
     maps[..., :terms] += (GLOBAL * (grey + 0.25 * white))[..., None] * (
         weights * rng.standard_normal(terms).astype(np.float32)
     )
-    chest = ndimage.gaussian_filter(rng.standard_normal(recipe.bold_shape, dtype=np.float32), 16.0 / voxels)
+    chest = ndimage.gaussian_filter(rng.standard_normal(settings.bold_shape, dtype=np.float32), 16.0 / voxels)
     chest = 0.2 + 0.1 * chest / chest.std() + 0.5 * fluid
     for place, strength in enumerate((1.2, 0.5, 0.4)):
         maps[..., terms + place] = strength * vessels
     maps[..., terms + 3], maps[..., terms + 4] = chest, 0.5 * chest
     for place in range(3):
-        field = ndimage.gaussian_filter(rng.standard_normal(recipe.bold_shape, dtype=np.float32), 40.0 / voxels)
+        field = ndimage.gaussian_filter(rng.standard_normal(settings.bold_shape, dtype=np.float32), 40.0 / voxels)
         maps[..., terms + 5 + place] = DRIFT * (rng.standard_normal() + 0.3 * field / field.std()) / (place + 1)
     maps /= 100
     clock = np.arange(0, duration + 1, 0.05)
@@ -130,13 +130,13 @@ def _phase(clock: FloatArray, rate: float, rng: np.random.Generator) -> FloatArr
 
 
 def make_motion(
-    recipe: Recipe, centre: FloatArray, rng: np.random.Generator, *, excessive: bool = False
+    settings: DemoSettings, centre: FloatArray, rng: np.random.Generator, *, excessive: bool = False
 ) -> tuple[FloatArray, FloatArray]:
     """Draw a subject's head motion: a smooth random walk, small tremor that returns, and a few lasting jerks.
 
     Parameters
     ----------
-    recipe
+    settings
         Number of volumes and largest motion.
     centre
         What the head turns about, shape (3,), world mm.
@@ -152,13 +152,13 @@ def make_motion(
     parameters : array, shape (T, 6)
         Translations (mm) and rotations about x, y, z through `centre` (degrees).
     """
-    steps = rng.standard_normal((recipe.volumes, 6))
+    steps = rng.standard_normal((settings.volumes, 6))
     path = ndimage.gaussian_filter1d(np.cumsum(steps, axis=0), 4, axis=0)
-    for when in rng.integers(15, recipe.volumes - 5, 3):
+    for when in rng.integers(15, settings.volumes - 5, 3):
         path[when:] += 2.5 * rng.standard_normal(6)
     path += 0.25 * rng.standard_normal(path.shape)
     path -= path[0]
-    limit = 2.2 * recipe.max_motion if excessive else recipe.max_motion
+    limit = 2.2 * settings.max_motion if excessive else settings.max_motion
     # The two largest of three axes are left below the limit: one moves most, as heads do.
     peaks = np.abs(path).max(axis=0)
     reach = np.concatenate([rng.permutation([0.95, 0.5, 0.3]), rng.permutation([0.95, 0.4, 0.25])])

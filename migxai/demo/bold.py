@@ -13,7 +13,7 @@ from scipy import ndimage
 from migxai.demo.activity import Activity
 from migxai.demo.anatomy import Anatomy, apply, bias_field, mni_coordinates, sample
 from migxai.demo.head import FloatArray, IntArray, head
-from migxai.demo.recipe import Recipe
+from migxai.demo.settings import DemoSettings
 
 #: Echo-planar contrast (grey matter 1) and T1 (s) of grey matter, white matter, fluid, and all that is not brain.
 _SIGNAL = (1.0, 0.86, 1.35, 1.0)
@@ -47,7 +47,7 @@ class StillHead:
         return coefficients
 
 
-def still_head(anatomy: Anatomy, to_t1w: FloatArray, recipe: Recipe, rng: np.random.Generator) -> StillHead:
+def still_head(anatomy: Anatomy, to_t1w: FloatArray, settings: DemoSettings, rng: np.random.Generator) -> StillHead:
     """Make the head that the run moves about.
 
     Parameters
@@ -56,7 +56,7 @@ def still_head(anatomy: Anatomy, to_t1w: FloatArray, recipe: Recipe, rng: np.ran
         The subject.
     to_t1w
         From the world of the BOLD run's first volume to the T1w image's, shape (4, 4).
-    recipe
+    settings
         The run's grid.
     rng
         Generator of the receive field.
@@ -66,29 +66,29 @@ def still_head(anatomy: Anatomy, to_t1w: FloatArray, recipe: Recipe, rng: np.ran
     StillHead
     """
     model = head()
-    bold = recipe.bold_affine()
+    bold = settings.bold_affine()
     # A margin of 10 mm around the field of view, so that motion brings in real signal.
-    size = np.array(recipe.bold_shape) * recipe.bold_voxel + 20
+    size = np.array(settings.bold_shape) * settings.bold_voxel + 20
     shape = tuple(int(n) for n in np.ceil(size / _FINE))
     affine = np.eye(4)
-    affine[:3, :3] = bold[:3, :3] / np.array(recipe.bold_voxel) * _FINE
-    middle = bold[:3, :3] @ ((np.array(recipe.bold_shape) - 1) / 2) + bold[:3, 3]
+    affine[:3, :3] = bold[:3, :3] / np.array(settings.bold_voxel) * _FINE
+    middle = bold[:3, :3] @ ((np.array(settings.bold_shape) - 1) / 2) + bold[:3, 3]
     affine[:3, 3] = middle - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
     mni = mni_coordinates(anatomy, to_t1w @ affine, shape)
     factor = bias_field(shape, rng, 0.08) * np.clip(sample(model, model.signal_loss, mni), 0.05, 1)
     tissues = [
-        _as_scanned(signal * factor * sample(model, volume, mni), recipe)
+        _as_scanned(signal * factor * sample(model, volume, mni), settings)
         for signal, volume in zip(_SIGNAL, (model.gm, model.wm, model.csf, model.scalp), strict=True)
     ]
     return StillHead(np.stack(tissues), affine)
 
 
-def _as_scanned(volume: FloatArray, recipe: Recipe) -> FloatArray:
+def _as_scanned(volume: FloatArray, settings: DemoSettings) -> FloatArray:
     """Blur as a scanner does, and return cubic spline coefficients.
 
     In the plane k-space ends (softly) at the Nyquist frequency; across it a slice has a Gaussian profile.
     """
-    for axis, voxel in enumerate(recipe.bold_voxel[:2]):
+    for axis, voxel in enumerate(settings.bold_voxel[:2]):
         # 1 up to 0.6 of the Nyquist frequency, then down to 0 as a squared cosine: a usual raw filter.
         relative = np.fft.rfftfreq(volume.shape[axis], _FINE) * 2 * voxel
         window = np.cos(np.pi / 2 * np.clip((relative - 0.6) / 0.4, 0, 1)) ** 2
@@ -96,7 +96,7 @@ def _as_scanned(volume: FloatArray, recipe: Recipe) -> FloatArray:
         shape[axis] = -1
         spectrum = np.fft.rfft(volume, axis=axis) * window.reshape(shape)
         volume = np.fft.irfft(spectrum, volume.shape[axis], axis=axis)
-    volume = ndimage.gaussian_filter1d(volume, recipe.bold_voxel[2] / _FINE / 2.355, axis=2)
+    volume = ndimage.gaussian_filter1d(volume, settings.bold_voxel[2] / _FINE / 2.355, axis=2)
     coefficients: FloatArray = ndimage.spline_filter(volume, order=3, output=np.float32, mode="nearest")
     return coefficients
 
@@ -105,14 +105,14 @@ def acquire(
     still: StillHead,
     activity: Activity | None,
     motion: FloatArray,
-    recipe: Recipe,
+    settings: DemoSettings,
     rng: np.random.Generator,
     *,
     thermal: float = THERMAL,
 ) -> FloatArray:
     """Scan.
 
-    The head is rigid during a volume. A slice is sampled at the moment that `Recipe.slice_times` gives it.
+    The head is rigid during a volume. A slice is sampled at the moment that `DemoSettings.slice_times` gives it.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def acquire(
         Relative signal changes; None for a head that only moves.
     motion
         From the first volume's world to each volume's, shape (T, 4, 4).
-    recipe
+    settings
         Grid and timing.
     rng
         Generator of the thermal noise.
@@ -134,15 +134,15 @@ def acquire(
     array, shape (X, Y, Z, T), float32
         Grey matter at about 800.
     """
-    nz = recipe.bold_shape[2]
-    bold = recipe.bold_affine()
-    series = np.zeros((recipe.volumes, nz, *recipe.bold_shape[:2]), dtype=np.float32)
-    coefficients = still.volume(recipe.volumes, recipe.repetition_time)
-    head_voxels = _reach(still, bold, recipe)
+    nz = settings.bold_shape[2]
+    bold = settings.bold_affine()
+    series = np.zeros((settings.volumes, nz, *settings.bold_shape[:2]), dtype=np.float32)
+    coefficients = still.volume(settings.volumes, settings.repetition_time)
+    head_voxels = _reach(still, bold, settings)
 
     def scan(number: int) -> None:
-        early = _saturation(max(_T1), number, recipe.repetition_time) > 1.0005
-        source = still.volume(number, recipe.repetition_time) if early else coefficients
+        early = _saturation(max(_T1), number, settings.repetition_time) > 1.0005
+        source = still.volume(number, settings.repetition_time) if early else coefficients
         chain = np.linalg.inv(still.affine) @ np.linalg.inv(motion[number]) @ bold
         values = ndimage.map_coordinates(
             source, apply(chain, head_voxels), order=3, prefilter=False, mode="nearest", output=np.float32
@@ -150,9 +150,9 @@ def acquire(
         x, y, z = head_voxels
         series[number, z, x, y] = np.clip(values, 0, None)
 
-    _in_parallel(scan, recipe.volumes)
+    _in_parallel(scan, settings.volumes)
     if activity is not None:
-        _modulate(series, activity, motion, recipe, head_voxels)
+        _modulate(series, activity, motion, settings, head_voxels)
     if thermal > 0:
         for volume in series:
             first, second = (thermal / 100 * rng.standard_normal(volume.shape, dtype=np.float32) for _ in range(2))
@@ -161,29 +161,31 @@ def acquire(
     return np.moveaxis(series, (0, 1), (3, 2))
 
 
-def _reach(still: StillHead, bold: FloatArray, recipe: Recipe) -> IntArray:
+def _reach(still: StillHead, bold: FloatArray, settings: DemoSettings) -> IntArray:
     """Return the voxels that the moving head may come to, shape (3, N): the rest is air."""
     chain = np.linalg.inv(still.affine) @ bold
     signal = ndimage.affine_transform(
-        still.tissues.sum(axis=0), chain[:3, :3], chain[:3, 3], recipe.bold_shape, order=1, mode="nearest"
+        still.tissues.sum(axis=0), chain[:3, :3], chain[:3, 3], settings.bold_shape, order=1, mode="nearest"
     )
     return np.array(np.nonzero(ndimage.maximum_filter(signal, 5) > 0.005))
 
 
-def _modulate(series: FloatArray, activity: Activity, motion: FloatArray, recipe: Recipe, voxels: IntArray) -> None:
+def _modulate(
+    series: FloatArray, activity: Activity, motion: FloatArray, settings: DemoSettings, voxels: IntArray
+) -> None:
     """Multiply each slice (T, Z, X, Y) by 1 + the change at its own moment, read where the head has moved to."""
-    nz = recipe.bold_shape[2]
-    bold = recipe.bold_affine()
-    starts = np.arange(recipe.volumes) * recipe.repetition_time
+    nz = settings.bold_shape[2]
+    bold = settings.bold_affine()
+    starts = np.arange(settings.volumes) * settings.repetition_time
     back = np.linalg.inv(bold) @ np.linalg.inv(motion) @ bold
-    times = recipe.slice_times()
+    times = settings.slice_times()
 
     def modulate(z: int) -> None:
         low, high = max(z - 1, 0), min(z + 2, nz)
         # All of the slab is evaluated at this slice's moment: its neighbours' own moments are half a TR away.
         slab = np.moveaxis(activity.maps[:, :, low:high], -1, 0).astype(np.float64)
         change = activity.courses(starts + times[z]).T @ slab.reshape(len(slab), -1)
-        change = change.reshape(recipe.volumes, *slab.shape[1:])
+        change = change.reshape(settings.volumes, *slab.shape[1:])
         here = voxels[:, voxels[2] == z]
         for number, matrix in enumerate(back):
             place = apply(matrix, here) - [[0], [0], [low]]

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from migxai.demo.cohort import EXCESSIVE, make_cohort, make_participant
-from migxai.demo.recipe import SMALL, MapRecipe, Recipe
+from migxai.demo.image_cohort import EXCESSIVE, make_cohort, make_participant
+from migxai.demo.settings import SMALL, DemoSettings, MapSettings
 from migxai.errors import EXIT_OK, MigxaiError
 
 _DESCRIPTION = """\
@@ -39,7 +39,7 @@ _GROUP_OF_MAPS: dict[str, tuple[str, ...]] = {
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of `migxai-demo`."""
-    images, maps = Recipe(), MapRecipe()
+    images, maps = DemoSettings(), MapSettings()
     result = argparse.ArgumentParser(prog="migxai-demo", description=_DESCRIPTION, allow_abbrev=False)
     result.add_argument("outdir", metavar="OUTDIR", type=Path, help="a new or empty directory, or a demo to go on with")
     result.add_argument("--maps", action="store_true", help="make indicator maps in place of images, in seconds")
@@ -96,11 +96,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _with_images(options: argparse.Namespace, handed_on: list[str]) -> int:
     root: Path = options.outdir
-    base = SMALL if options.small else Recipe()
+    base = SMALL if options.small else DemoSettings()
     effect = base.effect_size if options.effect_size is None else options.effect_size
-    recipe = dataclasses.replace(base, seed=options.seed, effect_size=effect)
+    settings = dataclasses.replace(base, seed=options.seed, effect_size=effect)
     subjects: int = options.subjects or _SUBJECTS
-    for label in make_cohort(root, recipe, subjects):
+    for label in make_cohort(root, settings, subjects):
         _say(f"{label}: data ready ({label[4:]} of {subjects:02d})")
     _say(f"Data: {root / 'raw'}   Truth: {root / 'truth'}")
     if options.data_only:
@@ -124,11 +124,11 @@ def _with_images(options: argparse.Namespace, handed_on: list[str]) -> int:
 
 
 def _with_maps(options: argparse.Namespace, handed_on: list[str]) -> int:
-    from migxai.demo.maps import make_map_cohort
+    from migxai.demo.map_cohort import make_map_cohort
 
     root: Path = options.outdir
-    effect = MapRecipe().effect_size if options.effect_size is None else options.effect_size
-    regions = tuple(options.effect_region or MapRecipe().effect_regions)
+    effect = MapSettings().effect_size if options.effect_size is None else options.effect_size
+    regions = tuple(options.effect_region or MapSettings().effect_regions)
     subjects: int = options.subjects or _MAP_SUBJECTS
     dataset = make_map_cohort(root, subjects=subjects, seed=options.seed, effect_size=effect, effect_regions=regions)
     _say(f"Data: {dataset} ({subjects} people)   Truth: {root / 'truth'}")

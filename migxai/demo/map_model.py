@@ -17,7 +17,7 @@ from scipy import fft, ndimage
 
 from migxai.data import Atlas, load_atlas, template
 from migxai.demo.head import NETWORKS, FloatArray
-from migxai.demo.recipe import MapRecipe
+from migxai.demo.settings import MapSettings
 from migxai.errors import UsageError
 from migxai.registration.masks import brain_mask_in_target, template_grid
 from migxai.registration.resample import labels_on_grid
@@ -142,14 +142,14 @@ def effect_map(prefixes: tuple[str, ...], stat: str) -> FloatArray:
 
 
 def make_maps(
-    recipe: MapRecipe, number: int, *, share: float, site: int = 0
+    settings: MapSettings, number: int, *, share: float, site: int = 0
 ) -> tuple[dict[str, FloatArray], NDArray[np.bool_]]:
     """Make the maps of one subject.
 
     Parameters
     ----------
-    recipe
-        Of the cohort.
+    settings
+        The settings of the cohort.
     number
         The subject's, from 1; with the seed it decides everything random.
     share
@@ -160,19 +160,19 @@ def make_maps(
     Returns
     -------
     maps
-        Of each indicator, (X, Y, Z): zero outside what is covered; NaN in RFCS regions that are not.
+        The map of each indicator, (X, Y, Z): zero outside what is covered; NaN in RFCS regions that are not.
     covered
         The brain as far as the field of view goes, (X, Y, Z).
     """
     model = ground()
-    covered = field_of_view(_stream(recipe, number, "view"))
-    common = random_field(_stream(recipe, number, "common"), tuple(FIELD)[:2])
+    covered = field_of_view(_stream(settings, number, "view"))
+    common = random_field(_stream(settings, number, "common"), tuple(FIELD)[:2])
     maps: dict[str, FloatArray] = {}
-    for stat in recipe.indicators:
-        rng, scanner = _stream(recipe, number, stat), _stream(recipe, 0, "site", site, _STREAMS[stat])
-        gain = recipe.effect_size * share
+    for stat in settings.indicators:
+        rng, scanner = _stream(settings, number, stat), _stream(settings, 0, "site", site, _STREAMS[stat])
+        gain = settings.effect_size * share
         if stat == "rfcs":
-            maps[stat] = _regional_map(recipe, gain, rng, scanner if site else None, covered)
+            maps[stat] = _regional_map(settings, gain, rng, scanner if site else None, covered)
             continue
         mean, spread = model.mean[stat], model.spread[stat]
         contrast = 1 + CONTRAST_SD * rng.standard_normal()
@@ -183,7 +183,7 @@ def make_maps(
         if site:
             values = values + SITE_SHIFT * spread * random_field(scanner, (30.0,)) / np.sqrt(FIELD[30.0])
         # The effect comes after division by the mean: before it, it would lower the rest of the brain.
-        values = values / values[covered].mean() + gain * spread * effect_map(recipe.effect_regions, stat)
+        values = values / values[covered].mean() + gain * spread * effect_map(settings.effect_regions, stat)
         # An amplitude or a concordance is positive.
         maps[stat] = np.where(covered, np.maximum(values, 0.01), 0.0).astype(np.float32)
     return maps, covered
@@ -200,7 +200,7 @@ def network_offsets() -> FloatArray:
 
 
 def _regional_map(
-    recipe: MapRecipe,
+    settings: MapSettings,
     gain: float,
     rng: np.random.Generator,
     scanner: np.random.Generator | None,
@@ -215,7 +215,7 @@ def _regional_map(
     values = RFCS_MEAN + network_offsets() / 3 + level + RFCS_REGION_SD * (both[places] + each) / np.sqrt(2)
     if scanner is not None:
         values = values + SITE_SHIFT * RFCS_REGION_SD * scanner.standard_normal(len(stems))
-    affected = np.isin(atlas.names, effect_names(recipe.effect_regions))
+    affected = np.isin(atlas.names, effect_names(settings.effect_regions))
     values = np.clip(values + gain * np.hypot(RFCS_LEVEL_SD, RFCS_REGION_SD) * affected, 0.01, 1.0)
     indices = np.asarray(atlas.indices)
     values[np.nan_to_num(region_coverage(model.labels, covered, indices)) < MIN_COVERAGE] = np.nan
@@ -287,8 +287,8 @@ def smooth(volume: FloatArray, width: float) -> FloatArray:
     return smoothed
 
 
-def _stream(recipe: MapRecipe, number: int, name: str, *more: int) -> np.random.Generator:
-    return np.random.default_rng([recipe.seed, number, _STREAMS[name], *more])
+def _stream(settings: MapSettings, number: int, name: str, *more: int) -> np.random.Generator:
+    return np.random.default_rng([settings.seed, number, _STREAMS[name], *more])
 
 
 def _template(name: Any) -> Volume:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.errors import InputError, UsageError
-from migxai.evaluation.model_comparison import holm
+from migxai.errors import InputError
+from migxai.metrics.paired_tests import holm
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Correction = Literal["holm", "benjamini-hochberg"]
 Array = NDArray[np.float64]
 
 #: Columns of a table of participants that say who somebody is, not what they are like.
@@ -35,7 +34,7 @@ class GroupTest:
     Attributes
     ----------
     name
-        Of the test; empty where none was possible, and `note` says why.
+        The name of the test; empty where none was possible, and `note` says why.
     statistic, df, p
         NaN where the test has none.
     effect_name, effect
@@ -70,9 +69,9 @@ class Variable:
     counts
         People by level and group; empty for a number.
     test
-        Of a difference between the groups.
+        The test of a difference between the groups.
     p_adjusted
-        Corrected for the number of variables tested.
+        Corrected by Holm's method for the number of variables tested.
     """
 
     name: str
@@ -92,7 +91,6 @@ def describe_cohort(
     groups: Sequence[str] = (),
     variables: Sequence[str] = (),
     categorical: Sequence[str] = (),
-    correction: Correction = "holm",
     seed: int = 0,
 ) -> list[Variable]:
     """Describe each characteristic by group and test it for a difference.
@@ -113,18 +111,13 @@ def describe_cohort(
     categorical
         Columns to treat as categories although they hold numbers. Text, truth values, and numbers with at most two
         different values always are.
-    correction
-        Of the p values for the number of variables tested: ``"holm"``, or ``"benjamini-hochberg"`` for the rate of
-        false discoveries.
     seed
-        Of the random tables of Fisher's test beyond 2 x 2.
+        The seed of the random tables of Fisher's test beyond 2 x 2.
 
     Raises
     ------
     InputError
         If a column is absent, or fewer than two groups have anybody.
-    UsageError
-        If there is no such correction.
     """
     for name in (group_column, *variables, *categorical):
         if name not in participants.columns:
@@ -140,29 +133,8 @@ def describe_cohort(
         _describe({group: rows[name] for group, rows in people.items()}, name, name in categorical, seed)
         for name in wanted
     ]
-    adjusted = adjust([one.test.p for one in described], correction)
+    adjusted = holm([one.test.p for one in described])
     return [replace(one, p_adjusted=float(p)) for one, p in zip(described, adjusted, strict=True)]
-
-
-def adjust(p: Sequence[float], correction: Correction = "holm") -> Array:
-    """Correct p values for their number; NaN stay NaN and do not count.
-
-    Raises
-    ------
-    UsageError
-        If there is no such correction.
-    """
-    from scipy.stats import false_discovery_control
-
-    if correction == "holm":
-        return holm(p)
-    if correction != "benjamini-hochberg":
-        raise UsageError(f"There is no correction {correction!r}; there are holm and benjamini-hochberg.")
-    adjusted: Array = np.asarray(p, dtype=np.float64).copy()
-    tested = np.isfinite(adjusted)
-    if tested.any():
-        adjusted[tested] = false_discovery_control(adjusted[tested], method="bh")
-    return adjusted
 
 
 def _describe(values: Mapping[str, pd.Series], name: str, as_category: bool, seed: int) -> Variable:

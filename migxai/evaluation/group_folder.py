@@ -12,8 +12,9 @@ import pandas as pd
 from migxai.errors import InputError
 from migxai.evaluation.cohort_statistics import describe_cohort
 from migxai.evaluation.paper import table_1, table_2, table_3
+from migxai.evaluation.predictions import read_predictions
 from migxai.evaluation.scoring import Scores, score_predictions
-from migxai.io import read_json, read_tsv, write_json, write_tsv
+from migxai.io import read_json, write_json, write_tsv
 
 #: Digits of probabilities in tables: more than any score can depend on.
 PROBABILITY = "%.6f"
@@ -114,8 +115,8 @@ def write_scores(folder: GroupFolder, description: Mapping[str, Any]) -> Scores:
     classes = {name: list(groups) for name, groups in description["Comparisons"].items()}
     slices = folder.file("predictions_slices.tsv")
     scores = score_predictions(
-        _read_predictions(folder.file("predictions.tsv")),
-        _read_predictions(slices) if slices.is_file() else None,
+        read_predictions(folder.file("predictions.tsv")),
+        read_predictions(slices) if slices.is_file() else None,
         classes,
         cv=description["CrossValidation"],
         seed=int(description["Seed"]),
@@ -127,14 +128,6 @@ def write_scores(folder: GroupFolder, description: Mapping[str, Any]) -> Scores:
     write_if_any(folder.file("table2.tsv"), table_2(scores.table))
     write_if_any(folder.file("table3.tsv"), table_3(scores.table))
     return scores
-
-
-def _read_predictions(path: Path) -> pd.DataFrame:
-    table = read_tsv(path)
-    numbers = [name for name in table if name in ("trial", "fold", "slice") or str(name).startswith("p[")]
-    for name in numbers:
-        table[name] = pd.to_numeric(table[name].replace("n/a", None))
-    return table
 
 
 def write_cohort_statistics(folder: GroupFolder, people: pd.DataFrame, groups: Sequence[str], seed: int) -> None:

@@ -51,7 +51,7 @@ def learning_curve(
     inputs, labels, classes, settings, seed, people
         As for `migxai.learning.crossval.run_fold`.
     folds
-        Of one trial, so that everybody is tested at most once.
+        The folds of one trial, so that everybody is tested at most once.
 
     Returns
     -------

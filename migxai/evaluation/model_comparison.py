@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migxai.errors import InputError, UsageError
-from migxai.evaluation.predictions import Unit
-from migxai.metrics.intervals import delong_covariance, percentile_interval
-from migxai.metrics.types import FloatArray, IntArray
+from migxai.evaluation.predictions import PredictionSet
+from migxai.metrics.intervals import percentile_interval
+from migxai.metrics.paired_tests import PairedTest, corrected_t_test, delong_test, holm
+from migxai.metrics.types import IntArray
 
 Array = NDArray[np.float64]
 
@@ -41,117 +42,6 @@ COMPARED = (
 )
 
 
-class PairedTest(NamedTuple):
-    """A two-sided test of a difference between two models, with its 95 % interval.
-
-    Attributes
-    ----------
-    difference, low, high
-        First minus second, and its interval.
-    statistic, df, p
-        df is infinite for a normal statistic; all are NaN where the test has nothing to work on.
-    """
-
-    difference: float
-    low: float
-    high: float
-    statistic: float
-    df: float
-    p: float
-
-
-def delong_test(y: IntArray, first: FloatArray, second: FloatArray, level: float = 0.95) -> PairedTest:
-    """Compare the areas under the ROC curves of two scores of the same subjects.
-
-    z is the difference divided by its standard error from `delong_covariance`, under a standard normal. Equal areas
-    with no variance of their difference (equal rankings) give z = 0 and p = 1; other areas with none give NaN.
-
-    Parameters
-    ----------
-    y
-        1 for patients, 0 for others, shape (n,): each subject once.
-    first, second
-        Scores, the higher the more positive, shape (n,).
-
-    Raises
-    ------
-    InputError
-        If there are fewer than two subjects of either class.
-    """
-    from scipy.stats import norm
-
-    areas, covariance = delong_covariance(y, np.stack([first, second]))
-    difference = float(areas[0] - areas[1])
-    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    # Rounding leaves about 1e-17 where the two scores rank alike.
-    if variance < 1e-14:
-        same = abs(difference) < 1e-12
-        return PairedTest(difference, np.nan, np.nan, 0.0 if same else np.nan, np.inf, 1.0 if same else np.nan)
-    error = float(np.sqrt(variance))
-    half = float(norm.ppf((1 + level) / 2)) * error
-    z = difference / error
-    return PairedTest(difference, difference - half, difference + half, z, np.inf, float(2 * norm.sf(abs(z))))
-
-
-def corrected_t_test(differences: FloatArray, ratio: float, level: float = 0.95) -> PairedTest:
-    """Compare two models over the folds of (repeated) cross-validation, corrected for overlapping training sets.
-
-    t = mean(d) / sqrt((1/J + n_test/n_train) var(d)) on J - 1 degrees of freedom, with J = folds x trials and var the
-    unbiased variance. Sources: Nadeau & Bengio 2003, doi:10.1023/A:1024068626366; Bouckaert & Frank 2004,
-    doi:10.1007/978-3-540-24775-3_3 (over repeated k-fold cross-validation).
-
-    Parameters
-    ----------
-    differences
-        First minus second model's score in each fold of each trial, shape (J,).
-    ratio
-        n_test / n_train.
-
-    Returns
-    -------
-    PairedTest
-        t = 0 and p = 1 if all differences are 0; NaN if they are constant but not 0, or fewer than two.
-
-    Raises
-    ------
-    UsageError
-        If the ratio is not positive.
-    InputError
-        If a difference is not a finite number.
-    """
-    from scipy.stats import t as student
-
-    if ratio <= 0:
-        raise UsageError(f"The ratio of test to training subjects must be positive, not {ratio}.")
-    d: Array = np.asarray(differences, dtype=np.float64)
-    if not np.isfinite(d).all():
-        raise InputError("A difference between two models' scores is not a finite number.")
-    count = len(d)
-    mean = float(d.mean()) if count else np.nan
-    if count < 2 or np.ptp(d) < 1e-12:
-        same = count > 1 and abs(mean) < 1e-12
-        return PairedTest(mean, np.nan, np.nan, 0.0 if same else np.nan, count - 1, 1.0 if same else np.nan)
-    error = float(np.sqrt((1 / count + ratio) * d.var(ddof=1)))
-    half = float(student.ppf((1 + level) / 2, count - 1)) * error
-    t = mean / error
-    return PairedTest(mean, mean - half, mean + half, t, count - 1, float(2 * student.sf(abs(t), count - 1)))
-
-
-def holm(p: FloatArray | Sequence[float]) -> Array:
-    """Adjust p values (m,) by Holm's step-down method; NaN stay NaN and do not count.
-
-    The i-th smallest is multiplied by m - i + 1, made monotone, and cut at 1. It bounds the chance of any false
-    rejection, under any dependence. Source: Holm 1979, Scand J Stat 6:65-70.
-    """
-    values: Array = np.asarray(p, dtype=np.float64)
-    adjusted = values.copy()
-    tested = np.flatnonzero(np.isfinite(values))
-    order = tested[np.argsort(values[tested], kind="stable")]
-    steps = values[order] * np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return adjusted
-
-
 class Allowed(NamedTuple):
     """Which tests a design allows, and in a sentence why not the others."""
 
@@ -168,7 +58,7 @@ def allowed_tests(cv: str, *, n_classes: int, trials: int) -> Allowed:
     cv
         ``kfold``, ``leave-one-out`` or ``leave-one-site-out``.
     n_classes, trials
-        Of the comparison.
+        The numbers of classes and trials of the comparison.
 
     Raises
     ------
@@ -203,33 +93,33 @@ def allowed_tests(cv: str, *, n_classes: int, trials: int) -> Allowed:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ComparedModel:
     """A scored model, ready to be compared with others on the same subjects.
 
     Attributes
     ----------
-    unit
+    predictions
         Its predictions, one row per subject and trial.
     scores
         Its scores over all.
     per_fold
         Scores in each fold of each trial, shape (trials, folds), NaN where undefined; empty for leave-one-out.
     resampled
-        Scores in each resample of subjects, shape (B,), resamples being the same for all candidates.
+        Scores in each resample of subjects, shape (B,), resamples being the same for all models.
     """
 
-    unit: Unit
+    predictions: PredictionSet
     scores: Mapping[str, float]
     per_fold: Mapping[str, Array]
     resampled: Mapping[str, Array]
 
 
-def compare_models(candidates: Sequence[Candidate], cv: str) -> list[dict[str, Any]]:
+def compare_models(models: Sequence[ComparedModel], cv: str) -> list[dict[str, Any]]:
     """Compare each pair of models by what `allowed_tests` allows.
 
     Parameters
     ----------
-    candidates
+    models
         Models of one comparison and indicator at subject level; slices of a subject are not independent.
     cv
         ``kfold``, ``leave-one-out`` or ``leave-one-site-out``.
@@ -243,13 +133,13 @@ def compare_models(candidates: Sequence[Candidate], cv: str) -> list[dict[str, A
     Raises
     ------
     UsageError
-        If there is no such cross-validation, or a candidate is at slice level.
+        If there is no such cross-validation, or a model is at slice level.
     InputError
         If there is a single fold.
     """
     records: list[dict[str, Any]] = []
-    for first, second in combinations(candidates, 2):
-        if "slice" in (first.unit.key.level, second.unit.key.level):
+    for first, second in combinations(models, 2):
+        if "slice" in (first.predictions.key.level, second.predictions.key.level):
             raise UsageError("Models are compared at subject level: slices of a subject are not independent.")
         records += _compare_pair(first, second, cv)
     for test, metric in {(record["test"], record["metric"]) for record in records}:
@@ -259,13 +149,13 @@ def compare_models(candidates: Sequence[Candidate], cv: str) -> list[dict[str, A
     return records
 
 
-def _compare_pair(first: Candidate, second: Candidate, cv: str) -> list[dict[str, Any]]:
-    unit = first.unit
-    allowed = allowed_tests(cv, n_classes=len(unit.classes), trials=len(unit.trials))
-    area = "roc_auc" if len(unit.classes) == 2 else "roc_auc_ovr_macro"
+def _compare_pair(first: ComparedModel, second: ComparedModel, cv: str) -> list[dict[str, Any]]:
+    predictions = first.predictions
+    allowed = allowed_tests(cv, n_classes=len(predictions.classes), trials=len(predictions.trials))
+    area = "roc_auc" if len(predictions.classes) == 2 else "roc_auc_ovr_macro"
     metrics = ("accuracy", "balanced_accuracy", area)
-    names = [(one.trials, one.folds, one.subjects) for one in (unit, second.unit)]
-    if names[0] != names[1] or not np.array_equal(_aligned(unit), _aligned(second.unit)):
+    names = [(one.trials, one.folds, one.subjects) for one in (predictions, second.predictions)]
+    if names[0] != names[1] or not np.array_equal(_aligned(predictions), _aligned(second.predictions)):
         why = "Not compared: the two models have no predictions of the same subjects in the same folds."
         empty = PairedTest(*[np.nan] * 6)
         return [_record(first, second, metric, "none", empty, why) for metric in metrics]
@@ -274,13 +164,13 @@ def _compare_pair(first: Candidate, second: Candidate, cv: str) -> list[dict[str
         if allowed.corrected_t:
             differences = (first.per_fold[metric] - second.per_fold[metric]).ravel()
             defined = np.isfinite(differences)
-            found = corrected_t_test(differences[defined], _test_to_train(unit))
+            found = corrected_t_test(differences[defined], _test_to_train(predictions))
             missing = f" {int((~defined).sum())} folds leave the score undefined." if not defined.all() else ""
             how = f"Mean difference over {int(defined.sum())} folds.{missing} {allowed.reason}"
             records.append(_record(first, second, metric, "corrected t-test", found, how))
         if allowed.delong and metric == area:
-            rows = [np.argsort(one.unit.subject) for one in (first, second)]
-            found = delong_test(unit.y[rows[0]], unit.p[rows[0], 1], second.unit.p[rows[1], 1])
+            rows = [np.argsort(one.predictions.subject) for one in (first, second)]
+            found = delong_test(predictions.y[rows[0]], predictions.p[rows[0], 1], second.predictions.p[rows[1], 1])
             records.append(_record(first, second, metric, "DeLong", found, allowed.reason))
         elif not allowed.corrected_t:
             low, high, _ = percentile_interval(first.resampled[metric] - second.resampled[metric])
@@ -290,39 +180,41 @@ def _compare_pair(first: Candidate, second: Candidate, cv: str) -> list[dict[str
     return records
 
 
-def _aligned(unit: Unit) -> IntArray:
+def _aligned(predictions: PredictionSet) -> IntArray:
     """Return trial, subject, fold and class of each row, in order of trial and subject, shape (4, n)."""
-    order = np.lexsort((unit.subject, unit.trial))
-    return np.stack([unit.trial, unit.subject, unit.fold, unit.y])[:, order]
+    order = np.lexsort((predictions.subject, predictions.trial))
+    return np.stack([predictions.trial, predictions.subject, predictions.fold, predictions.y])[:, order]
 
 
-def _test_to_train(unit: Unit) -> float:
+def _test_to_train(predictions: PredictionSet) -> float:
     """Return the mean over folds and trials of the number of test subjects per training subject.
 
     The training subjects of a fold are those tested in the trial's other folds.
     """
-    if len(unit.folds) < 2:
-        raise InputError(f"Cross-validation needs at least two folds ({unit.key}).")
-    tested = np.zeros((len(unit.trials), len(unit.folds)))
-    np.add.at(tested, (unit.trial, unit.fold), 1)
+    if len(predictions.folds) < 2:
+        raise InputError(f"Cross-validation needs at least two folds ({predictions.key}).")
+    tested = np.zeros((len(predictions.trials), len(predictions.folds)))
+    np.add.at(tested, (predictions.trial, predictions.fold), 1)
     trained = tested.sum(axis=1, keepdims=True) - tested
     return float((tested / trained)[tested > 0].mean())
 
 
-def _record(first: Candidate, second: Candidate, metric: str, test: str, found: PairedTest, how: str) -> dict[str, Any]:
-    key = first.unit.key
+def _record(
+    first: ComparedModel, second: ComparedModel, metric: str, test: str, found: PairedTest, how: str
+) -> dict[str, Any]:
+    key = first.predictions.key
     return {
         "comparison": key.comparison,
         "indicator": key.indicator,
         "level": key.level,
         "metric": metric,
         "model_a": key.model,
-        "model_b": second.unit.key.model,
+        "model_b": second.predictions.key.model,
         "value_a": first.scores[metric],
         "value_b": second.scores[metric],
         "test": test,
         **found._asdict(),
         "p_holm": np.nan,
-        "n": len(first.unit.subjects),
+        "n": len(first.predictions.subjects),
         "how": how,
     }

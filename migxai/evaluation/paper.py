@@ -99,7 +99,7 @@ def table_2(table: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     table
-        Of `migxai.evaluation.scoring.Scores`.
+        The table of `migxai.evaluation.scoring.Scores`.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def table_3(table: pd.DataFrame, *, comparison: str = THREE_CLASSES, indicator: 
     Parameters
     ----------
     table
-        Of `migxai.evaluation.scoring.Scores`.
+        The table of `migxai.evaluation.scoring.Scores`.
     comparison, indicator
         The paper's table is of three classes on RFCS; of others there is nothing to put beside.
 
@@ -163,15 +163,13 @@ def table_3(table: pd.DataFrame, *, comparison: str = THREE_CLASSES, indicator: 
     return pd.DataFrame(columns)
 
 
-def table_1(cohort: Sequence[Variable], *, correction: str = "Holm") -> pd.DataFrame:
+def table_1(cohort: Sequence[Variable]) -> pd.DataFrame:
     """Lay out a cohort's statistics as the paper's Table 1, its values beside ours.
 
     Parameters
     ----------
     cohort
         From `migxai.evaluation.cohort_statistics.describe_cohort`.
-    correction
-        The name of the correction of its p values, for the column's title.
 
     Returns
     -------
@@ -190,7 +188,7 @@ def table_1(cohort: Sequence[Variable], *, correction: str = "Holm") -> pd.DataF
             row |= {
                 "Missing": ", ".join(f"{group} {n}" for group, n in one.missing.items() if n),
                 "P": p_text(one.test.p),
-                f"P, {correction}": p_text(one.p_adjusted),
+                "P, Holm": p_text(one.p_adjusted),
                 "Test": one.test.name,
                 "Effect size": f"{one.test.effect:.3f} ({one.test.effect_name})" if one.test.effect_name else "",
                 "Note": one.test.note,
@@ -258,15 +256,18 @@ def _texts(table: pd.DataFrame) -> dict[tuple[str, str, str, str, str], str]:
 
 def _ordered(table: pd.DataFrame) -> list[tuple[str, str, str]]:
     """Return models, indicators and comparisons there are, the paper's first and in its order."""
-    cells = table[["model", "indicator", "comparison"]].drop_duplicates().itertuples(index=False, name=None)
-    orders = [list(names) for names in (model_titles(), INDICATORS, COMPARISON_NAMES)]
+    rows = table[["model", "indicator", "comparison"]].drop_duplicates().itertuples(index=False, name=None)
+    orders = {row: paper_order(row[2], row[1], row[0])[::-1] for row in rows}
+    return sorted(orders, key=lambda row: orders[row])
 
-    def place(cell: tuple[str, str, str]) -> list[tuple[int, str]]:
-        return [
-            (order.index(name) if name in order else len(order), name) for name, order in zip(cell, orders, strict=True)
-        ]
 
-    return sorted(cells, key=place)
+def paper_order(comparison: str, indicator: str, model: str) -> list[tuple[int, str]]:
+    """Return a key that sorts comparisons, then indicators, then models: known ones first and in their order."""
+    known = [list(names) for names in (COMPARISON_NAMES, INDICATORS, model_titles())]
+    names = (comparison, indicator, model)
+    return [
+        (order.index(name) if name in order else len(order), name) for order, name in zip(known, names, strict=True)
+    ]
 
 
 def _printed(text: str) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from migxai.config import Learning
-from migxai.errors import InputError, UsageError
+from migxai.errors import InputError
 from migxai.learning.crossval import FoldResult, run_fold
 from migxai.learning.inputs import ModelInputs
 from migxai.learning.splits import Fold
@@ -42,43 +42,6 @@ class PermutationResult:
     p: float
 
 
-def permutation_test(
-    score_function: Callable[[IntArray], float],
-    labels: IntArray,
-    *,
-    permutations: int,
-    seed: int,
-    strata: Sequence[str] | IntArray | None = None,
-) -> PermutationResult:
-    """Test a score against those of permuted labels.
-
-    Parameters
-    ----------
-    score_function
-        Takes labels (n,) and returns a score of which more is better. All that depends on labels must happen inside.
-    labels
-        True labels (n,).
-    permutations
-        P.
-    seed
-        Of the permutations; each has its own, made from it and its number.
-    strata
-        Of each label (n,); labels are permuted among those of one stratum, such as a site, only.
-
-    Raises
-    ------
-    UsageError
-        If no permutation is asked for.
-    InputError
-        If no permutation can change a label, or a score is NaN.
-    """
-    values = np.asarray(labels)
-    _require_exchange(values, strata)
-    orders = permuted_orders(len(values), range(_positive(permutations)), seed=seed, strata=strata)
-    observed = float(score_function(values))
-    return compare_with_null(observed, np.array([score_function(values[order]) for order in orders]))
-
-
 def permuted_orders(
     n: int, numbers: Iterable[int], *, seed: int, strata: Sequence[str] | IntArray | None = None
 ) -> Iterable[IntArray]:
@@ -90,8 +53,10 @@ def permuted_orders(
         Number of places.
     numbers
         Which permutations: those of one test can be divided over processes.
-    seed, strata
-        As in `permutation_test`.
+    seed
+        The seed of the test.
+    strata
+        The stratum of each place (n,); labels are permuted among those of one stratum, such as a site, only.
 
     Yields
     ------
@@ -108,65 +73,6 @@ def permuted_orders(
         yield order
 
 
-def permute_unit(
-    estimator_name: str,
-    inputs: ModelInputs,
-    labels: IntArray,
-    folds: Sequence[Fold],
-    settings: Learning,
-    *,
-    classes: Sequence[str],
-    permutations: int,
-    seed: int,
-    people: IntArray | None = None,
-    strata: Sequence[str] | None = None,
-) -> dict[str, PermutationResult]:
-    """Repeat a whole cross-validation with permuted labels.
-
-    A person takes over label and place in the folds of another one together. So every permutation has the class counts
-    in every fold that the true labels have; with folds that stayed where they are it would not, and its scores would
-    have another distribution than the one that the observed score is drawn from.
-
-    Parameters
-    ----------
-    estimator_name, inputs, labels, folds, settings, classes, people
-        As in `migxai.learning.crossval.run_fold`; the folds of one trial or of several.
-    permutations
-        P.
-    seed
-        That of the cross-validation, for the observed score to be the one reported.
-    strata
-        Site of each person (n,). Needed with leave-one-site-out, where labels are exchangeable within sites only.
-
-    Returns
-    -------
-    dict
-        A result for each of `SCORES`.
-
-    Raises
-    ------
-    UsageError, InputError
-        As `permutation_test` and `run_fold`.
-    """
-    numbers = range(_positive(permutations))
-    observed = cross_validated_scores(
-        estimator_name, inputs, labels, folds, settings, classes=classes, seed=seed, people=people
-    )
-    null = permuted_scores(
-        estimator_name,
-        inputs,
-        labels,
-        folds,
-        settings,
-        classes=classes,
-        numbers=numbers,
-        seed=seed,
-        people=people,
-        strata=strata,
-    )
-    return {name: compare_with_null(float(observed[place]), null[:, place]) for place, name in enumerate(SCORES)}
-
-
 def permuted_scores(
     estimator_name: str,
     inputs: ModelInputs,
@@ -181,10 +87,20 @@ def permuted_scores(
     strata: Sequence[str] | None = None,
     watch: Callable[[Fold, FoldResult], None] | None = None,
 ) -> FloatArray:
-    """Score some of the permutations of `permute_unit`, whose parameters the others are.
+    """Repeat a whole cross-validation with permuted labels.
+
+    A person takes over label and place in the folds of another one together. So every permutation has the class counts
+    in every fold that the true labels have; with folds that stayed where they are it would not, and its scores would
+    have another distribution than the one that the observed score is drawn from.
 
     Parameters
     ----------
+    estimator_name, inputs, labels, folds, settings, classes, people
+        As in `migxai.learning.crossval.run_fold`; the folds of one trial or of several.
+    seed
+        That of the cross-validation, for the observed score to be the one reported.
+    strata
+        Site of each person (n,). Needed with leave-one-site-out, where labels are exchangeable within sites only.
     numbers
         Which permutations; those of one test can be divided over processes.
     watch
@@ -200,7 +116,7 @@ def permuted_scores(
     InputError
         If no permutation can change a label.
     """
-    _require_exchange(np.asarray(labels), strata)
+    require_exchange(np.asarray(labels), strata)
     rows = np.arange(len(labels)) if people is None else people
     orders = permuted_orders(len(rows), numbers, seed=seed, strata=strata)
     of_each = [
@@ -279,13 +195,7 @@ def compare_with_null(observed: float, null: FloatArray) -> PermutationResult:
     return PermutationResult(observed, null, (1 + as_high) / (len(null) + 1))
 
 
-def _positive(permutations: int) -> int:
-    if permutations < 1:
-        raise UsageError("A permutation test needs at least one permutation; give --permutations 1 or more.")
-    return permutations
-
-
-def _require_exchange(labels: IntArray, strata: Sequence[str] | IntArray | None) -> None:
+def require_exchange(labels: IntArray, strata: Sequence[str] | IntArray | None) -> None:
     """Refuse strata within which everybody has the same label: every permutation would be the observed one."""
     of = np.zeros(len(labels), dtype=np.int64) if strata is None else np.asarray(strata)
     if all(len(np.unique(labels[of == stratum])) == 1 for stratum in np.unique(of)):

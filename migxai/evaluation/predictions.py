@@ -1,15 +1,17 @@
-"""Tables of predictions as arrays: one unit for each comparison, indicator, model and level."""
+"""Tables of predictions as arrays: one set for each comparison, indicator, model and level."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from migxai.errors import InputError
+from migxai.io import read_tsv
 from migxai.metrics.scores import check_predictions
 from migxai.metrics.types import IntArray
 
@@ -23,8 +25,8 @@ Array = NDArray[np.float64]
 COLUMNS = ("comparison", "indicator", "model", "trial", "fold", "subject", "label", "predicted")
 
 
-class UnitKey(NamedTuple):
-    """What a unit is of."""
+class PredictionKey(NamedTuple):
+    """What a set of predictions is of."""
 
     comparison: str
     indicator: str
@@ -36,7 +38,7 @@ class UnitKey(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Unit:
+class PredictionSet:
     """The out-of-fold predictions of one model on one indicator in one comparison, at one level; n rows.
 
     Attributes
@@ -55,7 +57,7 @@ class Unit:
         The names, sorted.
     """
 
-    key: UnitKey
+    key: PredictionKey
     classes: tuple[str, ...]
     y: IntArray
     predicted: IntArray
@@ -74,8 +76,25 @@ class Unit:
         return classes
 
 
-def read_units(table: pd.DataFrame, classes: Mapping[str, Sequence[str]], level: Level) -> list[Unit]:
-    """Split a table of predictions into units, checked.
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read a table of predictions, with trials, folds, slices and probabilities as numbers.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    import pandas as pd
+
+    table = read_tsv(path, path.parent)
+    for name in table:
+        if name in ("trial", "fold", "slice") or str(name).startswith("p["):
+            table[name] = pd.to_numeric(table[name].replace("n/a", None))
+    return table
+
+
+def split_predictions(table: pd.DataFrame, classes: Mapping[str, Sequence[str]], level: Level) -> list[PredictionSet]:
+    """Split a table of predictions into sets of one model each, checked.
 
     Parameters
     ----------
@@ -99,16 +118,16 @@ def read_units(table: pd.DataFrame, classes: Mapping[str, Sequence[str]], level:
         raise InputError(f"The table of {level} predictions has no column {absent[0]!r}.")
     if table.empty:
         raise InputError(f"There are no {level} predictions to score.")
-    units = []
+    sets = []
     for (comparison, indicator, model), rows in table.groupby(["comparison", "indicator", "model"], sort=True):
-        key = UnitKey(str(comparison), str(indicator), str(model), level)
+        key = PredictionKey(str(comparison), str(indicator), str(model), level)
         if key.comparison not in classes:
             raise InputError(f"Predictions are of comparison {key.comparison!r}, whose classes are not given.")
-        units.append(_unit(key, rows, tuple(classes[key.comparison])))
-    return units
+        sets.append(_checked_set(key, rows, tuple(classes[key.comparison])))
+    return sets
 
 
-def _unit(key: UnitKey, rows: pd.DataFrame, classes: tuple[str, ...]) -> Unit:
+def _checked_set(key: PredictionKey, rows: pd.DataFrame, classes: tuple[str, ...]) -> PredictionSet:
     columns = [f"p[{label}]" for label in classes]
     absent = [name for name in columns if name not in rows.columns]
     if absent:
@@ -135,10 +154,10 @@ def _unit(key: UnitKey, rows: pd.DataFrame, classes: tuple[str, ...]) -> Unit:
             several = pairs[1:][np.diff(pairs) == 0][0]
             name = subjects[several if what == "labels" else several // len(trials)]
             raise InputError(f"Subject {name!r} has two {what} ({key}).")
-    return Unit(key, classes, y, predicted, p, trial, fold, subject, trials, folds, subjects)
+    return PredictionSet(key, classes, y, predicted, p, trial, fold, subject, trials, folds, subjects)
 
 
-def _coded(values: pd.Series, codes: Mapping[str, int], key: UnitKey) -> IntArray:
+def _coded(values: pd.Series, codes: Mapping[str, int], key: PredictionKey) -> IntArray:
     found = values.astype(str).map(codes)
     if found.isna().any():
         raise InputError(f"{values.name} {values[found.isna()].iloc[0]!r} is not a class of the comparison ({key}).")

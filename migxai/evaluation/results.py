@@ -14,8 +14,8 @@ import pandas as pd
 
 from migxai.cohort.datasets import cohort_name
 from migxai.evaluation.group_folder import GroupFolder, read_description
-from migxai.evaluation.paper import COMPARISON_NAMES
-from migxai.evaluation.predictions import Unit, read_units
+from migxai.evaluation.paper import COMPARISON_NAMES, paper_order
+from migxai.evaluation.predictions import PredictionSet, read_predictions, split_predictions
 from migxai.indicators.registry import INDICATORS
 from migxai.io import read_json, read_tsv
 from migxai.learning.estimators import model_titles
@@ -44,7 +44,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Permuted:
+class PermutationScore:
     """A score of the first trial against the same with permuted labels."""
 
     observed: float
@@ -55,7 +55,7 @@ class Permuted:
 
 
 @dataclass(frozen=True)
-class Cell:
+class ScoredModel:
     """What one model reached on one indicator in one comparison, at subject level.
 
     Attributes
@@ -65,7 +65,7 @@ class Cell:
     n, trials
         People, and repetitions of the cross-validation.
     scores, permuted
-        By metric.
+        The scores, and those of permuted labels, by metric.
     """
 
     comparison: str
@@ -74,7 +74,7 @@ class Cell:
     n: int
     trials: int
     scores: Mapping[str, Score]
-    permuted: Mapping[str, Permuted] = field(default_factory=dict)
+    permuted: Mapping[str, PermutationScore] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -104,18 +104,19 @@ class Results:
         What was run.
     tables
         Tables by file name; an empty one where there is no file.
-    units
-        Out-of-fold predictions of subjects.
+    predictions
+        Out-of-fold predictions of subjects, one set for each model, indicator and comparison.
     document
         ``metrics.json``; empty if there is none.
     versions
-        Of software, by name, as the models' cards have them; several where models were made with different ones.
+        The versions of software by name, as the models' cards have them; several where models were made with
+        different ones.
     """
 
     folder: GroupFolder
     description: Mapping[str, Any]
     tables: Mapping[str, pd.DataFrame]
-    units: Sequence[Unit]
+    predictions: Sequence[PredictionSet]
     document: Mapping[str, Any]
     versions: Mapping[str, str]
 
@@ -130,17 +131,17 @@ class Results:
         return {str(name): [str(label) for label in labels] for name, labels in self.description["Comparisons"].items()}
 
     @cached_property
-    def cells(self) -> tuple[Cell, ...]:
+    def scored_models(self) -> tuple[ScoredModel, ...]:
         """Every model's scores, those of the paper's models first and in its order."""
-        return _cells(self.tables["metrics.tsv"], self.tables["permutations.tsv"])
+        return _scored_models(self.tables["metrics.tsv"], self.tables["permutations.tsv"])
 
-    def cells_of(self, comparison: str) -> list[Cell]:
-        """Return the scores of one comparison."""
-        return [cell for cell in self.cells if cell.comparison == comparison]
+    def scored_models_of(self, comparison: str) -> list[ScoredModel]:
+        """Return the models' scores in one comparison."""
+        return [model for model in self.scored_models if model.comparison == comparison]
 
-    def unit(self, cell: Cell) -> Unit | None:
-        """Return the predictions behind a cell's scores."""
-        return next((unit for unit in self.units if unit.key[:3] == cell.key), None)
+    def predictions_of(self, model: ScoredModel) -> PredictionSet | None:
+        """Return the predictions behind a model's scores."""
+        return next((one for one in self.predictions if one.key[:3] == model.key), None)
 
     def title(self, comparison: str) -> str:
         """Name a comparison in words."""
@@ -201,14 +202,16 @@ def read_results(folder: GroupFolder) -> Results:
     names = ("cohort.tsv", "classes.tsv", "table1.tsv", "table2.tsv", "table3.tsv", "regions.tsv")
     tables = {name: _read(folder.file(name)) for name in names}
     tables |= {name: _numbers(_read(folder.file(name)), text) for name, text in _TEXT.items()}
-    predictions = _read(folder.file("predictions.tsv"))
+    predictions = folder.file("predictions.tsv")
     classes = {str(name): [str(one) for one in labels] for name, labels in description["Comparisons"].items()}
     metrics = folder.file("metrics.json")
     return Results(
         folder=folder,
         description=description,
         tables=tables,
-        units=() if predictions.empty else tuple(read_units(_probabilities(predictions), classes, "subject")),
+        predictions=tuple(split_predictions(read_predictions(predictions), classes, "subject"))
+        if predictions.is_file()
+        else (),
         document=read_json(metrics, folder.root) if metrics.is_file() else {},
         versions=_versions(folder, description),
     )
@@ -224,11 +227,6 @@ def indicator_name(indicator: str) -> str:
     return INDICATORS.title(indicator)
 
 
-def place(name: str, known: Mapping[str, Any]) -> tuple[int, str]:
-    """Return a key that sorts known names first, in their order."""
-    return (list(known).index(name) if name in known else len(known), name)
-
-
 def _read(path: Path) -> pd.DataFrame:
     return read_tsv(path, path.parent) if path.is_file() else pd.DataFrame()
 
@@ -239,32 +237,23 @@ def _numbers(table: pd.DataFrame, text: set[str]) -> pd.DataFrame:
     return table.assign(**{name: pd.to_numeric(table[name], errors="coerce") for name in columns})
 
 
-def _probabilities(table: pd.DataFrame) -> pd.DataFrame:
-    """Turn the numbers of a table of predictions into numbers."""
-    columns = [name for name in table.columns if name in ("trial", "fold") or str(name).startswith("p[")]
-    return table.assign(**{name: pd.to_numeric(table[name].replace("n/a", None)) for name in columns})
-
-
-def _cells(metrics: pd.DataFrame, permutations: pd.DataFrame) -> tuple[Cell, ...]:
+def _scored_models(metrics: pd.DataFrame, permutations: pd.DataFrame) -> tuple[ScoredModel, ...]:
     if metrics.empty:
         return ()
     keys = ["comparison", "indicator", "model"]
-    permuted: dict[tuple[str, ...], dict[str, Permuted]] = {}
+    permuted: dict[tuple[str, ...], dict[str, PermutationScore]] = {}
     for row in permutations.to_dict("records"):
-        one = Permuted(row["observed"], row["p"], int(row["permutations"]), row["null_mean"], row["null_95th"])
+        one = PermutationScore(row["observed"], row["p"], int(row["permutations"]), row["null_mean"], row["null_95th"])
         permuted.setdefault((row["comparison"], row["indicator"], row["model"]), {})[row["metric"]] = one
-    cells = []
+    models = []
     for (comparison, indicator, model), rows in metrics[metrics["level"] == "subject"].groupby(keys, sort=False):
         records = rows.to_dict("records")
         scores = {str(row["metric"]): Score(row["value"], row["low"], row["high"], row["sd"]) for row in records}
         first = rows.iloc[0]
         n, trials = int(first["n"]), int(first["n_trials"])
-        cell = (str(comparison), str(indicator), str(model))
-        cells.append(Cell(*cell, n, trials, scores, permuted.get(cell, {})))
-    names = (COMPARISON_NAMES, INDICATORS, model_titles())
-    return tuple(
-        sorted(cells, key=lambda cell: [place(name, known) for name, known in zip(cell.key, names, strict=True)])
-    )
+        key = (str(comparison), str(indicator), str(model))
+        models.append(ScoredModel(*key, n, trials, scores, permuted.get(key, {})))
+    return tuple(sorted(models, key=lambda model: paper_order(*model.key)))
 
 
 def _versions(folder: GroupFolder, description: Mapping[str, Any]) -> dict[str, str]:

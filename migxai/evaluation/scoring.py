@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.evaluation.documents import plain, unit_document
-from migxai.evaluation.model_comparison import COMPARED, Candidate, allowed_tests, compare_models
-from migxai.evaluation.predictions import Unit, read_units
+from migxai.evaluation.metrics_document import metrics_document, plain
+from migxai.evaluation.model_comparison import COMPARED, ComparedModel, allowed_tests, compare_models
+from migxai.evaluation.predictions import PredictionSet, split_predictions
 from migxai.metrics.intervals import Interval, clopper_pearson, delong_interval, percentile_interval, resample_groups
 from migxai.metrics.scores import (
     DEFINITIONS,
@@ -79,7 +79,7 @@ class Scores:
     Attributes
     ----------
     table
-        A row for each score of each unit, columns `SCORED`.
+        A row for each score of each set of predictions, columns `SCORED`.
     document
         The same as JSON, with the values of each trial and fold, confusion matrices, ROC and calibration points, and
         the comparisons; numbers that do not exist are null.
@@ -115,34 +115,34 @@ def score_predictions(
     cv
         ``kfold``, ``leave-one-out`` or ``leave-one-site-out``.
     seed
-        Of the bootstrap.
+        The seed of the bootstrap.
     bootstraps
-        Resamples of subjects.
+        The number of resamples of subjects.
 
     Raises
     ------
     InputError
-        If a table is not as described; see `migxai.evaluation.predictions.read_units`.
+        If a table is not as described; see `migxai.evaluation.predictions.split_predictions`.
     UsageError
         If there is no such cross-validation, or no resample is asked for.
     """
     import pandas as pd
 
     allowed_tests(cv, n_classes=2, trials=1)  # Refuses an unknown cross-validation before any work.
-    units = read_units(subjects, classes, "subject")
+    sets = split_predictions(subjects, classes, "subject")
     if slices is not None:
-        units = sorted([*units, *read_units(slices, classes, "slice")], key=lambda unit: unit.key[:3])
-    records, documents, candidates = [], [], []
-    for unit in units:
-        found = score_unit(unit, cv=cv, seed=seed, bootstraps=bootstraps)
-        records += found.records
-        documents.append(found.document)
-        if unit.key.level == "subject":
-            candidates.append(found.candidate)
+        sets = sorted([*sets, *split_predictions(slices, classes, "slice")], key=lambda one: one.key[:3])
+    records, documents, models = [], [], []
+    for predictions in sets:
+        rows, document, model = score_model(predictions, cv=cv, seed=seed, bootstraps=bootstraps)
+        records += rows
+        documents.append(document)
+        if predictions.key.level == "subject":
+            models.append(model)
     compared: list[dict[str, Any]] = []
-    for cell in sorted({one.unit.key[:2] for one in candidates}):
-        compared += compare_models([one for one in candidates if one.unit.key[:2] == cell], cv)
-    document = {
+    for task in sorted({model.predictions.key[:2] for model in models}):
+        compared += compare_models([model for model in models if model.predictions.key[:2] == task], cv)
+    content = {
         "schema_version": 1,
         "cross_validation": cv,
         "seed": seed,
@@ -155,29 +155,34 @@ def score_predictions(
     }
     return Scores(
         table=pd.DataFrame(records, columns=list(SCORED)),
-        document=plain(document),
+        document=plain(content),
         comparisons=pd.DataFrame(compared, columns=list(COMPARED)),
     )
 
 
-@dataclass(frozen=True)
-class ScoredUnit:
-    """Scores of one unit: rows of the table, its part of the document, and what comparisons need."""
+def score_model(
+    predictions: PredictionSet, *, cv: str, seed: int, bootstraps: int
+) -> tuple[list[dict[str, Any]], dict[str, Any], ComparedModel]:
+    """Compute all scores of one model, over trials, in each trial and fold, and in resamples of its subjects.
 
-    records: list[dict[str, Any]]
-    document: dict[str, Any]
-    candidate: Candidate
+    Parameters
+    ----------
+    predictions
+        The model's predictions at one level.
+    cv, seed, bootstraps
+        As in `score_predictions`.
 
-
-def score_unit(unit: Unit, *, cv: str, seed: int, bootstraps: int) -> ScoredUnit:
-    """Compute all scores of one unit, over trials, in each trial and fold, and in resamples of its subjects.
-
-    The arguments are those of `score_predictions`.
+    Returns
+    -------
+    tuple
+        Rows of the table, the model's part of the document, and what comparisons need.
     """
-    weights = resample_groups(unit.subject_classes(), resamples=bootstraps, seed=seed)
-    per_trial, resampled = _by_trial(unit, weights)
-    per_fold = {} if cv == "leave-one-out" else _by_fold(unit)
-    exact = _exact_intervals(unit, cv) if len(unit.trials) == 1 and unit.key.level == "subject" else {}
+    weights = resample_groups(predictions.subject_classes(), resamples=bootstraps, seed=seed)
+    per_trial, resampled = _by_trial(predictions, weights)
+    per_fold = {} if cv == "leave-one-out" else _by_fold(predictions)
+    exact = (
+        _exact_intervals(predictions, cv) if len(predictions.trials) == 1 and predictions.key.level == "subject" else {}
+    )
     records = []
     for name, values in per_trial.items():
         low, high, undefined = percentile_interval(resampled[name])
@@ -185,9 +190,9 @@ def score_unit(unit: Unit, *, cv: str, seed: int, bootstraps: int) -> ScoredUnit
         folds = per_fold[name][np.isfinite(per_fold[name])] if per_fold else np.empty(0)
         records.append(
             {
-                **unit.key._asdict(),
+                **predictions.key._asdict(),
                 "metric": name,
-                "averaging": averaging(name, unit.classes),
+                "averaging": averaging(name, predictions.classes),
                 "value": float(values.mean()),
                 "sd": _spread(values),
                 "low": low,
@@ -199,29 +204,29 @@ def score_unit(unit: Unit, *, cv: str, seed: int, bootstraps: int) -> ScoredUnit
                 "fold_mean": float(folds.mean()) if len(folds) else np.nan,
                 "fold_sd": _spread(folds),
                 "n_folds": len(folds),
-                "n_trials": len(unit.trials),
-                "n": len(unit.subjects),
-                "n_rows": len(unit.y),
-                "how": _how(unit, name),
+                "n_trials": len(predictions.trials),
+                "n": len(predictions.subjects),
+                "n_rows": len(predictions.y),
+                "how": _how(predictions, name),
             }
         )
     values_over_trials = {record["metric"]: record["value"] for record in records}
-    candidate = Candidate(unit, values_over_trials, per_fold, resampled)
-    return ScoredUnit(records, unit_document(unit, records, per_trial, per_fold), candidate)
+    model = ComparedModel(predictions, values_over_trials, per_fold, resampled)
+    return records, metrics_document(predictions, records, per_trial, per_fold), model
 
 
-def _by_trial(unit: Unit, weights: Array) -> tuple[dict[str, Array], dict[str, Array]]:
+def _by_trial(predictions: PredictionSet, weights: Array) -> tuple[dict[str, Array], dict[str, Array]]:
     """Return scores by trial (T,), and their means over trials in each resample (B,)."""
     points, resamples = [], []
-    for trial in range(len(unit.trials)):
-        rows = unit.trial == trial
+    for trial in range(len(predictions.trials)):
+        rows = predictions.trial == trial
         parts = sums(
-            unit.y[rows],
-            unit.p[rows],
-            unit.classes,
-            unit.predicted[rows],
-            groups=unit.subject[rows],
-            n_groups=len(unit.subjects),
+            predictions.y[rows],
+            predictions.p[rows],
+            predictions.classes,
+            predictions.predicted[rows],
+            groups=predictions.subject[rows],
+            n_groups=len(predictions.subjects),
         )
         points.append(evaluate(parts))
         resamples.append(evaluate(parts, weights))
@@ -229,32 +234,33 @@ def _by_trial(unit: Unit, weights: Array) -> tuple[dict[str, Array], dict[str, A
     return per_trial, {name: np.mean([one[name] for one in resamples], axis=0) for name in points[0]}
 
 
-def _by_fold(unit: Unit) -> dict[str, Array]:
+def _by_fold(predictions: PredictionSet) -> dict[str, Array]:
     """Return scores within each fold of each trial, shape (T, F), NaN where undefined or without rows."""
     found: dict[str, Array] = {}
-    for trial in range(len(unit.trials)):
-        for fold in range(len(unit.folds)):
-            rows = (unit.trial == trial) & (unit.fold == fold)
+    for trial in range(len(predictions.trials)):
+        for fold in range(len(predictions.folds)):
+            rows = (predictions.trial == trial) & (predictions.fold == fold)
             if rows.any():
-                one = score(unit.y[rows], unit.p[rows], unit.classes, unit.predicted[rows])
+                one = score(predictions.y[rows], predictions.p[rows], predictions.classes, predictions.predicted[rows])
                 for name, value in one.items():
-                    empty: Array = np.full((len(unit.trials), len(unit.folds)), np.nan)
+                    empty: Array = np.full((len(predictions.trials), len(predictions.folds)), np.nan)
                     found.setdefault(name, empty)[trial, fold] = value
     return found
 
 
-def _exact_intervals(unit: Unit, cv: str) -> dict[str, tuple[Interval, str]]:
+def _exact_intervals(predictions: PredictionSet, cv: str) -> dict[str, tuple[Interval, str]]:
     """Return exact intervals of proportions, and DeLong's of the area, of one trial's independent subjects."""
-    confusion = confusion_matrix(unit.y, unit.predicted, len(unit.classes))
-    counts = {"accuracy": (int(np.trace(confusion)), len(unit.y))}
+    confusion = confusion_matrix(predictions.y, predictions.predicted, len(predictions.classes))
+    counts = {"accuracy": (int(np.trace(confusion)), len(predictions.y))}
     counts |= {
-        f"recall[{label}]": (int(confusion[c, c]), int(confusion[c].sum())) for c, label in enumerate(unit.classes)
+        f"recall[{label}]": (int(confusion[c, c]), int(confusion[c].sum()))
+        for c, label in enumerate(predictions.classes)
     }
-    if len(unit.classes) == 2:
+    if len(predictions.classes) == 2:
         counts["specificity"], counts["sensitivity"] = list(counts.values())[1:]
     found = {name: (clopper_pearson(k, n), "Clopper-Pearson") for name, (k, n) in counts.items()}
-    if len(unit.classes) == 2 and cv != "leave-one-out" and min(np.bincount(unit.y, minlength=2)) > 1:
-        found["roc_auc"] = (delong_interval(unit.y, unit.p[:, 1]), "DeLong")
+    if len(predictions.classes) == 2 and cv != "leave-one-out" and min(np.bincount(predictions.y, minlength=2)) > 1:
+        found["roc_auc"] = (delong_interval(predictions.y, predictions.p[:, 1]), "DeLong")
     return found
 
 
@@ -269,10 +275,10 @@ def _bootstrap_text(bootstraps: int, undefined: int, given: bool) -> str:
     return f"{text}, {undefined} of them undefined" + ("" if given else ": no interval")
 
 
-def _how(unit: Unit, name: str) -> str:
-    trials = len(unit.trials)
-    rows = f"{len(unit.subjects)} subjects"
-    if unit.key.level == "slice":
-        rows = f"{len(unit.y) / trials:g} slices of {rows}"
+def _how(predictions: PredictionSet, name: str) -> str:
+    trials = len(predictions.trials)
+    rows = f"{len(predictions.subjects)} subjects"
+    if predictions.key.level == "slice":
+        rows = f"{len(predictions.y) / trials:g} slices of {rows}"
     over = f"mean over {trials} trials, each " if trials > 1 else ""
-    return f"{DEFINITIONS[family(name)]}; {averaging(name, unit.classes)}; {over}of pooled predictions of {rows}"
+    return f"{DEFINITIONS[family(name)]}; {averaging(name, predictions.classes)}; {over}of pooled predictions of {rows}"

@@ -27,6 +27,7 @@ from migxai.learning.slices import to_pixels
 from migxai.metrics.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
+    from migxai.explain.methods import NetworkExplainer
     from migxai.explain.volumes import SliceSpace
     from migxai.learning.backbone import Backbone
     from migxai.learning.backbones.base import Split
@@ -158,6 +159,24 @@ def explain_people_by_network(
 
     with single_thread():
         return class_maps(METHODS[method], n_classes, at_voxels)
+
+
+def network_explainer(method: str) -> NetworkExplainer:
+    """Return what explains people as `explain_people_by_network` does, at the default layer."""
+
+    def explain(
+        backbone: Backbone,
+        head: Head,
+        planes: FloatArray,
+        space: SliceSpace,
+        *,
+        rows: IntArray,
+        trained: IntArray,  # noqa: ARG001  (maps of pytorch-grad-cam compare a person with nobody)
+        n_classes: int,
+    ) -> NDArray[np.float32]:
+        return explain_people_by_network(backbone, head, planes, space, method=method, rows=rows, n_classes=n_classes)
+
+    return explain
 
 
 def default_layer(split: Split) -> str:

@@ -89,7 +89,13 @@ def make_explainer(experiment: Experiment, method: str, workspace: Workspace) ->
     """
     arrays, classes = workspace.arrays[experiment.indicator], len(experiment.classes)
     space, _, _ = arrays.slice_space()
-    by_network = METHODS[method].network_explainer(find_split(experiment.model, workspace.settings.unfreeze))
+    by_network = METHODS[method].explain_network
+    if by_network is None and not METHODS[method].reads_store(
+        find_split(experiment.model, workspace.settings.unfreeze)
+    ):
+        from migxai.explain.engines import network_explainer
+
+        by_network = network_explainer(method)
     if by_network is not None:
         backbone, planes = network_of(experiment, workspace), arrays.read_planes()
         return lambda head, rows, trained: by_network(

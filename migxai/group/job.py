@@ -172,7 +172,7 @@ def init_group_wf(jobs: Sequence[Job], base_dir: Path) -> pe.Workflow:
     base_dir
         Directory of nipype's own files.
 
-    ModelInputs
+    Inputs
     ------
     None: jobs carry what they need.
 

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import migxai
-from migxai.bids.outputs import Source, initialise_output
+from migxai.bids.outputs import SourceDataset, initialise_output
 from migxai.cohort.cohort import Cohort, read_cohort
 from migxai.cohort.comparisons import Comparison, choose_comparisons
 from migxai.cohort.maps import common_grid
@@ -161,9 +161,9 @@ def _has_maps(root: Path) -> bool:
     return any(any(root.glob(f"{folder}/*_boldmap.nii.gz")) for folder in ("sub-*/func", "sub-*/ses-*/func"))
 
 
-def sources(config: Config) -> list[Source]:
+def sources(config: Config) -> list[SourceDataset]:
     """Return the datasets that outputs refer to, each under a name."""
-    return [Source(name or "maps", place) for name, place in datasets(config)]
+    return [SourceDataset(name or "maps", place) for name, place in datasets(config)]
 
 
 def begin_output(config: Config) -> Path:
@@ -231,7 +231,7 @@ def saliency_methods(config: Config, model: str, trial: int = 1) -> list[str]:
     return [
         name
         for name in dict.fromkeys(config.explaining.cam)
-        if METHODS[name].fits(split) and (trial == 1 or METHODS[name].network_explainer(split) is None)
+        if METHODS[name].fits(split) and (trial == 1 or METHODS[name].reads_store(split))
     ]
 
 
@@ -239,7 +239,7 @@ def checked_method(config: Config, model: str) -> str:
     """Return the way to make maps that a model's checks look at; empty if none is made of its store."""
     methods = saliency_methods(config, model)
     split = find_split(model, config.learning.unfreeze) if methods else None
-    return next((name for name in methods if split and METHODS[name].network_explainer(split) is None), "")
+    return next((name for name in methods if split and METHODS[name].reads_store(split)), "")
 
 
 def write_plan(folder: GroupFolder, plan: Plan, config: Config) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import os
 import pickle
 import re
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from migxai.config import Learning
 from migxai.errors import InputError
+from migxai.io import read_json
 from migxai.learning.backbones import find_family
 from migxai.learning.backbones.base import Family, Normalisation
 from migxai.learning.devices import single_thread
@@ -221,10 +221,10 @@ def _stated_normalisation(path: Path) -> Normalisation | None:
     if not config.is_file():
         return None
     try:
-        stated = json.loads(config.read_text(encoding="utf-8")).get("pretrained_cfg", {})
+        stated = read_json(config).get("pretrained_cfg", {})
         mean, sd = stated.get("mean"), stated.get("std")
         return None if mean is None or sd is None else Normalisation(_three(mean), _three(sd))
-    except (ValueError, TypeError, AttributeError) as error:
+    except (InputError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{config}, which describes the weights beside it, cannot be read: fetch it again.") from error
 
 

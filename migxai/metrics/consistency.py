@@ -72,7 +72,7 @@ def accuracy_reachable(accuracy: float, tolerance: float, test_sizes: Sequence[i
     least, most = (float((1 - accuracy + sign * tolerance) * len(test_sizes) * trials) for sign in (-1, 1))
     sums = np.zeros(1)
     for size, count in zip(sizes[:-1], counts[:-1], strict=True):
-        errors = np.arange(min(count * trials * size, int(most * size)) + 1)
+        errors = np.arange(min(count * trials * size, int(most * size + ROUNDING)) + 1)
         sums = (sums[:, None] + errors / size).ravel()
     # The errors in test sets of the last size must fill what is left with a whole number.
     first = np.maximum(np.ceil((least - sums) * sizes[-1] - ROUNDING), 0)

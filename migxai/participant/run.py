@@ -13,9 +13,10 @@ from typing import Any
 from nipype.pipeline import engine as pe
 
 from migxai import __version__
-from migxai.bids.inputs import Inputs, Subject, collect_inputs
-from migxai.bids.outputs import initialise_output, update_participants
-from migxai.bids.records import Record, RunVerdict, describe_output, write_record
+from migxai.bids.inputs import DatasetInputs, Subject, collect_inputs
+from migxai.bids.outputs import initialise_output
+from migxai.bids.participants import update_participants
+from migxai.bids.records import RunRecord, SubjectRecord, describe_output, write_record
 from migxai.config import Config
 from migxai.errors import InputError, MigxaiError
 from migxai.execution.locks import subject_lock
@@ -112,11 +113,11 @@ def _run_subjects(
                 else:
                     _finish(config, subject, executed.written(subject.label))
         for label, error in errors.items():
-            _record(config, Record(label, "failed", config.resume_key(), error=str(error)))
+            _record(config, SubjectRecord(label, "failed", config.resume_key(), error=str(error)))
         return errors
 
 
-def _prepare_output(config: Config, inputs: Inputs) -> None:
+def _prepare_output(config: Config, inputs: DatasetInputs) -> None:
     output_dir = _output(config)
     initialise_output(output_dir, inputs.sources)
     update_participants(output_dir, inputs.participants, [subject.label for subject in inputs.subjects])
@@ -125,7 +126,7 @@ def _prepare_output(config: Config, inputs: Inputs) -> None:
         logger.info("%s", message)
 
 
-def _write_methods(config: Config, inputs: Inputs) -> None:
+def _write_methods(config: Config, inputs: DatasetInputs) -> None:
     text = methods_text(config, methods_facts(config, inputs.mode, ())).markdown()
     write_text(_output(config) / "logs" / "CITATION.md", text)
 
@@ -187,11 +188,11 @@ def _finish(config: Config, subject: Subject, written: Sequence[str]) -> None:
     output_dir = _output(config)
     report = _write_report(config, subject.label)
     runs = tuple(
-        RunVerdict(run.name, run.usable, " ".join(run.exclusion) or None)
+        RunRecord(run.name, run.usable, " ".join(run.exclusion) or None)
         for run in find_summaries(output_dir, subject.label)
     )
     messages = tuple(dict.fromkeys(message for run in subject.runs for message in run.messages))
-    record = Record(subject.label, "complete", config.resume_key(), runs=runs, messages=messages)
+    record = SubjectRecord(subject.label, "complete", config.resume_key(), runs=runs, messages=messages)
     _record(config, record, [*written, report.relative_to(output_dir).as_posix()])
     _clean(config, subject.label)
 
@@ -203,7 +204,7 @@ def _write_report(config: Config, label: str) -> Path:
     return write_participant_report(_output(config), label, runs, methods_text(config, facts))
 
 
-def _record(config: Config, record: Record, paths: Sequence[str] = ()) -> None:
+def _record(config: Config, record: SubjectRecord, paths: Sequence[str] = ()) -> None:
     """Write what became of a subject, with the files that it got."""
     output_dir = _output(config)
     outputs = tuple(describe_output(output_dir, output_dir / path) for path in sorted(paths))

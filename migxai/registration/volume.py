@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migxai.data import template
-from migxai.data.images import TemplateName
+from migxai.data.templates import TemplateName
 from migxai.errors import ImageError, RegistrationError
 
 FloatArray = NDArray[np.float64]

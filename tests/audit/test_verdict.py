@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from migxai.audit.verdict import AssessedResult, assess_results, chance_level, verdict
-from migxai.evaluation.results import Cell, Permuted, Score, read_results
+from migxai.evaluation.results import PermutationScore, Score, ScoredModel, read_results
 from tests.reports.group.building import COMPARISON, make_group
 
 
@@ -15,13 +15,13 @@ def score(value, low, high):
 
 def with_cells(results, *cells):
     copy = dataclasses.replace(results)
-    copy.__dict__["cells"] = cells
+    copy.__dict__["scored_models"] = cells
     return copy
 
 
 def cell(model, value, low, high, p=None):
-    permuted = {} if p is None else {"balanced_accuracy": Permuted(value, p, 99, 0.5, 0.62)}
-    return Cell(COMPARISON, "reho", model, 24, 2, {"accuracy": score(value, low, high)}, permuted)
+    permuted = {} if p is None else {"balanced_accuracy": PermutationScore(value, p, 99, 0.5, 0.62)}
+    return ScoredModel(COMPARISON, "reho", model, 24, 2, {"accuracy": score(value, low, high)}, permuted)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_known_truth_through_files(tmp_path):
 
 
 def test_too_few_permutations_are_said_to_be(results):
-    few = Permuted(0.8, 0.05, 19, 0.5, 0.62)
+    few = PermutationScore(0.8, 0.05, 19, 0.5, 0.62)
     cells = [cell(model, 0.8, 0.6, 0.9) for model in ("googlenet", "svm")]
     made = with_cells(results, *(dataclasses.replace(one, permuted={"balanced_accuracy": few}) for one in cells))
     assessed = assess_results(made, COMPARISON)

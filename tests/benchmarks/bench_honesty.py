@@ -27,8 +27,8 @@ import numpy as np
 from migxai.cohort.datasets import read_maps
 from migxai.cohort.maps import common_grid
 from migxai.config import Learning
-from migxai.demo.maps import make_map_cohort
-from migxai.demo.recipe import MAP_EFFECT_SIZE
+from migxai.demo.map_cohort import make_map_cohort
+from migxai.demo.settings import MAP_EFFECT_SIZE
 from migxai.evaluation.permutation import SCORES, compare_with_null, cross_validated_scores, permuted_scores
 from migxai.group.features import FeatureJob
 from migxai.group.job import Workspace

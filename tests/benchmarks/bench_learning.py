@@ -31,7 +31,7 @@ from torch import nn
 from migxai.cohort.datasets import read_maps
 from migxai.cohort.maps import common_grid
 from migxai.config import Learning
-from migxai.demo.maps import make_map_cohort
+from migxai.demo.map_cohort import make_map_cohort
 from migxai.group.prepare import common_template, prepare_maps
 from migxai.learning.augmentation import Augmentation, apply, draw
 from migxai.learning.backbone import make_backbone

@@ -37,9 +37,9 @@ from sklearn.metrics import roc_auc_score
 from migxai.cohort.datasets import read_maps
 from migxai.cohort.maps import common_grid
 from migxai.config import Learning
+from migxai.demo.map_cohort import make_map_cohort
 from migxai.demo.map_model import effect_map, effect_names
-from migxai.demo.maps import make_map_cohort
-from migxai.demo.recipe import MapRecipe
+from migxai.demo.settings import MapSettings
 from migxai.explain.closed_form import explain_people
 from migxai.explain.fusion import fused_people
 from migxai.explain.group_differences import regional_t
@@ -55,7 +55,7 @@ from migxai.learning.store import FeatureStore, extract_subject, make_feature_sp
 
 SETTINGS = Learning(weights="random", unfreeze="linear", slices=10, augmentations=0, trials=1)
 MODEL, METHOD, PEOPLE, CLASSES, TOP = "googlenet", "gradcam", 64, ("HC", "migraine"), 5
-PLANTED = MapRecipe().effect_regions
+PLANTED = MapSettings().effect_regions
 
 
 @dataclass(frozen=True)

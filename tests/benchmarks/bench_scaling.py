@@ -16,8 +16,8 @@ import sys
 import time
 from pathlib import Path
 
-from migxai.demo.cohort import make_cohort
-from migxai.demo.recipe import SMALL
+from migxai.demo.image_cohort import make_cohort
+from migxai.demo.settings import SMALL
 
 GB_A_SUBJECT = 3.0
 

@@ -46,11 +46,11 @@ sys.settrace(_trace)
 threading.settrace(_trace)
 """
 MAPS = (
-    "from migxai.demo.maps import make_map_cohort; import pathlib, sys;"
+    "from migxai.demo.map_cohort import make_map_cohort; import pathlib, sys;"
     "make_map_cohort(pathlib.Path(sys.argv[1]), subjects=16, sites=2)"
 )
 SCAN = (
-    "from migxai.demo.cohort import make_cohort; from migxai.demo.recipe import SMALL; import pathlib, sys;"
+    "from migxai.demo.image_cohort import make_cohort; from migxai.demo.recipe import SMALL; import pathlib, sys;"
     "list(make_cohort(pathlib.Path(sys.argv[1]), SMALL, 1))"
 )
 GROUP = (

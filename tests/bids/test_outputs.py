@@ -15,15 +15,8 @@ import pytest
 
 from migxai.bids.inputs import collect_inputs
 from migxai.bids.names import derivative_path
-from migxai.bids.outputs import (
-    BIDSIGNORE,
-    IMAGE_VARIABLE,
-    Source,
-    initialise_output,
-    resolution_label,
-    sidecar,
-    update_participants,
-)
+from migxai.bids.outputs import BIDSIGNORE, IMAGE_VARIABLE, SourceDataset, initialise_output, resolution_label, sidecar
+from migxai.bids.participants import update_participants
 from migxai.config import Config
 from migxai.errors import InputError, OutputError
 from migxai.io import write_json, write_nifti, write_text, write_tsv
@@ -35,7 +28,7 @@ def description(output: Path) -> dict:
 
 def test_the_description_names_origin_and_software(raw, tmp_path):
     output = tmp_path / "out"
-    initialise_output(output, [Source("raw", raw())])
+    initialise_output(output, [SourceDataset("raw", raw())])
     content = description(output)
     assert content["Name"] == "migxai derivatives of Headache Centre A"
     assert content["DatasetType"] == "derivative"
@@ -45,7 +38,7 @@ def test_the_description_names_origin_and_software(raw, tmp_path):
 
 
 def test_an_earlier_program_is_named_without_its_container(fmriprep, tmp_path):
-    initialise_output(tmp_path / "out", [Source("fmriprep", fmriprep())])
+    initialise_output(tmp_path / "out", [SourceDataset("fmriprep", fmriprep())])
     assert description(tmp_path / "out")["GeneratedBy"][1] == {"Name": "fMRIPrep", "Version": "23.2.0"}
     assert "/home" not in (tmp_path / "out" / "dataset_description.json").read_text()
 
@@ -53,23 +46,23 @@ def test_an_earlier_program_is_named_without_its_container(fmriprep, tmp_path):
 def test_a_source_far_away_is_named_without_its_path(raw, tmp_path, as_json):
     root = raw()
     output = tmp_path / "deep" / "er" / "out"
-    initialise_output(output, [Source("raw", root)])
+    initialise_output(output, [SourceDataset("raw", root)])
     assert description(output)["DatasetLinks"] == {"raw": "urn:migxai:raw:Headache-Centre-A"}
     inside = root / "derivatives" / "migxai"
-    initialise_output(inside, [Source("raw", root)])
+    initialise_output(inside, [SourceDataset("raw", root)])
     assert description(inside)["DatasetLinks"] == {"raw": "../.."}
     as_json(root / "dataset_description.json", {"Name": "A", "DatasetDOI": "doi:10.1/x", "License": "CC0"})
-    initialise_output(output, [Source("raw", root)])
+    initialise_output(output, [SourceDataset("raw", root)])
     assert description(output)["DatasetLinks"] == {"raw": "doi:10.1/x"}
     assert description(output)["License"] == "CC0"
 
 
 def test_the_container_is_named_if_there_is_one(monkeypatch, tmp_path, raw):
     monkeypatch.setenv(IMAGE_VARIABLE, "migxai:0.1.0")
-    initialise_output(tmp_path / "a", [Source("raw", raw())])
+    initialise_output(tmp_path / "a", [SourceDataset("raw", raw())])
     assert description(tmp_path / "a")["GeneratedBy"][0]["Container"] == {"Type": "docker", "Tag": "migxai:0.1.0"}
     monkeypatch.setenv("APPTAINER_CONTAINER", "/home/me/migxai.sif")
-    initialise_output(tmp_path / "b", [Source("raw", tmp_path / "bids")])
+    initialise_output(tmp_path / "b", [SourceDataset("raw", tmp_path / "bids")])
     assert description(tmp_path / "b")["GeneratedBy"][0]["Container"] == {"Type": "apptainer", "Tag": "migxai:0.1.0"}
 
 
@@ -82,14 +75,14 @@ def test_only_allowed_columns_of_participants_are_copied(raw, tmp_path, as_json)
     root = raw()
     as_json(root / "participants.json", {"age": {"Units": "years"}, "name": {"Description": "secret"}})
     output = tmp_path / "out"
-    update_participants(output, Source("raw", root), ["02", "01"])
+    update_participants(output, SourceDataset("raw", root), ["02", "01"])
     assert (output / "participants.tsv").read_text() == (
         "participant_id\tage\tsex\tHAMD24\tgroup\tsite\n"
         "sub-01\t30\tF\t0\tHC\tHeadache Centre A\n"
         "sub-02\t31\tF\t1\tHC\tHeadache Centre A\n"
     )
     assert json.loads((output / "participants.json").read_text()) == {"age": {"Units": "years"}}
-    update_participants(output, Source("raw", root), ["10", "99"])
+    update_participants(output, SourceDataset("raw", root), ["10", "99"])
     lines = (output / "participants.tsv").read_text().splitlines()
     assert [line.split("\t")[0] for line in lines[1:]] == ["sub-01", "sub-02", "sub-10", "sub-99"]
     assert lines[-1] == "sub-99\tn/a\tn/a\tn/a\tn/a\tHeadache Centre A"
@@ -98,14 +91,14 @@ def test_only_allowed_columns_of_participants_are_copied(raw, tmp_path, as_json)
 def test_a_site_that_is_given_stays(raw, tmp_path):
     root = raw({"01": ["task-rest"], "02": ["task-rest"]})
     (root / "participants.tsv").write_text("participant_id\tsite\nsub-01\tRome\nsub-02\tn/a\n")
-    table = update_participants(tmp_path / "out", Source("raw", root), ["01", "02"])
+    table = update_participants(tmp_path / "out", SourceDataset("raw", root), ["01", "02"])
     assert list(table["site"]) == ["Rome", "Headache Centre A"]
 
 
 def test_without_participants_there_is_still_a_table(raw, tmp_path):
     root = raw()
     (root / "participants.tsv").unlink()
-    table = update_participants(tmp_path / "out", Source("raw", root), ["01"])
+    table = update_participants(tmp_path / "out", SourceDataset("raw", root), ["01"])
     assert table.to_dict("records") == [{"participant_id": "sub-01", "site": "Headache Centre A"}]
 
 
@@ -117,12 +110,12 @@ def test_unusable_participants_are_a_sentence(raw, tmp_path, text, sentence):
     root = raw()
     (root / "participants.tsv").write_text(text)
     with pytest.raises(InputError, match=sentence):
-        update_participants(tmp_path / "out", Source("raw", root), ["01"])
+        update_participants(tmp_path / "out", SourceDataset("raw", root), ["01"])
 
 
 def enter(output, root, label):
-    initialise_output(output, [Source("raw", root)])
-    update_participants(output, Source("raw", root), [label])
+    initialise_output(output, [SourceDataset("raw", root)])
+    update_participants(output, SourceDataset("raw", root), [label])
 
 
 def test_array_jobs_share_the_dataset(raw, tmp_path):

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from migxai.bids.records import (
-    Record,
-    RunVerdict,
+    RunRecord,
+    SubjectRecord,
     describe_output,
     is_complete,
     missing_outputs,
@@ -24,8 +24,8 @@ def complete(tmp_path):
     path = tmp_path / "sub-01" / "func" / "a.tsv"
     path.parent.mkdir(parents=True)
     path.write_text("a\n1\n")
-    runs = (RunVerdict("task-rest_run-1", True), RunVerdict("task-rest_run-2", False, "translation of 2.4 mm"))
-    record = Record("01", "complete", "abcd1234", runs=runs, outputs=(describe_output(tmp_path, path),))
+    runs = (RunRecord("task-rest_run-1", True), RunRecord("task-rest_run-2", False, "translation of 2.4 mm"))
+    record = SubjectRecord("01", "complete", "abcd1234", runs=runs, outputs=(describe_output(tmp_path, path),))
     write_record(tmp_path, record)
     return record
 
@@ -55,10 +55,12 @@ def test_a_record_cut_off_counts_as_none(tmp_path, complete):
 
 
 def test_the_status_says_which_and_why(tmp_path, complete):
-    write_record(tmp_path, Record("02", "failed", "abcd1234", error="sub-02_task-rest_bold.nii.gz is cut short."))
+    write_record(
+        tmp_path, SubjectRecord("02", "failed", "abcd1234", error="sub-02_task-rest_bold.nii.gz is cut short.")
+    )
     gone = dataclasses.replace(complete.outputs[0], path="sub-03/func/x.tsv")
-    write_record(tmp_path, Record("03", "complete", "abcd1234", outputs=(gone,)))
-    write_record(tmp_path, Record("05", "complete", "older"))
+    write_record(tmp_path, SubjectRecord("03", "complete", "abcd1234", outputs=(gone,)))
+    write_record(tmp_path, SubjectRecord("05", "complete", "older"))
     status = read_status(tmp_path, ["01", "02", "03", "04"], config_hash="abcd1234").set_index("participant_id")
     assert status["state"].to_dict() == {
         "sub-01": "complete",
@@ -80,8 +82,8 @@ def test_an_output_never_used_has_an_empty_status(tmp_path):
 
 def test_no_path_of_the_machine_gets_into_a_record(tmp_path):
     text = f"Failed in {tmp_path}/work/sub-01/x.nii.gz, see '/home/someone/crash.txt' (bids:raw:sub-01/func/a.nii)."
-    verdict = RunVerdict("task-rest", False, f"see {tmp_path}/a/b.txt")
-    record = Record("01", "failed", "x", error=text, messages=(text,), runs=(verdict,))
+    verdict = RunRecord("task-rest", False, f"see {tmp_path}/a/b.txt")
+    record = SubjectRecord("01", "failed", "x", error=text, messages=(text,), runs=(verdict,))
     write_record(tmp_path, record, roots={"<work>": tmp_path / "work"})
     stored = record_path(tmp_path, "01").read_text()
     assert str(tmp_path) not in stored

@@ -12,7 +12,7 @@ import time
 import psutil
 import pytest
 
-from migxai.bids.records import Record, read_record, write_record
+from migxai.bids.records import SubjectRecord, read_record, write_record
 from migxai.cli.parser import parse
 from migxai.config import from_toml
 
@@ -144,7 +144,7 @@ def test_a_signal_ends_what_a_plugin_has_started(start, dataset, tmp_path):
 
 def test_reports_only_leaves_records_alone(run, dataset, tmp_path):
     root, out = dataset("bad1", "ok1"), tmp_path / "out"
-    write_record(out, Record("bad1", "complete", "x"))
+    write_record(out, SubjectRecord("bad1", "complete", "x"))
     code, _, err = run(root, out, "participant", "--reports-only")
     assert code == 1
     assert "sub-bad1: failed" in err
@@ -207,7 +207,7 @@ def test_what_a_killed_child_had_started_ends_with_it(start, dataset, tmp_path):
 def test_complete_subjects_are_skipped(run, dataset, tmp_path):
     root, out = dataset("ok1", "ok2"), tmp_path / "out"
     key = parse([str(root), str(out), "participant"]).config.resume_key()
-    write_record(out, Record("ok1", "complete", key))
+    write_record(out, SubjectRecord("ok1", "complete", key))
     code, _, err = run(root, out, "participant")
     assert code == 0
     assert "sub-ok1: skipped: complete already" in err
@@ -226,12 +226,12 @@ def test_status(run, dataset, tmp_path):
     assert run(root, out, "participant", "--status")[0] == 1
     assert not out.exists()
     for label in ("ok1", "ok2"):
-        write_record(out, Record(label, "complete", config.resume_key()))
+        write_record(out, SubjectRecord(label, "complete", config.resume_key()))
     assert run(root, out, "participant", "--status")[0] == 0
     assert run(root, out, "participant", "--status", "--fwhm", "5")[0] == 0
     code, table, _ = run(root, out, "participant", "--status", "--fwhm", "6")
     assert (code, table.count("outdated\t")) == (1, 2)
-    write_record(out, Record("ok2", "failed", config.resume_key(), error="No signal."))
+    write_record(out, SubjectRecord("ok2", "failed", config.resume_key(), error="No signal."))
     code, table, _ = run(root, out, "participant", "--status")
     assert code == 1
     assert "sub-ok2\tfailed\t0 usable, 0 excluded\tNo signal." in table

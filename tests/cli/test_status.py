@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from migxai.bids.records import Record, record_path, write_record
+from migxai.bids.records import SubjectRecord, record_path, write_record
 from migxai.cli import status as module
 from migxai.cli.status import current_state
 from migxai.execution.locks import LOCK_DIR, subject_lock, this_process
@@ -48,7 +48,7 @@ def test_who_was_killed_has_failed_for_the_schedulers_reason(tmp_path, left):
 
 def test_a_record_by_whoever_outlived_the_process_counts_and_an_earlier_one_does_not(tmp_path, left, monkeypatch):
     left(age=60)
-    write_record(tmp_path, Record("01", "failed", "x", error="killed by signal 9"))
+    write_record(tmp_path, SubjectRecord("01", "failed", "x", error="killed by signal 9"))
     told = ("killed by signal 9; what became of 'SLURM 12_1'", "killed by signal 9")
     assert current_state(tmp_path, "01", "failed", "killed by signal 9") == ("failed", told[0])
     os.utime(record_path(tmp_path, "01"), (time.time() - 600,) * 2)
@@ -74,7 +74,7 @@ def test_a_silent_node_is_running_with_a_doubt(tmp_path, left):
 
 def test_status_shows_it(run, dataset, tmp_path):
     root, out = dataset("01", "02"), tmp_path / "out"
-    write_record(out, Record("02", "complete", "x"))
+    write_record(out, SubjectRecord("02", "complete", "x"))
     with subject_lock(out, "01"):
         code, table, _ = run(root, out, "participant", "--status")
     assert code == 1

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from migxai.demo.cohort import make_cohort
-from migxai.demo.maps import make_map_cohort
-from migxai.demo.recipe import SMALL
+from migxai.demo.image_cohort import make_cohort
+from migxai.demo.map_cohort import make_map_cohort
+from migxai.demo.settings import SMALL
 from migxai.execution.locks import LOCK_DIR, this_process
 from migxai.execution.plugins.slurm import memory_mb
 

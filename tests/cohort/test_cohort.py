@@ -11,7 +11,7 @@ import pytest
 
 from migxai.bids.names import derivative_path
 from migxai.bids.outputs import sidecar
-from migxai.bids.records import Record, write_record
+from migxai.bids.records import SubjectRecord, write_record
 from migxai.cohort.cohort import PEOPLE_COLUMNS, Cohort, read_cohort
 from migxai.cohort.comparisons import parse_comparison
 from migxai.config import Learning
@@ -108,7 +108,7 @@ def test_everyone_left_out_has_a_reason(tmp_path):
     (root / "sub-05" / "func" / f"sub-05_task-rest_space-{SPACE['space']}_res-3_stat-alff_boldmap.nii.gz").write_text(
         ""
     )
-    write_record(root, Record("06", "failed", "0" * 12, error="No T1w image."))
+    write_record(root, SubjectRecord("06", "failed", "0" * 12, error="No T1w image."))
     roster = read(root)
     assert list(roster.people["participant_id"]) == ["sub-01"]
     assert reasons(roster) == {

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from migxai.errors import InputError, UsageError
-from migxai.evaluation.cohort_statistics import adjust, cramers_v, describe_cohort, independence, kruskal_wallis
+from migxai.errors import InputError
+from migxai.evaluation.cohort_statistics import cramers_v, describe_cohort, independence, kruskal_wallis
+from migxai.metrics.paired_tests import holm
 
 
 def test_kruskal_wallis_equals_published_examples():
@@ -39,7 +40,8 @@ def test_two_groups_are_mann_whitneys(seed, m, n):
         assert found.note == "not tested: all values are equal"
         return
     expected = stats.mannwhitneyu(a, b, method="asymptotic", use_continuity=False)
-    assert found.p == pytest.approx(expected.pvalue, abs=1e-10)
+    # Near p = 1 it depends on the root of the statistic, so that rounding of 1e-16 there is 1e-8 here.
+    assert found.p == pytest.approx(expected.pvalue, abs=1e-7)
     assert "Mann-Whitney" in found.note
     assert -1e-12 <= found.effect <= 1 + 1e-12
 
@@ -99,16 +101,6 @@ def test_empty_rows_and_single_values_are_not_tested():
     assert kruskal_wallis([np.array([1.0, 2.0]), np.array([])]).note.startswith("not tested")
 
 
-def test_adjusted_p_values():
-    p = [0.01, 0.04, np.nan, 0.03, 0.005]
-    assert adjust(p) == pytest.approx([0.03, 0.06, np.nan, 0.06, 0.02], nan_ok=True)
-    kept = [0, 1, 3, 4]
-    expected = stats.false_discovery_control(np.array(p)[kept])
-    assert adjust(p, "benjamini-hochberg")[kept] == pytest.approx(expected)
-    with pytest.raises(UsageError, match="no correction 'bonferroni'"):
-        adjust(p, "bonferroni")
-
-
 @pytest.fixture
 def participants():
     rng = np.random.default_rng(1)
@@ -148,7 +140,7 @@ def test_a_cohort(participants):
     assert found["handed"].test.note.startswith("not tested")
     assert found["comment"].test.note == "not tested: 64 different values"
     tested = [one for one in found.values() if np.isfinite(one.test.p)]
-    assert [one.p_adjusted for one in tested] == pytest.approx(adjust([one.test.p for one in tested]))
+    assert [one.p_adjusted for one in tested] == pytest.approx(holm([one.test.p for one in tested]))
     assert np.isnan(found["comment"].p_adjusted)
 
 

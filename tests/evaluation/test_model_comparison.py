@@ -1,120 +1,13 @@
-"""Tests between models against published worked examples, brute force and hand calculation."""
+"""Which models are compared, by which tests, and what is said of it."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import chi2, t
-from sklearn.datasets import make_moons
-from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
-from sklearn.svm import SVC
 
 from migxai.errors import InputError, UsageError
-from migxai.evaluation.model_comparison import (
-    COMPARED,
-    Candidate,
-    allowed_tests,
-    compare_models,
-    corrected_t_test,
-    delong_test,
-    holm,
-)
-from migxai.evaluation.predictions import read_units
-from migxai.metrics.intervals import delong_covariance
-
-# DeLong, DeLong & Clarke-Pearson 1988: 43 patients with ovarian cancer; albumin, total protein, Krebs-Goplerud score
-# (low is good), and whether surgery helped.
-ALBUMIN = [
-    *(3.0, 3.2, 3.9, 2.8, 3.2, 0.9, 2.5, 1.6, 3.8, 3.7, 3.2, 3.8, 4.1, 3.6, 4.3, 3.6, 2.3, 4.2, 4.0, 3.5, 3.8, 3.0),
-    *(4.5, 3.7, 3.1, 4.1, 4.3, 4.3, 3.2, 2.6, 3.3, 1.7, 3.7, 3.3, 4.2, 3.5, 2.9, 2.1, 2.8, 4.0, 3.3, 3.7, 3.6),
-]
-PROTEIN = [
-    *(5.8, 6.3, 6.8, 4.8, 5.8, 4.0, 5.7, 5.6, 5.7, 6.7, 5.4, 6.6, 6.6, 5.7, 7.0, 6.7, 4.4, 7.6, 6.6, 5.8, 6.8, 4.7),
-    *(7.4, 7.4, 6.6, 8.2, 7.0, 6.5, 5.1, 4.7, 6.8, 4.0, 6.1, 6.3, 7.7, 6.2, 5.7, 4.8, 6.2, 7.0, 5.7, 6.9, 6.6),
-]
-SCORE = [
-    *(10, 5, 3, 6, 3, 5, 8, 5, 5, 6, 4, 6, 5, 5, 4, 4, 6, 4, 6, 6, 7, 8),
-    *(5, 5, 6, 6, 5, 4, 5, 6, 6, 7, 5, 7, 6, 5, 9, 7, 8, 7, 6, 5, 5),
-]
-HELPED = [int(one) for one in "0110100111111110100110" "111111110011110101111"]  # fmt: skip
-
-
-def test_delong_equals_its_authors_example():
-    # Areas, errors and tests as SAS/STAT prints them (PROC LOGISTIC, example "Comparing ROC curves").
-    y, scores = np.array(HELPED), np.array([ALBUMIN, [-one for one in SCORE], PROTEIN])
-    areas, covariance = delong_covariance(y, scores)
-    assert areas == pytest.approx([0.7366, 0.7258, 0.6478], abs=5e-5)
-    assert np.sqrt(np.diag(covariance)) == pytest.approx([0.0927, 0.1028, 0.1000], abs=5e-5)
-    found = delong_test(y, scores[2], scores[1])
-    assert found.difference == pytest.approx(-0.0780, abs=5e-5)
-    assert (found.low, found.high) == pytest.approx((-0.2830, 0.1271), abs=5e-5)
-    assert found.statistic**2 == pytest.approx(0.5554, abs=5e-5)
-    assert found.p == pytest.approx(0.4561, abs=5e-5)
-    contrasts = np.array([[1, -1, 0], [0, -1, 1]])
-    both = contrasts @ areas
-    joint = both @ np.linalg.solve(contrasts @ covariance @ contrasts.T, both)
-    assert joint == pytest.approx(2.5340, abs=5e-5)
-    assert chi2.sf(joint, 2) == pytest.approx(0.2817, abs=5e-5)
-
-
-def test_delong_of_equal_rankings():
-    y, scores = np.array([0, 0, 0, 1, 1, 1]), np.array([0.1, 0.6, 0.3, 0.5, 0.2, 0.9])
-    found = delong_test(y, scores, scores**3)
-    assert (found.statistic, found.p) == (0, 1)
-    apart = delong_test(y, y.astype(float), 1.0 - y)
-    assert apart.difference == 1
-    assert np.isnan(apart.p)
-
-
-def test_corrected_t_equals_scikit_learns_worked_example():
-    # "Statistical comparison of models using grid search", scikit-learn's documentation: 10 x 10 folds of 100 moons;
-    # one-sided p values there.
-    x, y = make_moons(noise=0.352, random_state=1, n_samples=100)
-    folds = RepeatedStratifiedKFold(n_splits=10, n_repeats=10, random_state=0)
-    models = {"rbf": SVC(kernel="rbf"), "linear": SVC(kernel="linear"), "3_poly": SVC(kernel="poly", degree=3)}
-    scores = {name: cross_val_score(model, x, y, scoring="roc_auc", cv=folds) for name, model in models.items()}
-    found = corrected_t_test(scores["rbf"] - scores["linear"], 10 / 90)
-    assert found.statistic == pytest.approx(0.750, abs=5e-4)
-    assert found.p / 2 == pytest.approx(0.227, abs=5e-4)
-    assert corrected_t_test(scores["rbf"] - scores["3_poly"], 10 / 90).statistic == pytest.approx(1.657, abs=5e-4)
-    assert corrected_t_test(scores["linear"] - scores["3_poly"], 10 / 90).statistic == pytest.approx(1.111, abs=5e-4)
-
-
-def test_corrected_t_by_hand():
-    # Mean 0.05, variance 0.00125; error sqrt((1/4 + 1/3) 0.00125).
-    found = corrected_t_test(np.array([0.0, 0.05, 0.05, 0.1]), 1 / 3)
-    assert found.statistic == pytest.approx(0.05 / np.sqrt(7 / 12 * 0.005 / 3))
-    assert found.df == 3
-    assert found.p == pytest.approx(2 * t.sf(found.statistic, 3))
-    assert (found.low + found.high) / 2 == pytest.approx(0.05)
-    assert found.high - found.difference == pytest.approx(t.ppf(0.975, 3) * 0.05 / found.statistic)
-
-
-def test_corrected_t_without_variance():
-    assert corrected_t_test(np.zeros(5), 0.25)[3:] == (0, 4, 1)
-    assert np.isnan(corrected_t_test(np.full(5, 0.1), 0.25).p)
-    assert np.isnan(corrected_t_test(np.array([0.1]), 0.25).p)
-    assert np.isnan(corrected_t_test(np.array([]), 0.25).p)
-    with pytest.raises(UsageError, match="positive"):
-        corrected_t_test(np.zeros(5), 0)
-    with pytest.raises(InputError, match="finite"):
-        corrected_t_test(np.array([0.1, np.nan]), 0.25)
-
-
-def test_holm():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.01, np.nan, 0.9, 0.8]) == pytest.approx([0.03, np.nan, 1, 1], nan_ok=True)
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_holm_rejects_what_the_step_down_procedure_rejects(p):
-    rejected, order = set(), np.argsort(p, kind="stable")
-    for step, index in enumerate(order):
-        if p[index] * (len(p) - step) > 0.05:
-            break
-        rejected.add(int(index))
-    assert set(np.flatnonzero(holm(p) <= 0.05).tolist()) == rejected
+from migxai.evaluation.model_comparison import COMPARED, ComparedModel, allowed_tests, compare_models
+from migxai.evaluation.predictions import split_predictions
+from migxai.metrics.paired_tests import corrected_t_test, delong_test, holm
 
 
 def test_what_is_allowed_and_why():
@@ -159,10 +52,10 @@ def candidate(model, *, seed, trials=1, folds=5, n=20):
                 }
             ).sample(frac=1, random_state=seed)
         )
-    unit = read_units(pd.concat(blocks, ignore_index=True), {"c": ("a", "b")}, "subject")[0]
+    unit = split_predictions(pd.concat(blocks, ignore_index=True), {"c": ("a", "b")}, "subject")[0]
     names = ("accuracy", "balanced_accuracy", "roc_auc")
     values = {name: float(rng.uniform()) for name in names}
-    return Candidate(
+    return ComparedModel(
         unit,
         values,
         {name: rng.uniform(size=(trials, folds)) for name in names},
@@ -193,7 +86,7 @@ def test_one_trial_adds_delong():
         ("roc_auc", "corrected t-test"),
         ("roc_auc", "DeLong"),
     ]
-    a, b = (model.unit for model in models)
+    a, b = (model.predictions for model in models)
     second = {name: b.p[row, 1] for row, name in enumerate(np.array(b.subjects)[b.subject])}
     other = np.array([second[name] for name in np.array(a.subjects)[a.subject]])
     assert records[3]["p"] == pytest.approx(delong_test(a.y, a.p[:, 1], other).p)

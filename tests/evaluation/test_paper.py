@@ -47,7 +47,7 @@ def test_table_2_has_the_papers_order_and_its_values_beside_ours(scores):
         ["GoogLeNet", "ALFF", "HC versus migraine"],
         ["GoogLeNet", "RFCS", "HC versus MWoA versus MWA"],
         ["SVM", "RFCS", "HC versus MWoA versus MWA"],
-        ["timm:convnext", "falff", "HC versus migraine"],
+        ["timm:convnext", "fALFF", "HC versus migraine"],
     ]
     best = found.iloc[2]
     assert best["Accuracy (%), subjects"] == "61.23 (1.23)"

@@ -8,12 +8,14 @@ from scipy.stats import kstest
 from scipy.stats import permutation_test as scipy_permutation_test
 
 from migxai.config import Learning
-from migxai.errors import InputError, UsageError
+from migxai.errors import InputError
 from migxai.evaluation.permutation import (
+    SCORES,
+    compare_with_null,
     cross_validated_scores,
-    permutation_test,
-    permute_unit,
     permuted_orders,
+    permuted_scores,
+    require_exchange,
 )
 from migxai.learning.crossval import run_fold
 from migxai.learning.estimators import ESTIMATORS, EstimatorEntry
@@ -22,6 +24,20 @@ from migxai.learning.tabular_classifiers import Majority
 from tests.evaluation.tables import make_table
 
 NAMES = ("HC", "migraine")
+
+
+def permutation_test(score_function, labels, *, permutations, seed, strata=None):
+    require_exchange(labels, strata)
+    orders = permuted_orders(len(labels), range(permutations), seed=seed, strata=strata)
+    return compare_with_null(score_function(labels), np.array([score_function(labels[order]) for order in orders]))
+
+
+def permuted_cross_validation(name, inputs, labels, *, permutations, seed, classes=NAMES):
+    folds = folds_of(labels)
+    observed = cross_validated_scores(name, inputs, labels, folds, Learning(), classes=classes, seed=seed)
+    numbers = range(permutations)
+    null = permuted_scores(name, inputs, labels, folds, Learning(), classes=classes, numbers=numbers, seed=seed)
+    return {name: compare_with_null(observed[place], null[:, place]) for place, name in enumerate(SCORES)}
 
 
 def difference(values):
@@ -95,8 +111,6 @@ def test_permutations_are_the_same_in_any_portions():
 
 def test_refuses_what_cannot_be_tested():
     labels = np.arange(10) % 2
-    with pytest.raises(UsageError, match="at least one"):
-        permutation_test(lambda _: 0.0, labels, permutations=0, seed=0)
     with pytest.raises(InputError, match="within every site"):
         permutation_test(lambda _: 0.0, labels, permutations=9, seed=0, strata=labels)
     with pytest.raises(InputError, match="NaN"):
@@ -127,11 +141,9 @@ def test_observed_scores_are_those_of_the_cross_validation():
 def test_strong_effect_is_found(classes):
     inputs, labels = make_table(42, classes=classes, effect=4)
     names = ("HC", "MWoA", "MWA")[:classes]
-    found = permute_unit(
-        "nuisance", inputs, labels, folds_of(labels), Learning(), classes=names, permutations=39, seed=0
-    )
+    found = permuted_cross_validation("nuisance", inputs, labels, classes=names, permutations=39, seed=0)
     assert set(found) == {"roc_auc", "balanced_accuracy"}
-    svm = permute_unit("svm", inputs, labels, folds_of(labels), Learning(), classes=names, permutations=39, seed=0)
+    svm = permuted_cross_validation("svm", inputs, labels, classes=names, permutations=39, seed=0)
     assert svm["roc_auc"].p == svm["balanced_accuracy"].p == 1 / 40
     assert svm["roc_auc"].null.shape == (39,)
     assert abs(svm["balanced_accuracy"].null.mean() - 1 / classes) < 0.05
@@ -142,26 +154,24 @@ def test_every_permutation_has_the_class_counts_of_the_folds(monkeypatch):
 
     class Spy(Majority):
         def fit(self, inputs, rows, labels):
-            seen.append((tuple(sorted(rows.tolist())), tuple(np.bincount(labels).tolist())))
+            seen.append((tuple(sorted(inputs.subjects[row] for row in rows)), tuple(np.bincount(labels).tolist())))
             return super().fit(inputs, rows, labels)
 
     entry = EstimatorEntry(name="spy", title="Spy", make=Spy, tables=())
     monkeypatch.setitem(ESTIMATORS._entries, "spy", entry)
     inputs, labels = make_table(30)
     labels = (np.arange(30) % 3 == 0).astype(int)
-    folds = folds_of(labels)
-    permute_unit("spy", inputs, labels, folds, Learning(), classes=NAMES, permutations=5, seed=0)
+    permuted_cross_validation("spy", inputs, labels, permutations=5, seed=0)
     assert len(seen) == 6 * 4
     assert [counts for _, counts in seen] == [counts for _, counts in seen[:4]] * 6
-    assert len({rows for rows, _ in seen}) == 24, "who is trained on changes"
+    assert len({people for people, _ in seen}) == 24, "who is trained on changes"
 
 
 def test_p_of_a_cross_validation_is_not_small_without_an_effect():
     ps = []
     for seed in range(12):
         inputs, labels = make_table(24, effect=0, gaps=0, regions=4, seed=seed)
-        folds = folds_of(labels)
-        found = permute_unit("svm", inputs, labels, folds, Learning(), classes=NAMES, permutations=9, seed=seed)
+        found = permuted_cross_validation("svm", inputs, labels, permutations=9, seed=seed)
         ps.append(found["roc_auc"].p)
     # Of 12 draws from ten equally likely values, all above one half, or below, happens once in 2000 times.
     assert min(ps) <= 0.5 <= max(ps)

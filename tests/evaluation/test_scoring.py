@@ -9,8 +9,8 @@ from sklearn import metrics as sk
 
 from migxai.errors import InputError, UsageError
 from migxai.evaluation.model_comparison import COMPARED
-from migxai.evaluation.predictions import read_units
-from migxai.evaluation.scoring import SCORED, score_predictions, score_unit
+from migxai.evaluation.predictions import split_predictions
+from migxai.evaluation.scoring import SCORED, score_model, score_predictions
 from migxai.metrics.intervals import clopper_pearson, delong_interval
 
 CLASSES = {"hc_vs_migraine": ("HC", "migraine"), "hc_vs_mwoa_vs_mwa": ("HC", "MWoA", "MWA")}
@@ -263,9 +263,9 @@ def test_bad_tables_get_a_sentence(tables):
         score_predictions(subjects, None, CLASSES, cv="loo", seed=0, bootstraps=10)
 
 
-def test_a_unit_can_be_scored_alone(tables):
-    units = read_units(tables[0], CLASSES, "subject")
-    assert [str(unit.key) for unit in units][:1] == ["hc_vs_migraine, reho, googlenet, level subject"]
-    found = score_unit(units[0], cv="kfold", seed=0, bootstraps=10)
-    assert found.records[0]["metric"] == "accuracy"
-    assert found.candidate.scores["accuracy"] == found.records[0]["value"]
+def test_a_model_can_be_scored_alone(tables):
+    sets = split_predictions(tables[0], CLASSES, "subject")
+    assert [str(one.key) for one in sets][:1] == ["hc_vs_migraine, reho, googlenet, level subject"]
+    records, _, model = score_model(sets[0], cv="kfold", seed=0, bootstraps=10)
+    assert records[0]["metric"] == "accuracy"
+    assert model.scores["accuracy"] == records[0]["value"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from importlib import import_module
 from pathlib import Path
 
 from migxai.config import Config
@@ -28,7 +29,7 @@ def test_a_child_that_is_done_but_does_not_exit_is_complete(tmp_path, monkeypatc
 
 
 def import_nothing(config, subject, report):
-    pass
+    import_module("migxai.nowhere")
 
 
 def test_a_missing_module_is_an_internal_error(tmp_path):

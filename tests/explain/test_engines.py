@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from migxai.explain.closed_form import explain_people
+from migxai.explain.engines import explain_people_by_network, network_explainer
 from migxai.explain.methods import METHODS
 from migxai.explain.volumes import SliceSpace
 from migxai.learning.backbones import make_head
@@ -21,7 +22,7 @@ def space():
 def explained(name, method, space, rows=(0, 2), classes=2):
     made = backbone(name, "linear")
     head = make_head(made.split, classes, torch.Generator().manual_seed(0)).eval()
-    explain = METHODS[method].network_explainer(made.split)
+    explain = network_explainer(method)
     rows = np.array(rows)
     return explain(made, head, planes(3), space, rows=rows, trained=np.array([1]), n_classes=classes), head
 
@@ -46,15 +47,13 @@ def test_methods_that_know_no_classes_make_one_map(space):
 
 
 def test_it_makes_what_the_closed_form_makes(space, tmp_path):
-    from migxai.explain.engines import explain_people_by_network
-
     name, rows = "timm:resnet18", np.array([0, 2])
     options = settings(unfreeze="linear", augmentations=0)
     store, _ = write_store(tmp_path, name, options, 3)
     made = backbone(name, "linear")
     assert store.split.receptive_fields == {"layer4": (0, 32)}
     head = make_head(made.split, 3, torch.Generator().manual_seed(0)).eval()
-    assert METHODS["gradcam"].network_explainer(made.split) is None
+    assert METHODS["gradcam"].reads_store(made.split)
     theirs = explain_people_by_network(made, head, planes(3), space, method="gradcam", rows=rows, n_classes=3)
     ours = explain_people(head, store, rows, "gradcam", space, 3)
     # The store holds 16 bits.

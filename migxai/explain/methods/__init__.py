@@ -93,29 +93,6 @@ class CamMethod(Entry):
         # Any other network is run, by pytorch-grad-cam, if it has maps.
         return self.library is not None and "rows" not in split.details and bool(pooled_layer(split))
 
-    def network_explainer(self, split: Split) -> NetworkExplainer | None:
-        """Return what makes its maps by running the intact network; None where the store's features are enough."""
-        if self.explain_network is not None or self.reads_store(split):
-            return self.explain_network
-
-        def by_library(
-            backbone: Backbone,
-            head: Head,
-            planes: FloatArray,
-            space: SliceSpace,
-            *,
-            rows: IntArray,
-            trained: IntArray,  # noqa: ARG001  (maps of pytorch-grad-cam compare a person with nobody)
-            n_classes: int,
-        ) -> NDArray[np.float32]:
-            from migxai.explain.engines import explain_people_by_network
-
-            return explain_people_by_network(
-                backbone, head, planes, space, method=self.name, rows=rows, n_classes=n_classes
-            )
-
-        return by_library
-
     def reads_store(self, split: Split) -> bool:
         """Say whether its maps of a network can be made of the store's features, without running the network."""
         transformer = "rows" in split.details

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.bids.images import clean_bold, load_bold, repetition_time
+from migxai.bids.bold import clean_bold, load_bold, repetition_time
 from migxai.bids.inputs import RawRun
 from migxai.config import Config, Preprocessing
 from migxai.data import SPACE

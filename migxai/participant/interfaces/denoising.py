@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from migxai.bids.confounds import MOTION, read_confounds
+from migxai.bids.fmriprep import MOTION, read_confounds
 from migxai.config import Config, Denoising
-from migxai.data.images import TemplateName
+from migxai.data.templates import TemplateName
 from migxai.errors import DenoisingError, InputError
 from migxai.indicators.registry import INDICATORS
 from migxai.io import read_tsv, write_tsv

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from migxai.bids.confounds import MOTION
+from migxai.bids.fmriprep import MOTION
 from migxai.bids.names import run_entities
 from migxai.config import Config
-from migxai.data.images import TemplateName
+from migxai.data.templates import TemplateName
 from migxai.indicators.registry import INDICATORS
 from migxai.io import read_tsv
 from migxai.participant.descriptions import summarise

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.bids.confounds import count_non_steady_state, read_confounds
-from migxai.bids.fmriprep import FmriprepRun
-from migxai.bids.images import clean_bold, load_bold, repetition_time
+from migxai.bids.bold import clean_bold, load_bold, repetition_time
+from migxai.bids.fmriprep import FmriprepRun, count_non_steady_state, read_confounds
 from migxai.config import Preprocessing
 from migxai.errors import ImageError
 from migxai.participant.facts import AcquisitionFacts, GridFacts, RegistrationFacts

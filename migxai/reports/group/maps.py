@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from migxai.evaluation.results import Results, indicator_name, model_name, place
+from migxai.evaluation.paper import paper_order
+from migxai.evaluation.results import Results, indicator_name, model_name
 from migxai.evaluation.wording import plural, slug
-from migxai.indicators.registry import INDICATORS
-from migxai.learning.estimators import model_titles
 from migxai.reports.group.explained_maps import NO_MODEL, ExplainedMap, in_order
 from migxai.reports.group.gallery import Gallery, Picture
 from migxai.reports.group.map_figures import PreparedMap, map_figure, prepare, strips_figure
@@ -111,8 +110,7 @@ def _in_order(results: Results, maps: Sequence[ExplainedMap]) -> list[ExplainedM
         labels = results.comparisons[one.comparison] if known else []
         return (
             comparisons.index(one.comparison) if known else len(comparisons),
-            place(one.indicator, INDICATORS),
-            place(one.model, model_titles()),
+            paper_order(one.comparison, one.indicator, one.model)[1:],
             labels.index(one.label) if one.label in labels else len(labels),
         )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.evaluation.results import Cell, Results, indicator_name, model_name
+from migxai.evaluation.results import Results, ScoredModel, indicator_name, model_name
 from migxai.metrics.intervals import resample_groups
 from migxai.reports.figures.drawing import BLUE, GREEN, GREY, INK, ORANGE, RED, WIDTH, new_figure
 from migxai.reports.group.gallery import Drawn
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from migxai.evaluation.predictions import Unit
+    from migxai.evaluation.predictions import PredictionSet
 
 Array = NDArray[np.float64]
 
@@ -35,13 +35,13 @@ RESAMPLES = 1000
 #: False positive rates at which curves are averaged.
 GRID: Array = np.linspace(0.0, 1.0, 101)
 
-Draw = Callable[["Axes", "Unit", Cell], None]
+Draw = Callable[["Axes", "PredictionSet", ScoredModel], None]
 
 
 def roc_figure(results: Results, comparison: str) -> Drawn | None:
     """Draw ROC curves with bands; returns the figure and what it shows, None without predictions."""
 
-    def draw(axes: Axes, unit: Unit, cell: Cell) -> None:
+    def draw(axes: Axes, unit: PredictionSet, cell: ScoredModel) -> None:
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.7, linestyle=(0, (4, 3)))
         for place, label in _ranked(unit):
             band = roc_band(unit, place, seed=results.seed)
@@ -70,7 +70,7 @@ def roc_figure(results: Results, comparison: str) -> Drawn | None:
 def calibration_figure(results: Results, comparison: str) -> Drawn | None:
     """Draw how often people are of a class against the probability they were given; as `roc_figure`."""
 
-    def draw(axes: Axes, unit: Unit, cell: Cell) -> None:
+    def draw(axes: Axes, unit: PredictionSet, cell: ScoredModel) -> None:
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.7, linestyle=(0, (4, 3)))
         for place, label in _ranked(unit):
             band = calibration_band(unit, place, seed=results.seed)
@@ -100,7 +100,7 @@ def confusion_figure(results: Results, comparison: str) -> Drawn | None:
     """Draw confusion matrices, counts averaged over trials; as `roc_figure`."""
     said: list[str] = []
 
-    def draw(axes: Axes, unit: Unit, cell: Cell) -> None:
+    def draw(axes: Axes, unit: PredictionSet, cell: ScoredModel) -> None:
         counts = _confusion(unit)
         shares = counts / counts.sum(axis=1, keepdims=True)
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.1)
@@ -130,9 +130,13 @@ def confusion_figure(results: Results, comparison: str) -> Drawn | None:
 
 def _grid(
     results: Results, comparison: str, draw: Draw, labels: tuple[str, str], *, shared: bool = True
-) -> tuple[Figure, list[Cell]] | None:
+) -> tuple[Figure, list[ScoredModel]] | None:
     """Draw a panel for each cell with predictions: a row an indicator, a column a model; returns the cells drawn."""
-    cells = [cell for cell in results.cells_of(comparison) if cell.model != "majority" and results.unit(cell)]
+    cells = [
+        cell
+        for cell in results.scored_models_of(comparison)
+        if cell.model != "majority" and results.predictions_of(cell)
+    ]
     if not cells:
         return None
     models = list(dict.fromkeys(cell.model for cell in cells))
@@ -145,7 +149,7 @@ def _grid(
         axes.set_visible(False)
     for cell in cells:
         row, column = indicators.index(cell.indicator), models.index(cell.model)
-        axes, unit = panels[row, column], results.unit(cell)
+        axes, unit = panels[row, column], results.predictions_of(cell)
         assert unit is not None
         axes.set_visible(True)
         draw(axes, unit, cell)
@@ -161,12 +165,12 @@ def _grid(
     return figure, cells
 
 
-def _ranked(unit: Unit) -> list[tuple[int, str]]:
+def _ranked(unit: PredictionSet) -> list[tuple[int, str]]:
     """Return the classes that curves are drawn of: of two the positive one."""
     return [(1, unit.classes[1])] if len(unit.classes) == 2 else list(enumerate(unit.classes))
 
 
-def _confusion(unit: Unit) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _confusion(unit: PredictionSet) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     counts = np.zeros((len(unit.classes),) * 2)
     np.add.at(counts, (unit.y, unit.predicted), 1 / len(unit.trials))
     return counts
@@ -198,7 +202,7 @@ class Band(NamedTuple):
     high: Array
 
 
-def roc_band(unit: Unit, positive: int, *, seed: int, resamples: int = RESAMPLES) -> Band | None:
+def roc_band(unit: PredictionSet, positive: int, *, seed: int, resamples: int = RESAMPLES) -> Band | None:
     """Trace the ROC curve of a class against the rest, mean over trials, with a band from resampled subjects.
 
     Subjects are drawn with replacement within their classes; all trials of a subject are drawn together. At each false
@@ -249,7 +253,9 @@ def _rate(counts: Array, last: NDArray[np.intp]) -> Array:
     return shares
 
 
-def calibration_band(unit: Unit, positive: int, *, seed: int, bins: int = 5, resamples: int = RESAMPLES) -> Band:
+def calibration_band(
+    unit: PredictionSet, positive: int, *, seed: int, bins: int = 5, resamples: int = RESAMPLES
+) -> Band:
     """Compare probabilities of a class with how often it is true, in bins of equal width, with bars from resampling.
 
     Parameters

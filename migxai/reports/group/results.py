@@ -10,7 +10,7 @@ import numpy as np
 
 from migxai.audit.verdict import AssessedResult
 from migxai.evaluation.paper import NOTES, published_problems
-from migxai.evaluation.results import Cell, Results
+from migxai.evaluation.results import Results, ScoredModel
 from migxai.evaluation.wording import interval, percent, slug
 from migxai.learning.estimators import baselines
 from migxai.reports.group.gallery import Drawn, Gallery, Picture
@@ -66,7 +66,7 @@ def results_section(
     results: Results, assessed: Mapping[str, Sequence[AssessedResult]], gallery: Gallery
 ) -> ResultsSection:
     """Gather and draw the results of all comparisons."""
-    if not results.cells:
+    if not results.scored_models:
         return ResultsSection()
     tables, notes = _paper_tables(results)
     comparisons = [_comparison(results, name, gallery) for name in results.comparisons]
@@ -88,7 +88,10 @@ def _comparison(results: Results, name: str, gallery: Gallery) -> ComparisonResu
         scores=Table(
             f"Scores of people, mean over trials (95 % interval): {results.title(name)}",
             ("Model and maps", "People", *_SCORES.values()),
-            [[cell.name, cell.n, *(_score(cell, metric) for metric in _SCORES)] for cell in results.cells_of(name)],
+            [
+                [cell.name, cell.n, *(_score(cell, metric) for metric in _SCORES)]
+                for cell in results.scored_models_of(name)
+            ],
         ),
         figures=[picture for picture in pictures if picture is not None],
         misclassified=misclassified,
@@ -114,7 +117,7 @@ def _paper_tables(results: Results) -> tuple[list[Table], tuple[str, ...]]:
     return tables, notes
 
 
-def _score(cell: Cell, metric: str) -> str:
+def _score(cell: ScoredModel, metric: str) -> str:
     score = cell.scores.get(cell.area if metric == "area" else metric)
     if score is None or np.isnan(score.value):
         return ""
@@ -129,8 +132,8 @@ def _misclassified(results: Results, comparison: str) -> tuple[Table | None, str
     total: Counter[str] = Counter()
     taken: dict[str, Counter[str]] = {}
     truth: dict[str, str] = {}
-    for cell in results.cells_of(comparison):
-        unit = results.unit(cell)
+    for cell in results.scored_models_of(comparison):
+        unit = results.predictions_of(cell)
         if unit is None or cell.model in baselines():
             continue
         for subject, label, predicted in zip(unit.subject, unit.y, unit.predicted, strict=True):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migxai.audit.verdict import AssessedResult, chance_level
-from migxai.evaluation.results import Cell, Results, indicator_name
+from migxai.evaluation.results import Results, ScoredModel, indicator_name
 from migxai.evaluation.wording import percent
 from migxai.learning.estimators import baselines
 from migxai.reports.figures.drawing import BLUE, GREEN, GREY, INK, ORANGE, RED, new_figure
@@ -32,7 +32,7 @@ _PANELS = (("accuracy", "Accuracy"), ("balanced_accuracy", "Balanced accuracy"),
 
 def scores_figure(results: Results, comparison: str) -> Drawn | None:
     """Draw every model's scores with intervals, beside chance, the baselines and what permuted labels reach."""
-    cells = [cell for cell in results.cells_of(comparison) if cell.model != "majority"]
+    cells = [cell for cell in results.scored_models_of(comparison) if cell.model != "majority"]
     if not cells:
         return None
     indicators = list(dict.fromkeys(cell.indicator for cell in cells))
@@ -65,7 +65,7 @@ def scores_figure(results: Results, comparison: str) -> Drawn | None:
     return figure, words
 
 
-def _score(axes: Axes, cell: Cell, metric: str, place: float) -> None:
+def _score(axes: Axes, cell: ScoredModel, metric: str, place: float) -> None:
     # Of more than two classes the area has another name, but not where labels were permuted.
     test = cell.permuted.get("roc_auc" if metric == "area" else metric)
     score = cell.scores.get(cell.area if metric == "area" else metric)
@@ -135,7 +135,7 @@ def learning_figure(results: Results, comparison: str) -> Drawn | None:
     said = []
     for place, ((indicator, model), points) in enumerate(curves):
         points = points.sort_values("n")
-        name = Cell(comparison, str(indicator), str(model), 0, 0, {}).name
+        name = ScoredModel(comparison, str(indicator), str(model), 0, 0, {}).name
         colour = (BLUE, RED, GREEN, ORANGE, GREY)[place % 5]
         axes.fill_between(points["n"], 100 * points["low"], 100 * points["high"], color=colour, alpha=0.14, linewidth=0)
         axes.plot(points["n"], 100 * points["value"], color=colour, marker="o", markersize=3.5, label=name)

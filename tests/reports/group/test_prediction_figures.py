@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from migxai.evaluation.predictions import Unit, UnitKey
+from migxai.evaluation.predictions import PredictionKey, PredictionSet
 from migxai.reports.figures.drawing import drawing_style
 from migxai.reports.group.prediction_figures import (
     calibration_band,
@@ -27,7 +27,7 @@ def style():
 
 
 def accuracy(results, model):
-    return next(cell for cell in results.cells if cell.model == model).scores["accuracy"].value
+    return next(cell for cell in results.scored_models if cell.model == model).scores["accuracy"].value
 
 
 def test_a_panel_for_every_model_but_the_majority(results):
@@ -53,7 +53,7 @@ def test_the_confusion_matrix_counts_people(results):
 
 def test_nothing_is_drawn_of_nothing(results):
     empty = dataclasses.replace(
-        results, units=(), tables={name: table.iloc[:0] for name, table in results.tables.items()}
+        results, predictions=(), tables={name: table.iloc[:0] for name, table in results.tables.items()}
     )
     for draw in (roc_figure, calibration_figure, confusion_figure):
         assert draw(empty, COMPARISON) is None
@@ -61,8 +61,8 @@ def test_nothing_is_drawn_of_nothing(results):
 
 def make_unit(y, p, trials=1):
     n = len(y)
-    return Unit(
-        key=UnitKey("c", "i", "m", "subject"),
+    return PredictionSet(
+        key=PredictionKey("c", "i", "m", "subject"),
         classes=("A", "B"),
         y=np.tile(y, trials),
         predicted=np.tile((np.asarray(p) > 0.5).astype(int), trials),

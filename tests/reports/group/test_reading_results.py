@@ -16,13 +16,13 @@ from tests.reports.group.building import COMPARISON, DATASET
 def test_scores_are_those_of_the_table(results, made):
     table = pd.read_csv(made.file("metrics.tsv"), sep="\t")
     chosen = table[(table["model"] == "svm") & (table["level"] == "subject") & (table["metric"] == "accuracy")].iloc[0]
-    cell = next(cell for cell in results.cells if cell.model == "svm")
+    cell = next(cell for cell in results.scored_models if cell.model == "svm")
     assert (cell.scores["accuracy"].value, cell.n, cell.trials) == (chosen["value"], 24, 2)
     assert cell.name == "SVM on ReHo"
-    assert [one.model for one in results.cells_of(COMPARISON)] == ["googlenet", "svm", "majority", "nuisance"]
+    assert [one.model for one in results.scored_models_of(COMPARISON)] == ["googlenet", "svm", "majority", "nuisance"]
     assert results.title(COMPARISON) == "HC versus migraine"
     assert results.class_counts(COMPARISON) == {"HC": 12, "Migraine": 12}
-    assert len(results.unit(cell).y) == 48
+    assert len(results.predictions_of(cell).y) == 48
     assert results.versions == {"migxai": "0.1.0"}
 
 
@@ -30,7 +30,7 @@ def test_permutations_belong_to_their_cell(folder):
     row = {"comparison": COMPARISON, "indicator": "reho", "model": "svm", "level": "subject", "metric": "accuracy"}
     numbers = {"observed": 0.7, "p": 0.04, "permutations": 99, "null_mean": 0.5, "null_95th": 0.6}
     write_tsv(folder.file("permutations.tsv"), pd.DataFrame([{**row, **numbers}]))
-    cells = {cell.model: cell for cell in read_results(folder).cells}
+    cells = {cell.model: cell for cell in read_results(folder).scored_models}
     assert cells["svm"].permuted["accuracy"].p == 0.04
     assert not cells["googlenet"].permuted
 
@@ -40,7 +40,12 @@ def test_a_description_alone_is_enough(folder):
         path.unlink()
     folder.file("metrics.json").unlink()
     found = read_results(folder)
-    assert (found.cells, found.units, found.people.empty, found.class_counts(COMPARISON)) == ((), (), True, {})
+    assert (found.scored_models, found.predictions, found.people.empty, found.class_counts(COMPARISON)) == (
+        (),
+        (),
+        True,
+        {},
+    )
     folder.description.unlink()
     with pytest.raises(InputError, match="no results of the group level"):
         read_results(folder)
@@ -77,4 +82,4 @@ def test_numbers_that_are_none_become_nan(folder):
     table = pd.read_csv(folder.file("metrics.tsv"), sep="\t", dtype=str, keep_default_na=False)
     table.loc[table["metric"] == "accuracy", "low"] = "n/a"
     write_tsv(folder.file("metrics.tsv"), table)
-    assert np.isnan(dataclasses.astuple(read_results(folder).cells[0].scores["accuracy"])[1])
+    assert np.isnan(dataclasses.astuple(read_results(folder).scored_models[0].scores["accuracy"])[1])

@@ -41,7 +41,7 @@ def test_the_papers_values_and_what_is_wrong_with_them_stand_beside_ours(section
 
 
 def test_scores_are_there_as_numbers(section, results):
-    cell = next(cell for cell in results.cells if cell.model == "svm")
+    cell = next(cell for cell in results.scored_models if cell.model == "svm")
     score = cell.scores["accuracy"]
     assert f"{100 * score.value:.1f} % ({100 * score.low:.1f} to {100 * score.high:.1f} %)" in section[0]
     assert f"{cell.scores['roc_auc'].value:.2f} (" in section[0]
@@ -49,9 +49,9 @@ def test_scores_are_there_as_numbers(section, results):
 
 def test_misclassified_people_are_counted_over_all_maps(section, results):
     wrong: dict[str, list[bool]] = {}
-    for cell in results.cells:
+    for cell in results.scored_models:
         if cell.model not in baselines():
-            unit = results.unit(cell)
+            unit = results.predictions_of(cell)
             for subject, bad in zip(unit.subject, unit.y != unit.predicted, strict=True):
                 wrong.setdefault(unit.subjects[subject], []).append(bad)
     once = sum(any(found) for found in wrong.values())

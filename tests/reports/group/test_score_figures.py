@@ -29,7 +29,7 @@ def style():
 
 
 def accuracy(results, model):
-    return next(cell for cell in results.cells if cell.model == model).scores["accuracy"].value
+    return next(cell for cell in results.scored_models if cell.model == model).scores["accuracy"].value
 
 
 def test_scores_are_drawn_where_they_are(results):
@@ -58,7 +58,7 @@ def test_learning_curves_come_from_their_table(folder):
 
 def test_nothing_is_drawn_without_scores(results):
     empty = dataclasses.replace(
-        results, units=(), tables={name: table.iloc[:0] for name, table in results.tables.items()}
+        results, predictions=(), tables={name: table.iloc[:0] for name, table in results.tables.items()}
     )
     for draw in (scores_figure, learning_figure):
         assert draw(empty, COMPARISON) is None

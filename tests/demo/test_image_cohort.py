@@ -18,9 +18,9 @@ from migxai.demo import main
 from migxai.demo.activity import Activity, make_activity, make_motion
 from migxai.demo.anatomy import apply, make_anatomy, rigid, sample
 from migxai.demo.bold import acquire, still_head
-from migxai.demo.cohort import make_cohort, make_participant
 from migxai.demo.head import EFFECT_REGIONS, head, region_maps
-from migxai.demo.recipe import SMALL, Recipe
+from migxai.demo.image_cohort import make_cohort, make_participant
+from migxai.demo.settings import SMALL, DemoSettings
 from migxai.errors import OutputError
 from tests.demo_fixtures import TINY, build_demo
 
@@ -139,10 +139,10 @@ def test_true_motion_undoes_the_motion():
 def test_motion_stays_within_bounds_unless_it_is_meant_to_be_excluded():
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        motion, parameters = make_motion(Recipe(), np.zeros(3), rng)
+        motion, parameters = make_motion(DemoSettings(), np.zeros(3), rng)
         np.testing.assert_allclose(motion[0], np.eye(4), atol=1e-12)
         assert np.abs(parameters).max() <= 1.5
-        _, wild = make_motion(Recipe(), np.zeros(3), rng, excessive=True)
+        _, wild = make_motion(DemoSettings(), np.zeros(3), rng, excessive=True)
         assert np.abs(wild[:, :3]).max() > 2
         assert np.abs(wild[:, 3:]).max() > 2
 

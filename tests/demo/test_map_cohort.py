@@ -16,6 +16,7 @@ import pytest
 from migxai.cohort import read_maps
 from migxai.cohort.datasets import MAP_COLUMNS
 from migxai.demo import main
+from migxai.demo.map_cohort import PROPORTIONS, make_groups, make_map_cohort
 from migxai.demo.map_model import (
     FIELD,
     aal,
@@ -26,8 +27,7 @@ from migxai.demo.map_model import (
     make_maps,
     random_field,
 )
-from migxai.demo.maps import PROPORTIONS, make_groups, make_map_cohort
-from migxai.demo.recipe import MapRecipe
+from migxai.demo.settings import MapSettings
 from migxai.errors import OutputError, UsageError
 from migxai.learning.inputs import regional_means
 from tests.demo_fixtures import TINY
@@ -35,7 +35,7 @@ from tests.map_fixtures import SUBJECTS, map_cohort
 
 __all__ = ["map_cohort"]
 
-RECIPE = MapRecipe()
+RECIPE = MapSettings()
 
 
 def _digests(root):

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from migxai import __version__
 from migxai.bids.names import derivative_path
 from migxai.bids.outputs import BIDS_VERSION, BIDSIGNORE, resolution_label, sidecar
-from migxai.data.images import SPACE
-from migxai.demo.cohort import EFFECT_SHARE, claim, make_participant
+from migxai.data.templates import SPACE
+from migxai.demo.image_cohort import EFFECT_SHARE, claim, demo_text, make_participant
 from migxai.demo.map_model import MIN_COVERAGE, RESOLUTION, effect_map, effect_names, ground, make_maps
-from migxai.demo.recipe import MAP_EFFECT_SIZE, MapRecipe, Recipe
-from migxai.demo.texts import MAPS_PARTICIPANTS_JSON, MAPS_README, MAPS_TRUTH_README
+from migxai.demo.settings import MAP_EFFECT_SIZE, MapSettings
 from migxai.errors import UsageError
 from migxai.indicators.registry import INDICATORS
 from migxai.io import write_json, write_nifti, write_text, write_tsv
@@ -50,12 +49,12 @@ def make_map_cohort(
     subjects
         How many.
     seed, effect_size, effect_regions, sites, indicators, shuffle_labels
-        As in `MapRecipe`. The default effect, d = 1.5, was fixed before any classifier saw the maps.
+        As in `MapSettings`. The default effect, d = 1.5, was fixed before any classifier saw the maps.
 
     Returns
     -------
     Path
-        The dataset, as `migxai.bids.read_maps` and ``migxai <dataset> <output> group`` take it.
+        The dataset, as `migxai.cohort.read_maps` and ``migxai <dataset> <output> group`` take it.
 
     Raises
     ------
@@ -66,17 +65,16 @@ def make_map_cohort(
     ResourceError
         If the disk is full.
     """
-    recipe = MapRecipe(seed, effect_size, effect_regions, sites, indicators, shuffle_labels)
-    _check(recipe)
-    # What `claim` does with a recipe is the same for either kind.
-    claim(root, cast("Recipe", recipe), subjects)
+    settings = MapSettings(seed, effect_size, effect_regions, sites, indicators, shuffle_labels)
+    _check(settings)
+    claim(root, settings, subjects)
     dataset = root / "maps"
     groups = make_groups(subjects)
     places = _sites(groups, sites)
-    _write_truth(root / "truth", recipe, groups)
+    _write_truth(root / "truth", settings, groups)
     for number, (group, site) in enumerate(zip(groups, places, strict=True), start=1):
-        _write_subject(dataset, recipe, number, group, site)
-    _write_dataset(dataset, recipe, groups, places)
+        _write_subject(dataset, settings, number, group, site)
+    _write_dataset(dataset, settings, groups, places)
     return dataset
 
 
@@ -97,13 +95,13 @@ def make_groups(subjects: int) -> list[str]:
     return groups
 
 
-def _check(recipe: MapRecipe) -> None:
-    effect_names(recipe.effect_regions)
-    unknown = [stat for stat in recipe.indicators if stat not in AVAILABLE]
-    if unknown or not recipe.indicators:
+def _check(settings: MapSettings) -> None:
+    effect_names(settings.effect_regions)
+    unknown = [stat for stat in settings.indicators if stat not in AVAILABLE]
+    if unknown or not settings.indicators:
         raise UsageError(f"Made-up maps can be {', '.join(AVAILABLE)}, not {', '.join(unknown) or 'none at all'}.")
-    if not 1 <= recipe.sites <= MAX_SITES:
-        raise UsageError(f"A made-up cohort has from 1 to {MAX_SITES} sites, not {recipe.sites}.")
+    if not 1 <= settings.sites <= MAX_SITES:
+        raise UsageError(f"A made-up cohort has from 1 to {MAX_SITES} sites, not {settings.sites}.")
 
 
 def _sites(groups: list[str], sites: int) -> list[int]:
@@ -115,7 +113,7 @@ def _label(number: int) -> str:
     return f"{number:02d}"
 
 
-def _write_dataset(dataset: Path, recipe: MapRecipe, groups: list[str], sites: list[int]) -> None:
+def _write_dataset(dataset: Path, settings: MapSettings, groups: list[str], sites: list[int]) -> None:
     import pandas as pd
 
     description = {
@@ -129,41 +127,43 @@ def _write_dataset(dataset: Path, recipe: MapRecipe, groups: list[str], sites: l
     write_json(dataset / "dataset_description.json", description)
     write_text(dataset / ".bidsignore", "\n".join(BIDSIGNORE) + "\n")
     shuffled = " HERE THE GROUPS ARE SHUFFLED: whose maps are higher has nothing to do with them."
-    text = MAPS_README.format(
-        seed=recipe.seed,
-        effect=recipe.effect_size,
-        regions=", ".join(effect_names(recipe.effect_regions)) or "(none)",
-        shuffled=shuffled if recipe.shuffle_labels else "",
+    text = demo_text("maps_README.txt").format(
+        seed=settings.seed,
+        effect=settings.effect_size,
+        regions=", ".join(effect_names(settings.effect_regions)) or "(none)",
+        shuffled=shuffled if settings.shuffle_labels else "",
     )
     write_text(dataset / "README", text)
     shown = groups
-    if recipe.shuffle_labels:
-        shown = np.random.default_rng([recipe.seed, 0, 0]).permutation(groups).tolist()
-    rows = [_row(recipe, number, group, site) for number, (group, site) in enumerate(zip(shown, sites, strict=True), 1)]
+    if settings.shuffle_labels:
+        shown = np.random.default_rng([settings.seed, 0, 0]).permutation(groups).tolist()
+    rows = [
+        _row(settings, number, group, site) for number, (group, site) in enumerate(zip(shown, sites, strict=True), 1)
+    ]
     write_tsv(dataset / "participants.tsv", pd.DataFrame(rows))
-    write_json(dataset / "participants.json", MAPS_PARTICIPANTS_JSON)
+    write_text(dataset / "participants.json", demo_text("maps_participants.json"))
 
 
-def _row(recipe: MapRecipe, number: int, group: str, site: int) -> dict[str, Any]:
+def _row(settings: MapSettings, number: int, group: str, site: int) -> dict[str, Any]:
     """One row of participants.tsv; apart from the group, nothing depends on the group."""
-    drawn = make_participant(number, recipe.seed)
-    motion = np.random.default_rng([recipe.seed, number, 7]).standard_normal()
+    drawn = make_participant(number, settings.seed)
+    motion = np.random.default_rng([settings.seed, number, 7]).standard_normal()
     row = dataclasses.asdict(drawn) | {"group": group, "site": chr(ord("A") + site)}
     # Median 0.12 mm: what healthy adults do.
     return row | {"mean_fd": round(float(0.12 * np.exp(0.35 * motion)), 4)}
 
 
-def _write_subject(dataset: Path, recipe: MapRecipe, number: int, group: str, site: int) -> None:
+def _write_subject(dataset: Path, settings: MapSettings, number: int, group: str, site: int) -> None:
     """Write a subject's mask and maps; the last sidecar stands only once all are there."""
     shared = {"sub": _label(number), "task": "rest", "space": SPACE, "res": resolution_label(RESOLUTION)}
 
     def path(suffix: str, extension: str, **more: str) -> Path:
         return dataset / derivative_path({**shared, **more}, suffix, extension)
 
-    if path("boldmap", ".json", stat=recipe.indicators[-1]).is_file():
+    if path("boldmap", ".json", stat=settings.indicators[-1]).is_file():
         return
     affine = ground().affine
-    maps, covered = make_maps(recipe, number, share=EFFECT_SHARE[group], site=site)
+    maps, covered = make_maps(settings, number, share=EFFECT_SHARE[group], site=site)
     write_nifti(path("mask", ".nii.gz", desc="brain"), covered, affine, space=SPACE, dtype="uint8")
     content = _sidecar("Simulated: voxels of the brain within a made-up field of view.", Type="Brain")
     write_json(path("mask", ".json", desc="brain"), content)
@@ -192,26 +192,26 @@ def _generator() -> dict[str, str]:
     return {"Name": "migxai-demo", "Version": __version__}
 
 
-def _write_truth(truth: Path, recipe: MapRecipe, groups: list[str]) -> None:
+def _write_truth(truth: Path, settings: MapSettings, groups: list[str]) -> None:
     model = ground()
-    write_text(truth / "README.md", MAPS_TRUTH_README)
+    write_text(truth / "README.md", demo_text("maps_truth_README.md"))
     spreads = {}
-    for stat in recipe.indicators:
-        where = effect_map(recipe.effect_regions, stat)
-        added = recipe.effect_size * model.spread[stat] * where
+    for stat in settings.indicators:
+        where = effect_map(settings.effect_regions, stat)
+        added = settings.effect_size * model.spread[stat] * where
         write_nifti(truth / f"maps_effect_stat-{stat}.nii.gz", added, model.affine, space=SPACE)
         inside = model.spread[stat][where > 0.5]
         spreads[stat] = float(inside.mean()) if len(inside) else None
-    where = effect_map(recipe.effect_regions, "reho")
+    where = effect_map(settings.effect_regions, "reho")
     write_nifti(truth / "maps_effect.nii.gz", where, model.affine, space=SPACE)
     content = {
-        "Regions": list(effect_names(recipe.effect_regions)),
-        "EffectSize": recipe.effect_size,
+        "Regions": list(effect_names(settings.effect_regions)),
+        "EffectSize": settings.effect_size,
         "ShareOfEffect": EFFECT_SHARE,
         "Meaning": "EffectSize * ShareOfEffect[group] standard deviations (between subjects of one group, at a voxel) "
         "are added where maps_effect.nii.gz is 1, and proportionally less where it is less.",
         "StandardDeviationInRegions": spreads,
-        "LabelsShuffled": recipe.shuffle_labels,
+        "LabelsShuffled": settings.shuffle_labels,
         "GroupOfEffect": {f"sub-{_label(number)}": group for number, group in enumerate(groups, start=1)},
     }
     write_json(truth / "maps_effect.json", content)

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from migxai.bids.images import clean_bold, load_bold, repetition_time
+from migxai.bids.bold import clean_bold, load_bold, repetition_time
 from migxai.errors import ImageError, TimingError
 
 

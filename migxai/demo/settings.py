@@ -10,7 +10,7 @@ from migxai.demo.head import FloatArray
 
 
 @dataclass(frozen=True)
-class Recipe:
+class DemoSettings:
     """Settings of a cohort.
 
     Attributes
@@ -64,7 +64,7 @@ class Recipe:
 
 
 #: `--small`: as many volumes as the default nuisance model needs, on a coarser grid.
-SMALL = Recipe(t1w_voxel=2.0, bold_shape=(42, 50, 32), bold_voxel=(5.0, 5.0, 5.0), volumes=150)
+SMALL = DemoSettings(t1w_voxel=2.0, bold_shape=(42, 50, 32), bold_voxel=(5.0, 5.0, 5.0), volumes=150)
 
 
 #: Strength of the effect planted in made-up maps: Cohen's d of a voxel between MWoA and HC (MWA: 1.5 times as much).
@@ -73,7 +73,7 @@ MAP_EFFECT_SIZE = 1.5
 
 
 @dataclass(frozen=True)
-class MapRecipe:
+class MapSettings:
     """Settings of a cohort of indicator maps that are made without images.
 
     Attributes

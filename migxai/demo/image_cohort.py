@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gzip
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from migxai import __version__
+from migxai.data.templates import packaged
 from migxai.demo.activity import make_activity, make_motion
 from migxai.demo.anatomy import apply, make_anatomy, render_t1w, rigid
 from migxai.demo.bold import THERMAL, acquire, still_head
 from migxai.demo.head import EFFECT_REGIONS, NETWORKS, FloatArray, head, region_maps
-from migxai.demo.recipe import Recipe
-from migxai.demo.texts import DATASET_README, PARTICIPANTS_JSON, TRUTH_README
-from migxai.errors import OutputError
+from migxai.demo.settings import DemoSettings, MapSettings
+from migxai.errors import InputError, OutputError
+from migxai.io import atomic, deterministic_gzip, read_json, write_json, write_text
 
 #: Two healthy controls to one patient of each kind: near the proportions of clinical cohorts, at any size.
 GROUPS = ("HC", "MWoA", "MWA", "HC")
@@ -72,14 +71,14 @@ def make_participant(number: int, seed: int) -> Participant:
     )
 
 
-def make_cohort(root: Path, recipe: Recipe, subjects: int) -> Iterator[str]:
+def make_cohort(root: Path, settings: DemoSettings, subjects: int) -> Iterator[str]:
     """Make the data under ``root/raw`` and the truth under ``root/truth``, or go on where an earlier call stopped.
 
     Parameters
     ----------
     root
-        An absent or empty directory, or an unfinished cohort of the same recipe.
-    recipe
+        An absent or empty directory, or an unfinished cohort of the same settings.
+    settings
         What to make.
     subjects
         How many.
@@ -94,22 +93,22 @@ def make_cohort(root: Path, recipe: Recipe, subjects: int) -> Iterator[str]:
     OutputError
         If `root` holds anything else, or cannot be written.
     """
-    claim(root, recipe, subjects)
-    participants = [make_participant(number, recipe.seed) for number in range(1, subjects + 1)]
-    _write_dataset(root, recipe, participants)
+    claim(root, settings, subjects)
+    participants = [make_participant(number, settings.seed) for number in range(1, subjects + 1)]
+    _write_dataset(root, settings, participants)
     for number, participant in enumerate(participants, start=1):
         # The truth's own summary is written last: where it stands, the subject is complete.
         if not (root / "truth" / participant.participant_id / "truth.json").exists():
-            _write_subject(root, recipe, participant, number)
+            _write_subject(root, settings, participant, number)
         yield participant.participant_id
 
 
-def claim(root: Path, recipe: Recipe, subjects: int) -> None:
+def claim(root: Path, settings: DemoSettings | MapSettings, subjects: int) -> None:
     """Check that `root` may be written, and note there what it holds.
 
     Parameters
     ----------
-    root, recipe, subjects
+    root, settings, subjects
         As for `make_cohort`.
 
     Raises
@@ -118,11 +117,11 @@ def claim(root: Path, recipe: Recipe, subjects: int) -> None:
         If `root` holds something else, a demo of other settings, or more subjects than are asked for.
     """
     note = root / "truth" / "demo.json"
-    settings = json.loads(json.dumps(dataclasses.asdict(recipe)))
+    content = json.loads(json.dumps(dataclasses.asdict(settings)))
     try:
         if note.is_file():
-            found = json.loads(note.read_text(encoding="utf-8"))
-            different = [key for key in settings if found.get("recipe", {}).get(key) != settings[key]]
+            found = read_json(note)
+            different = [key for key in content if found.get("recipe", {}).get(key) != content[key]]
             if different:
                 raise OutputError(
                     f"{root} holds a demo made with another {', '.join(different)}; choose another directory."
@@ -134,12 +133,17 @@ def claim(root: Path, recipe: Recipe, subjects: int) -> None:
                 )
         elif root.exists() and (not root.is_dir() or any(root.iterdir())):
             raise OutputError(f"{root} exists and is not a demo; choose a new or empty directory.")
-        _write_text(note, json.dumps({"recipe": settings, "subjects": subjects}, indent=2) + "\n")
-    except (OSError, json.JSONDecodeError, KeyError, AttributeError) as error:
+        write_json(note, {"recipe": content, "subjects": subjects})
+    except (OSError, InputError, KeyError, AttributeError) as error:
         raise OutputError(f"{root} cannot be used for the demo: {error}.") from error
 
 
-def _write_dataset(root: Path, recipe: Recipe, participants: list[Participant]) -> None:
+def demo_text(name: str) -> str:
+    """Read one of the texts that the demo's datasets say of themselves."""
+    return packaged("demo", name).read_text(encoding="utf-8")
+
+
+def _write_dataset(root: Path, settings: DemoSettings, participants: list[Participant]) -> None:
     description = {
         "Name": "migxai demo",
         "BIDSVersion": "1.10.0",
@@ -148,61 +152,63 @@ def _write_dataset(root: Path, recipe: Recipe, participants: list[Participant]) 
         "Authors": ["The migxai developers", "migxai-demo"],
         "GeneratedBy": [{"Name": "migxai-demo", "Version": __version__}],
     }
-    _write_json(root / "raw" / "dataset_description.json", description)
-    _write_text(root / "raw" / "README", DATASET_README.format(effect=recipe.effect_size, seed=recipe.seed))
+    write_json(root / "raw" / "dataset_description.json", description)
+    write_text(
+        root / "raw" / "README", demo_text("images_README.txt").format(effect=settings.effect_size, seed=settings.seed)
+    )
     columns = [field.name for field in dataclasses.fields(Participant)]
     rows = ["\t".join(columns)] + ["\t".join(str(getattr(p, c)) for c in columns) for p in participants]
-    _write_text(root / "raw" / "participants.tsv", "\n".join(rows) + "\n")
-    _write_json(root / "raw" / "participants.json", PARTICIPANTS_JSON)
-    _write_text(root / "truth" / "README.md", TRUTH_README)
+    write_text(root / "raw" / "participants.tsv", "\n".join(rows) + "\n")
+    write_text(root / "raw" / "participants.json", demo_text("images_participants.json"))
+    write_text(root / "truth" / "README.md", demo_text("images_truth_README.md"))
     effect = {
         "Regions": list(EFFECT_REGIONS),
-        "EffectSize": recipe.effect_size,
+        "EffectSize": settings.effect_size,
         "ShareOfEffect": EFFECT_SHARE,
         "Meaning": "The amplitude of resting networks is multiplied by 1 + EffectSize * ShareOfEffect[group] * own * "
         "map, where own varies between subjects (log-normal, SD 0.1).",
         "Networks": {name: list(parts) for name, parts in NETWORKS.items()},
     }
-    _write_json(root / "truth" / "effect.json", effect)
+    write_json(root / "truth" / "effect.json", effect)
     _write_image(root / "truth" / "effect_space-MNI152NLin2009cAsym.nii.gz", region_maps()[1], head().affine)
 
 
-def _write_subject(root: Path, recipe: Recipe, participant: Participant, number: int) -> None:
+def _write_subject(root: Path, settings: DemoSettings, participant: Participant, number: int) -> None:
     # Anatomy, activity, motion and noise have generators of their own: switching one off leaves the others alone.
-    shape, life, path, film = (np.random.default_rng([recipe.seed, number, stage]) for stage in range(1, 5))
+    shape, life, path, film = (np.random.default_rng([settings.seed, number, stage]) for stage in range(1, 5))
     label = participant.participant_id
     anatomy = make_anatomy(shape)
-    t1w, mask, t1w_affine = render_t1w(anatomy, recipe.t1w_voxel, film, noise=0.035 if recipe.noise else 0.0)
+    t1w, mask, t1w_affine = render_t1w(anatomy, settings.t1w_voxel, film, noise=0.035 if settings.noise else 0.0)
     raw, truth = root / "raw" / label, root / "truth" / label
     _write_image(raw / "anat" / f"{label}_T1w.nii.gz", np.rint(t1w).astype(np.int16), t1w_affine)
-    _write_json(raw / "anat" / f"{label}_T1w.json", {"MagneticFieldStrength": 3, "Manufacturer": "simulated"})
+    write_json(raw / "anat" / f"{label}_T1w.json", {"MagneticFieldStrength": 3, "Manufacturer": "simulated"})
     _write_image(truth / "brain_mask.nii.gz", mask, t1w_affine)
 
     to_t1w = rigid(path.uniform(-3, 3, 3), path.uniform(-4, 4, 3))
     centre = apply(np.linalg.inv(to_t1w), anatomy.from_mni(np.array([[0.0], [-20.0], [10.0]])))[:, 0]
-    motion, parameters = make_motion(recipe, centre, path, excessive=number == EXCESSIVE)
-    gain = recipe.effect_size * EFFECT_SHARE[participant.group] * float(np.exp(0.1 * life.standard_normal()))
-    activity = make_activity(anatomy, to_t1w, recipe, gain, life) if recipe.noise else None
-    thermal = THERMAL * (1.25 if participant.site == "B" else 1.0) if recipe.noise else 0.0
-    still = still_head(anatomy, to_t1w, recipe, film)
-    series = acquire(still, activity, motion, recipe, film, thermal=thermal)
+    motion, parameters = make_motion(settings, centre, path, excessive=number == EXCESSIVE)
+    gain = settings.effect_size * EFFECT_SHARE[participant.group] * float(np.exp(0.1 * life.standard_normal()))
+    activity = make_activity(anatomy, to_t1w, settings, gain, life) if settings.noise else None
+    thermal = THERMAL * (1.25 if participant.site == "B" else 1.0) if settings.noise else 0.0
+    still = still_head(anatomy, to_t1w, settings, film)
+    series = acquire(still, activity, motion, settings, film, thermal=thermal)
     name = raw / "func" / f"{label}_task-rest_bold"
     np.rint(series, out=series)
     _write_image(
-        name.with_suffix(".nii.gz"), series.astype(np.int16), recipe.bold_affine(), step=recipe.repetition_time
+        name.with_suffix(".nii.gz"), series.astype(np.int16), settings.bold_affine(), step=settings.repetition_time
     )
     sidecar = {
         "TaskName": "rest",
-        "RepetitionTime": recipe.repetition_time,
+        "RepetitionTime": settings.repetition_time,
         "EchoTime": 0.03,
         "FlipAngle": 70,
-        "SliceTiming": recipe.slice_times().tolist(),
+        "SliceTiming": settings.slice_times().tolist(),
         "SliceEncodingDirection": "k",
         "MagneticFieldStrength": 3,
         "Manufacturer": "simulated",
         "Instructions": "Rest with your eyes closed.",
     }
-    _write_json(name.with_suffix(".json"), sidecar)
+    write_json(name.with_suffix(".json"), sidecar)
 
     _write_array(truth / "motion.npy", motion)
     _write_array(truth / "motion_parameters.npy", parameters)
@@ -216,7 +222,7 @@ def _write_subject(root: Path, recipe: Recipe, participant: Participant, number:
         "MotionExcessive": number == EXCESSIVE,
         "ThermalNoisePercent": thermal,
     }
-    _write_json(truth / "truth.json", summary)
+    write_json(truth / "truth.json", summary)
 
 
 def _write_landmarks(truth: Path, from_mni: Any, to_t1w: FloatArray) -> None:
@@ -248,29 +254,10 @@ def _write_image(path: Path, data: FloatArray | np.ndarray[Any, Any], affine: Fl
     image.set_sform(affine, code=1)
     if step:
         image.header["pixdim"][4] = step
-    buffer = io.BytesIO()
-    # Neither a file name nor a time goes into the gzip header: the same data give the same bytes.
-    with gzip.GzipFile(filename="", fileobj=buffer, mode="wb", compresslevel=1, mtime=0) as stream:
-        image.to_stream(stream)
-    _write_bytes(path, buffer.getvalue())
+    with atomic(path) as stream, deterministic_gzip(stream, level=1) as packed:
+        image.to_stream(packed)
 
 
 def _write_array(path: Path, array: FloatArray) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    _write_bytes(path, buffer.getvalue())
-
-
-def _write_json(path: Path, content: object) -> None:
-    _write_text(path, json.dumps(content, indent=2) + "\n")
-
-
-def _write_text(path: Path, text: str) -> None:
-    _write_bytes(path, text.encode())
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content)
-    part.replace(path)
+    with atomic(path) as stream:
+        np.save(stream, array)
