@@ -21,7 +21,7 @@ from migxai.demo.settings import MapSettings
 from migxai.errors import UsageError
 from migxai.registration.masks import brain_mask_in_target, template_grid
 from migxai.registration.resample import labels_on_grid
-from migxai.registration.volume import Volume, regrid
+from migxai.registration.space import Volume, regrid
 from migxai.signal.regions import paint, region_coverage
 
 #: Full width at half maximum of a Gaussian, in standard deviations.

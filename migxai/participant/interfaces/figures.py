@@ -31,7 +31,7 @@ from migxai.participant.interfaces.denoising import signal_compartment
 from migxai.participant.interfaces.derivatives import figure_path
 from migxai.participant.resources import Memory
 from migxai.registration.resample import resample_to_grid
-from migxai.registration.volume import Volume, template_volume
+from migxai.registration.space import Volume, template_volume
 from migxai.reports.figures import overlays, region_values, series
 from migxai.reports.participant.run_summary import write_summary
 

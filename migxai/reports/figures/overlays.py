@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from migxai.registration.volume import Volume
+from migxai.registration.space import Volume
 from migxai.reports.figures.drawing import (
     BLUE,
     GREEN,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from migxai.registration.volume import Volume
+from migxai.registration.space import Volume
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,7 @@ import numpy as np
 from migxai.errors import ImageError, InputError
 from migxai.evaluation.group_folder import GroupFolder
 from migxai.io import read_json
-from migxai.registration.volume import Volume
+from migxai.registration.space import Volume
 
 #: What a map is of. The report shows them in this order, and leaves out the last ones first where there is no room.
 Kind = Literal["difference", "class", "misclassified", "univariate", "agreement", "subject"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.registration.volume import Volume, template_volume
+from migxai.registration.space import Volume, template_volume
 from migxai.reports.figures.drawing import WIDTH, bare, new_figure
 from migxai.reports.figures.slices import Layout, axial_layout, box, grey, label_tiles, outlines, picture
 from migxai.reports.group.explained_maps import ExplainedMap

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migxai.data import load_atlas
-from migxai.registration.volume import Volume
+from migxai.registration.space import Volume
 from migxai.reports.figures.slices import box, grey
 from migxai.reports.group.explained_maps import ExplainedMap
 from migxai.reports.group.map_figures import COLOUR_MAPS, PreparedMap, is_upright, load_template, resample

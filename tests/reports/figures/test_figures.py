@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migxai.registration.volume import Volume
+from migxai.registration.space import Volume
 from migxai.reports.figures.overlays import plot_map, plot_masks, plot_registration
 from migxai.reports.figures.region_values import plot_coverage, plot_regions, rank
 from migxai.reports.figures.series import mean_spectrum, plot_carpet, plot_motion, plot_spectra

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from migxai.registration.volume import Volume
+from migxai.registration.space import Volume
 from migxai.reports.figures.drawing import drawing_style
 from migxai.reports.group.map_figures import describe, is_upright, map_figure, prepare, resample, strips_figure
 from tests.reports.group.building import AFFINE, PRECUNEUS, SHAPE, blob, write_map

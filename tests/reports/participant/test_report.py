@@ -14,7 +14,7 @@ import pytest
 
 from migxai.config import Config
 from migxai.errors import InputError
-from migxai.registration.volume import Volume
+from migxai.registration.space import Volume
 from migxai.reports.figures.overlays import plot_registration
 from migxai.reports.figures.series import plot_carpet, plot_motion
 from migxai.reports.participant.methods import MethodsFacts, methods_text
