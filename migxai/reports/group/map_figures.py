@@ -257,18 +257,10 @@ _FINE, _COARSE = 2.0, 3.0
 
 
 def pack_scene(atlas: str) -> dict[str, Any]:
-    """Pack what all maps share.
+    """Pack what all maps share; regions are named for the packaged atlas alone.
 
-    Parameters
-    ----------
-    atlas
-        Name of the run's atlas; regions are named for the packaged one alone.
-
-    Returns
-    -------
-    dict
-        ``template`` and ``labels`` (volumes), ``regions`` (names by label), ``surface`` (points and normals) and
-        ``colours`` (256 RGB triples of one-sided and of signed maps).
+    These are ``template`` and ``labels`` (volumes), ``regions`` (names by label), ``surface`` (points and normals) and
+    ``colours`` (256 RGB triples of one-sided and of signed maps).
     """
     brain, mask = load_template()
     fine = resample(Volume(np.asarray(mask.data > 0, dtype=np.float32), mask.affine), _FINE)
@@ -289,17 +281,7 @@ def pack_scene(atlas: str) -> dict[str, Any]:
 
 
 def pack_map(one: ExplainedMap, shown: PreparedMap, heading: str) -> dict[str, Any]:
-    """Pack a map: its values in 63 steps up to the largest, on its own grid where that is upright.
-
-    Parameters
-    ----------
-    one
-        What it is.
-    shown
-        Its values.
-    heading
-        Of the group of maps it stands in.
-    """
+    """Pack a map: its values in 63 steps up to the largest, on its own grid where that is upright."""
     volume = shown.volume if is_upright(shown.volume) else resample(shown.volume, _COARSE)
     data = np.nan_to_num(np.asarray(volume.data, dtype=np.float64))
     largest = float(np.abs(data).max()) or 1.0

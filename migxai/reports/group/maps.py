@@ -119,19 +119,8 @@ def region_tables(
 ) -> tuple[list[RegionTable], int]:
     """Make a table for each comparison, indicator, model, method and contrast, differences of classes first.
 
-    Parameters
-    ----------
-    regions
-        From `check_regions`.
-    maps
-        Those in the viewer, in its order.
-    room
-        Bytes that tables may take in all.
-
-    Returns
-    -------
-    tables, left_out
-        Tables, and how many more there would be.
+    `maps` are those in the viewer, in its order. Returned are the tables that `room` bytes hold, and how many more
+    there would be.
     """
     if regions.empty:
         return [], 0

@@ -130,15 +130,7 @@ def write_participant_report(
 
 
 def link_to_group(path: Path) -> None:
-    """Link a participant's report to the group's (``group/report.html`` beside it), if it is not linked yet.
-
-    Raises
-    ------
-    InputError
-        If the report cannot be read.
-    OutputError, ResourceError
-        If it cannot be written.
-    """
+    """Link a participant's report to the group's (``group/report.html`` beside it), if it is not linked yet."""
     try:
         page = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
