@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from migxai.reports.participant.run_summary import ProcessingStep, QualityMeasure
+from migxai.reports.participant.report import ProcessingStep, QualityMeasure
 
 #: Below this share of the template's brain a run is doubtful.
 COVERAGE_WARNING = 0.9

@@ -25,8 +25,7 @@ from migxai.io import write_text
 from migxai.participant.descriptions import methods_facts
 from migxai.participant.workflow import init_participant_wf
 from migxai.reports.participant.methods import methods_text
-from migxai.reports.participant.report import write_participant_report
-from migxai.reports.participant.run_summary import find_summaries
+from migxai.reports.participant.report import find_summaries, write_participant_report
 
 logger = logging.getLogger("migxai")
 

@@ -46,7 +46,7 @@ from migxai.registration.normalise import compact
 from migxai.registration.resample import resample_to_grid
 from migxai.registration.space import Volume, save_transform, template_volume
 from migxai.reports.figures import overlays, plots
-from migxai.reports.participant.run_summary import write_summary
+from migxai.reports.participant.report import write_summary
 
 Fields = dict[str, Any]
 
