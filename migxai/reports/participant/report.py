@@ -25,7 +25,7 @@ from migxai.bids.names import RUN_ENTITIES
 from migxai.errors import InputError
 from migxai.indicators.registry import INDICATORS
 from migxai.io import write_text
-from migxai.reports.figures.plots import HARDLY, PARTLY
+from migxai.reports.figures.drawing import HARDLY, PARTLY
 from migxai.reports.participant.methods import MethodsText
 from migxai.reports.rendering import Table, number_text, render, template_source
 
