@@ -11,6 +11,7 @@ from migxai.indicators.registry import INDICATORS
 from migxai.learning.backbones import NETWORKS
 from migxai.learning.estimators import ESTIMATORS
 from migxai.registry import Entry, Registry
+from migxai.reports.rendering import references_with
 
 FILE = Path(__file__).with_name("entries.md")
 
@@ -36,13 +37,18 @@ def main(arguments: list[str]) -> int:
 
 
 def _section(heading: str, registry: Registry[Entry]) -> list[str]:
-    rows = [_row(entry) for entry in registry.values() if not entry.origin]
+    references = references_with(registry.values())
+    rows = [
+        _row(entry, references[entry.name].entry if entry.citation else "–")
+        for entry in registry.values()
+        if not entry.origin
+    ]
     return [f"## {heading}", "", "| name | what | options | reference |", "|---|---|---|---|", *rows, ""]
 
 
-def _row(entry: Entry) -> str:
+def _row(entry: Entry, reference: str) -> str:
     options = " ".join(f"`{option.flags[0]}`" for option in entry.options)
-    return f"| `{entry.name}` | {entry.title} | {options or '–'} | {entry.citation or '–'} |"
+    return f"| `{entry.name}` | {entry.title} | {options or '–'} | {reference} |"
 
 
 if __name__ == "__main__":
