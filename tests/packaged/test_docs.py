@@ -29,4 +29,4 @@ def test_what_the_page_on_extending_names_is_there(group, entry, package, exampl
     module, _, name = entry.rpartition(".")
     assert isinstance(getattr(import_module(module), name), type)
     assert (ROOT / package).is_dir()
-    assert f"import {name}" in (ROOT / example).read_text()
+    assert re.search(rf"^from {re.escape(module)} import .*\b{name}\b", (ROOT / example).read_text(), re.MULTILINE)
