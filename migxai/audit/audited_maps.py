@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from migxai.explain.volumes import SliceSpace
     from migxai.learning.backbone import Backbone
     from migxai.learning.heads import Head
-    from migxai.learning.store import FeatureStore
+    from migxai.learning.inputs import FeatureStore
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from migxai.explain.volumes import SliceSpace
     from migxai.learning.backbones.base import Split
     from migxai.learning.heads import Features, Head
-    from migxai.learning.store import FeatureStore
+    from migxai.learning.inputs import FeatureStore
 
 
 def explain(head: Head, features: Features, split: Split, method: CamMethod, target: Target) -> Tensor:

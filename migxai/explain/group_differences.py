@@ -21,8 +21,8 @@ from migxai.metrics.types import IntArray
 if TYPE_CHECKING:
     from migxai.explain.volumes import SliceSpace
     from migxai.learning.crossval import FoldResult
+    from migxai.learning.inputs import FeatureStore
     from migxai.learning.splits import Fold
-    from migxai.learning.store import FeatureStore
 
 
 @dataclass(frozen=True, eq=False)

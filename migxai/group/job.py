@@ -23,8 +23,7 @@ from migxai.execution.plugins.pool import PoolPlugin
 from migxai.group.prepare import MapArrays
 from migxai.io import read_json, write_json
 from migxai.learning.estimators import is_deep
-from migxai.learning.inputs import ModelInputs
-from migxai.learning.store import FeatureStore, make_feature_spec
+from migxai.learning.inputs import FeatureStore, ModelInputs, make_feature_spec
 
 #: Where a job that failed leaves its error, in its node's directory.
 _ERROR_FILE = "error.json"

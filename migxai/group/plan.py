@@ -27,11 +27,11 @@ from migxai.explain.methods import METHODS
 from migxai.group.prepare import PreparedMaps, Template, common_template, nuisance_table, prepare_maps
 from migxai.io import read_tsv, write_json, write_tsv
 from migxai.learning.backbones import find_split
-from migxai.learning.cards import software_versions
 from migxai.learning.crossval import unit_seed
 from migxai.learning.estimators import baselines, check_models, is_deep
+from migxai.learning.inputs import make_feature_spec
+from migxai.learning.persistence import software_versions
 from migxai.learning.splits import Fold, folds_from_table, folds_to_table, make_folds
-from migxai.learning.store import make_feature_spec
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ from migxai.data import Atlas, check_space, load_atlas
 from migxai.errors import AtlasError, ImageError, InputError
 from migxai.explain.volumes import SliceSpace
 from migxai.indicators.registry import INDICATORS
-from migxai.learning.inputs import ModelInputs, regional_means
+from migxai.learning.inputs import ModelInputs
 from migxai.learning.slices import SliceGeometry, cut, plan_slices, scale_intensity
 from migxai.metrics.types import IntArray
 from migxai.registration.resample import labels_on_grid
 from migxai.registration.space import template_brain
+from migxai.signal.regions import covered_means
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def prepare_maps(indicator: str, people: Sequence[Sequence[Path]], template: Tem
         except InputError as error:
             raise ImageError(f"{paths[0].name}: {error} Make it anew or leave this person out.") from error
         planes.append(cut(scaled, template.geometry))
-        regions.append(regional_means(volume, template.labels, indices, inside)[0])
+        regions.append(covered_means(volume, template.labels, indices, inside)[0])
         fov.append(float((inside & expected).sum() / expected.sum()))
     hashes = tuple(content_hash(paths) for paths in people)
     return PreparedMaps(np.stack(planes), np.stack(regions), np.asarray(fov), hashes)

@@ -16,7 +16,7 @@ from migxai.metrics.types import FloatArray, IntArray
 if TYPE_CHECKING:
     from migxai.learning.backbones.base import Split
     from migxai.learning.heads import Head
-    from migxai.learning.store import FeatureStore
+    from migxai.learning.inputs import FeatureStore
     from migxai.learning.training import History
 
 

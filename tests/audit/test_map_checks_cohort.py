@@ -21,9 +21,9 @@ from migxai.explain.volumes import SliceSpace
 from migxai.group.prepare import common_template, prepare_maps
 from migxai.learning.backbone import make_backbone
 from migxai.learning.backbones import make_head
+from migxai.learning.inputs import FeatureStore, extract_subject, make_feature_spec
 from migxai.learning.slices import cut
 from migxai.learning.splits import make_folds
-from migxai.learning.store import FeatureStore, extract_subject, make_feature_spec
 from migxai.learning.training import Schedule, predict_head, train_head
 from tests.audit.audited_cases import EDGES, register
 

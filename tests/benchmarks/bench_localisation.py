@@ -49,9 +49,8 @@ from migxai.group.prepare import PreparedMaps, Template, common_template, prepar
 from migxai.learning.backbone import make_backbone
 from migxai.learning.crossval import run_fold
 from migxai.learning.heads import Head
-from migxai.learning.inputs import ModelInputs
+from migxai.learning.inputs import FeatureStore, ModelInputs, extract_subject, make_feature_spec
 from migxai.learning.splits import make_folds
-from migxai.learning.store import FeatureStore, extract_subject, make_feature_spec
 
 SETTINGS = Learning(weights="random", unfreeze="linear", slices=10, augmentations=0, trials=1)
 MODEL, METHOD, PEOPLE, CLASSES, TOP = "googlenet", "gradcam", 64, ("HC", "migraine"), 5
