@@ -27,13 +27,13 @@ from migxai.explain.receptive_fields import ReceptiveFields, find_receptive_fiel
 from migxai.explain.targets import Target
 from migxai.learning.backbones import pooled_layer
 from migxai.learning.devices import single_thread
-from migxai.learning.families.vision_transformer import TokenHead
+from migxai.learning.timm_networks import TokenHead
 from migxai.metrics.types import IntArray
 
 if TYPE_CHECKING:
     from migxai.explain.methods import CamMethod
     from migxai.explain.volumes import SliceSpace
-    from migxai.learning.backbones.base import Split
+    from migxai.learning.family import Split
     from migxai.learning.heads import Features, Head
     from migxai.learning.inputs import FeatureStore
 

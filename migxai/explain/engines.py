@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from migxai.explain.methods import NetworkExplainer
     from migxai.explain.volumes import SliceSpace
     from migxai.learning.backbone import Backbone
-    from migxai.learning.backbones.base import Split
+    from migxai.learning.family import Split
     from migxai.learning.heads import Head
 
 #: Pictures that go through a network, and back, together.

@@ -47,7 +47,7 @@ from migxai.metrics.types import FloatArray, IntArray
 if TYPE_CHECKING:
     from migxai.explain.volumes import SliceSpace
     from migxai.learning.backbone import Backbone
-    from migxai.learning.backbones.base import Split
+    from migxai.learning.family import Split
     from migxai.learning.heads import Head
 
 #: How many pictures go through a network together. What all layers keep of one for the way back fills some 50 MB.

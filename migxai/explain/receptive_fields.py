@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from migxai.learning.backbones import NETWORKS, find_family
 
 if TYPE_CHECKING:
-    from migxai.learning.backbones.base import Split
+    from migxai.learning.family import Split
 
 FloatArray = NDArray[np.floating[Any]]
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from migxai.config import Config
     from migxai.learning.backbone import Backbone
-    from migxai.learning.deep import DeepEstimator
     from migxai.learning.heads import Head
+    from migxai.learning.training import DeepEstimator
     from migxai.metrics.types import IntArray
 
 #: Makes maps (n, C, V) by a head of the people in rows, given the rows that it was trained on.

@@ -60,21 +60,9 @@ def run_subject(config: Config, label: str, report: Callable[[str], None]) -> No
 
 
 def run_with_plugin(config: Config, labels: Sequence[str], plugin: dict[str, Any]) -> dict[str, MigxaiError]:
-    """Process subjects through a nipype plugin (``--use-plugin``).
+    """Process subjects through a nipype plugin (``--use-plugin``); return the error of each subject that failed.
 
-    Parameters
-    ----------
-    config
-        The run's configuration.
-    labels
-        Subjects, without ``sub-``.
-    plugin
-        ``plugin`` and ``plugin_args``, as in nipype's plugin files.
-
-    Returns
-    -------
-    dict
-        The error of each subject that failed.
+    `plugin` holds ``plugin`` and ``plugin_args``, as in nipype's plugin files.
     """
     return _run_subjects(config, labels, lambda step: logger.info("%s", step), plugin)
 

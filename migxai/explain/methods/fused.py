@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from migxai.learning.backbones.base import Split
+    from migxai.learning.family import Split
 
 
 def explain_network(*args: Any, **options: Any) -> NDArray[np.float32]:

@@ -52,13 +52,7 @@ class ExtractBrain(Step):
 
 
 def read_anatomy(path: Path) -> Volume:
-    """Read a T1w image.
-
-    Raises
-    ------
-    ImageError
-        If it can't be read, is not 3-D, or is empty.
-    """
+    """Read a T1w image; ImageError if it can't be read, is not 3-D, or is empty."""
     try:
         image = nib.nifti1.load(path)
         data = np.nan_to_num(image.get_fdata(dtype=np.float32))

@@ -67,13 +67,7 @@ def drawing_style() -> Iterator[None]:
 
 
 def new_figure(height: float) -> Figure:
-    """Return an empty figure of the report's width, drawn without a display.
-
-    Parameters
-    ----------
-    height
-        In inches.
-    """
+    """Return an empty figure of the report's width and a height in inches, drawn without a display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

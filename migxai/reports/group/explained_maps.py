@@ -20,6 +20,11 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 #: Models of maps that no model made.
 NO_MODEL = ("", "none")
+#: Said in place of maps.
+NO_MAPS = (
+    "No maps were made: the output holds none that says what it is (group/explain). Where the networks looked is not "
+    "known."
+)
 
 #: What a key holds, where it is no text.
 _TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {

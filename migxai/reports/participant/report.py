@@ -17,7 +17,7 @@ from pathlib import Path
 from migxai.errors import InputError
 from migxai.indicators.registry import INDICATORS
 from migxai.io import write_text
-from migxai.reports.figures.region_values import HARDLY, PARTLY
+from migxai.reports.figures.plots import HARDLY, PARTLY
 from migxai.reports.participant.methods import MethodsText
 from migxai.reports.participant.run_summary import RegionValues, RunSummary, find_summaries
 from migxai.reports.rendering import Table, number_text, render, template_source
@@ -130,15 +130,7 @@ def write_participant_report(
 
 
 def link_to_group(path: Path) -> None:
-    """Link a participant's report to the group's (``group/report.html`` beside it), if it is not linked yet.
-
-    Raises
-    ------
-    InputError
-        If the report cannot be read.
-    OutputError, ResourceError
-        If it cannot be written.
-    """
+    """Link a participant's report to the group's (``group/report.html`` beside it), if it is not linked yet."""
     try:
         page = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -128,20 +128,7 @@ class RunSummary:
 
 
 def write_summary(summary: RunSummary, figures_dir: Path) -> Path:
-    """Write a run's summary as ``<name>_desc-summary_bold.json``.
-
-    Parameters
-    ----------
-    summary
-        The run.
-    figures_dir
-        ``<output>/sub-01/figures``.
-
-    Returns
-    -------
-    Path
-        The file.
-    """
+    """Write a run's summary into a folder of figures, as ``<name>_desc-summary_bold.json``."""
     content = {"SchemaVersion": SCHEMA_VERSION, **dataclasses.asdict(summary)}
     # JSON has no NaN; None says the same, and is read back as such.
     path = figures_dir / f"{summary.name}{SUFFIX}"
@@ -150,22 +137,7 @@ def write_summary(summary: RunSummary, figures_dir: Path) -> Path:
 
 
 def read_summary(path: Path) -> RunSummary:
-    """Read a run's summary back.
-
-    Parameters
-    ----------
-    path
-        A file that `write_summary` wrote.
-
-    Returns
-    -------
-    RunSummary
-
-    Raises
-    ------
-    InputError
-        If the file is absent, no JSON, or not of the schema.
-    """
+    """Read what `write_summary` wrote; InputError if the file is absent, no JSON, or not of the schema."""
     remedy = "remove it and run the participant level again"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -188,13 +160,7 @@ def read_summary(path: Path) -> RunSummary:
 
 
 def find_summaries(output_dir: Path, subject: str) -> tuple[RunSummary, ...]:
-    """Read the summaries of all of a subject's runs, in natural order of their names (run 2 before run 10).
-
-    Raises
-    ------
-    InputError
-        If there is none, or one can't be read.
-    """
+    """Read all summaries of a subject, run 2 before run 10; InputError if there is none, or one can't be read."""
     label = subject.removeprefix("sub-")
     folder = output_dir / f"sub-{label}" / "figures"
     paths = sorted(folder.glob(f"sub-*{SUFFIX}"), key=lambda path: natural(path.name))

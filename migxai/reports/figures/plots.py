@@ -1,8 +1,8 @@
-"""Figures of a run's series: how much the head moved, every voxel's series as a row of grey, and power spectra."""
+"""Plots of a run: head motion, the carpet of its series, their power spectra, and its values by region."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,25 +41,9 @@ def plot_motion(
 ) -> Path:
     """Draw translations, rotations and framewise displacement over time.
 
-    Parameters
-    ----------
-    parameters
-        Shape (T, 6): translations x, y, z in mm, then rotations about x, y, z in degrees.
-    displacement
-        Framewise displacement (Power 2012) in mm, shape (T,); its first value is 0 or NaN.
-    out_file
-        SVG file to write.
-    repetition_time
-        In seconds.
-    max_translation, max_rotation
-        Limits of exclusion in mm and degrees, drawn as dashed lines when the motion comes near them.
-    threshold
-        Framewise displacement above which volumes are censored (or, if None, 0.5 mm is drawn for orientation only).
-
-    Returns
-    -------
-    Path
-        `out_file`.
+    Parameters are (T, 6): mm along x, y, z, then degrees about them; the displacement (T,) is Power's in mm. Limits of
+    exclusion are dashed lines where the motion comes near them. Volumes above the threshold are censored; if it is
+    None, 0.5 mm is drawn for orientation only.
     """
     time = np.arange(len(parameters), dtype=np.float64) * repetition_time
     shown = 0.5 if threshold is None else threshold
@@ -118,25 +102,8 @@ def plot_carpet(
 
     Each row is one voxel's series in units of its own standard deviation (Power 2017). Rows are sampled evenly from
     each tissue and sorted by how closely they follow the tissue's mean before denoising, so what is common to many
-    voxels shows as vertical bands.
-
-    Parameters
-    ----------
-    before, after
-        Series of the same voxels, shape (..., T); both whole 4-D images and (V, T) tables will do.
-    tissues
-        Masks of shape (...) named GM, WM and CSF; an empty one is left out.
-    out_file
-        SVG file to write.
-    repetition_time
-        In seconds.
-    displacement
-        Framewise displacement in mm, shape (T,), drawn on top.
-
-    Returns
-    -------
-    Path
-        `out_file`.
+    voxels shows as vertical bands. Series are (..., T) and tissues masks (...) named GM, WM and CSF, of which an empty
+    one is left out; framewise displacement (T,) is drawn on top.
     """
     rows = {name: _choose(mask, _ROWS[name]) for name, mask in tissues.items() if np.any(mask)}
     first = {name: _standardise(before, chosen) for name, chosen in rows.items()}
@@ -203,26 +170,7 @@ def plot_spectra(
     repetition_time: float,
     band: tuple[float, float] = (0.01, 0.08),
 ) -> Path:
-    """Draw the mean power spectrum over a mask before and after denoising, with the pass band marked.
-
-    Parameters
-    ----------
-    before, after
-        Series of the same voxels, shape (..., T).
-    mask
-        Grey matter, shape (...).
-    out_file
-        SVG file to write.
-    repetition_time
-        In seconds.
-    band
-        Pass band in Hz.
-
-    Returns
-    -------
-    Path
-        `out_file`.
-    """
+    """Draw mean power spectra over a mask (...) of series (..., T) before and after denoising, with the band (Hz)."""
     frequency, first = mean_spectrum(before, mask, repetition_time)
     _, second = mean_spectrum(after, mask, repetition_time)
     scale = first[1:].mean() or 1.0
@@ -249,17 +197,7 @@ def plot_spectra(
 
 
 def mean_spectrum(series: Series, mask: npt.NDArray[np.bool_], repetition_time: float) -> tuple[Array, Array]:
-    """Return frequencies (Hz) and the mean periodogram over a mask, after removal of linear trends.
-
-    Parameters
-    ----------
-    series
-        Shape (..., T).
-    mask
-        Shape (...).
-    repetition_time
-        In seconds.
-    """
+    """Return frequencies (Hz) and the mean periodogram of series (..., T) over a mask (...), linear trends removed."""
     from scipy.signal import periodogram
 
     straight = _straight(series, _choose(mask, _VOXELS))
@@ -279,3 +217,65 @@ def _straight(series: Series, rows: npt.NDArray[np.intp]) -> Array:
 
     block = np.asarray(series[np.unravel_index(rows, series.shape[:-1])], dtype=np.float64)
     return np.asarray(detrend(block, axis=-1), dtype=np.float64)
+
+
+#: Coverage below which a region is called partly covered, and below which hardly covered.
+PARTLY, HARDLY = 0.9, 0.5
+
+
+def plot_regions(labels: Sequence[str], values: Array, out_file: Path, *, name: str, count: int = 10) -> Path:
+    """Draw the regions with the highest and the lowest values (R,), `count` at either end; NaN ones are left out."""
+    order = rank(values)
+    ends = (order[::-1][:count], order[:count][::-1])
+    reach = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
+    low = min(0.0, float(np.nanmin(values, initial=0.0)))
+    with drawing_style():
+        figure = new_figure(0.9 + 0.19 * count)
+        for axes, chosen, colour, title in zip(
+            figure.subplots(1, 2), ends, (ORANGE, BLUE), ("highest", "lowest"), strict=True
+        ):
+            places = np.arange(len(chosen))
+            axes.barh(places, values[chosen], color=colour, height=0.72)
+            axes.set_yticks(places, [labels[region] for region in chosen])
+            axes.invert_yaxis()
+            axes.set_xlim(1.12 * low, 1.12 * reach)
+            axes.grid(visible=False, axis="y")
+            for place, value in zip(places, values[chosen], strict=True):
+                axes.text(max(value, 0) + 0.01 * reach, place, f"{value:.2f}", va="center", fontsize=8)
+            axes.set_title(f"{name}: the {len(chosen)} {title}")
+        named = [", ".join(f"{labels[region]} {values[region]:.2f}" for region in chosen[:3]) for chosen in ends]
+        words = f"Regions with the highest {name} ({named[0]}, ...) and the lowest ({named[1]}, ...)."
+        return save_svg(figure, out_file, title=f"{name} by region", description=words)
+
+
+def plot_coverage(labels: Sequence[str], coverage: Array, out_file: Path) -> Path:
+    """Draw what share (R,), from 0 to 1, of each region's voxels the run covers."""
+    missing = np.flatnonzero(coverage < PARTLY)
+    with drawing_style():
+        figure = new_figure(2.6)
+        axes = figure.subplots()
+        tones = np.select([coverage < HARDLY, coverage < PARTLY], [RED, ORANGE], GREY)
+        places = np.arange(1, len(coverage) + 1)
+        axes.bar(places, 100 * coverage, color=list(tones), width=0.8)
+        # A region without any voxel has no bar to be coloured.
+        for place in places[coverage < HARDLY]:
+            axes.axvspan(place - 0.4, place + 0.4, color=RED, alpha=0.25, linewidth=0)
+        for limit, colour in ((HARDLY, RED), (PARTLY, ORANGE)):
+            axes.axhline(100 * limit, color=colour, linestyle="--", linewidth=0.8)
+        axes.set_ylim(0, 102)
+        axes.set_xlim(0, len(coverage) + 1)
+        axes.set_ylabel("Covered [%]")
+        axes.set_xlabel("Region, in the atlas's order")
+        axes.set_title(f"Coverage: {len(missing)} of {len(coverage)} regions under {PARTLY:.0%}")
+        worst = [labels[region] for region in missing[np.argsort(coverage[missing], kind="stable")][:5]]
+        words = (
+            f"Share of each of {len(coverage)} regions that the run covers; {len(missing)} are under {PARTLY:.0%}"
+            + (f", the least covered being {', '.join(worst)}." if worst else ".")
+        )
+        return save_svg(figure, out_file, title="Coverage of the regions", description=words)
+
+
+def rank(values: Array) -> npt.NDArray[np.intp]:
+    """Return the indices of the finite values from lowest to highest, ties in the given order."""
+    order = np.argsort(values, kind="stable")
+    return order[np.isfinite(values[order])]
