@@ -15,9 +15,8 @@ from pathlib import Path
 import nibabel as nib
 
 from migxai.bids.fmriprep import is_fmriprep
-from migxai.bids.inputs import choose_task
+from migxai.bids.inputs import choose_task, dataset_root
 from migxai.bids.layout import check_dataset
-from migxai.bids.subjects import dataset_root
 from migxai.config import Config
 
 #: Voxels of the packaged template's grid, at this many mm.

@@ -14,8 +14,7 @@ from nipype.pipeline import engine as pe
 
 from migxai import __version__
 from migxai.bids.inputs import DatasetInputs, Subject, collect_inputs
-from migxai.bids.outputs import initialise_output
-from migxai.bids.participants import update_participants
+from migxai.bids.outputs import initialise_output, update_participants
 from migxai.bids.records import RunRecord, SubjectRecord, describe_output, write_record
 from migxai.config import Config
 from migxai.errors import InputError, MigxaiError

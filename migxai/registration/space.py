@@ -14,8 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.data import template
-from migxai.data.templates import TemplateName
+from migxai.data import TemplateName, template
 from migxai.errors import ImageError, RegistrationError
 
 FloatArray = NDArray[np.float64]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from migxai.bids.fmriprep import MOTION, read_confounds
 from migxai.config import Config, Denoising
-from migxai.data.templates import TemplateName
+from migxai.data import TemplateName
 from migxai.errors import DenoisingError, InputError
 from migxai.indicators.registry import INDICATORS
 from migxai.io import read_tsv, write_tsv

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migxai.evaluation.results import Results, ScoredModel, indicator_name, model_name
-from migxai.metrics.intervals import resample_groups
+from migxai.metrics.inference import resample_groups
 from migxai.reports.figures.drawing import BLUE, GREEN, GREY, INK, ORANGE, RED, WIDTH, new_figure
 from migxai.reports.group.gallery import Drawn
 
