@@ -278,19 +278,17 @@ def _plan_comparison(comparison: Comparison, cohort: Cohort, config: Config) -> 
         table = read_tsv(settings.folds_file)
         rows = [dict(zip(map(str, table), row, strict=True)) for row in table.itertuples(index=False)]
         folds = folds_from_table(rows, keys, labels, comparison.name)
-        return ComparisonPlan(comparison, people, labels, tuple(folds)), [
-            f"folds are those of {settings.folds_file.name}."
-        ]
-    sites = [str(site) for site in cohort.people["site"].iloc[people]]
-    folds, messages = make_folds(
-        labels,
-        sites,
-        cv=settings.cv,
-        folds=settings.folds,
-        trials=settings.trials,
-        seed=unit_seed(config.random_seed, comparison.name),
-        names=comparison.labels,
-    )
+        messages = [f"folds are those of {settings.folds_file.name}."]
+    else:
+        folds, messages = make_folds(
+            labels,
+            [str(site) for site in cohort.people["site"].iloc[people]],
+            cv=settings.cv,
+            folds=settings.folds,
+            trials=settings.trials,
+            seed=unit_seed(config.random_seed, comparison.name),
+            names=comparison.labels,
+        )
     return ComparisonPlan(comparison, people, labels, tuple(folds)), messages
 
 
