@@ -32,18 +32,7 @@ class Target:
     margin: bool = False
 
     def coefficients(self, logits: Tensor) -> Tensor:
-        """Return the weight of each logit, (B, C).
-
-        Parameters
-        ----------
-        logits
-            (B, C).
-
-        Raises
-        ------
-        UsageError
-            If there is no such class.
-        """
+        """Return the weight of each logit, both (B, C); `UsageError` says if there is no such class."""
         import torch
 
         count, classes = logits.shape
@@ -55,13 +44,7 @@ class Target:
 
 
 def find_layer(network: nn.Module, name: str) -> nn.Module:
-    """Return a layer by its name in the network.
-
-    Raises
-    ------
-    UsageError
-        If there is none of that name.
-    """
+    """Return a layer by its name in the network; `UsageError` says which there are if none has it."""
     layers: dict[str, nn.Module] = dict(network.named_modules())
     if name and name in layers:
         return layers[name]
@@ -74,13 +57,7 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
 
 @contextmanager
 def watch(network: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Keep what layers give out, by name, while the network runs inside.
-
-    Raises
-    ------
-    UsageError
-        If a layer does not exist.
-    """
+    """Keep what layers give out, by name, while the network runs inside; a `UsageError` says if one is missing."""
     seen: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:

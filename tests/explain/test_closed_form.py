@@ -8,8 +8,7 @@ from torch.nn import functional
 
 from migxai.config import Learning
 from migxai.errors import UsageError
-from migxai.explain.closed_form import explain
-from migxai.explain.engines import default_layer, explain_network
+from migxai.explain.explainers import default_layer, explain, explain_network
 from migxai.explain.methods import METHODS
 from migxai.explain.targets import Target, watch
 from migxai.learning.backbone import make_backbone

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from migxai.explain.closed_form import explain_people
-from migxai.explain.engines import explain_people_by_network, network_explainer
+from migxai.explain.explainers import explain_people, explain_people_by_network
 from migxai.explain.methods import METHODS
 from migxai.explain.volumes import SliceSpace
 from migxai.learning.backbones import make_head
@@ -22,9 +21,9 @@ def space():
 def explained(name, method, space, rows=(0, 2), classes=2):
     made = backbone(name, "linear")
     head = make_head(made.split, classes, torch.Generator().manual_seed(0)).eval()
-    explain = network_explainer(method)
-    rows = np.array(rows)
-    return explain(made, head, planes(3), space, rows=rows, trained=np.array([1]), n_classes=classes), head
+    people = {"rows": np.array(rows), "trained": np.array([1])}
+    maps = explain_people_by_network(made, head, planes(3), space, method=method, n_classes=classes, **people)
+    return maps, head
 
 
 @pytest.mark.parametrize("name", ["timm:mobilenetv3_small_100", "timm:swin_tiny_patch4_window7_224"])
@@ -54,7 +53,9 @@ def test_it_makes_what_the_closed_form_makes(space, tmp_path):
     assert store.split.receptive_fields == {"layer4": (0, 32)}
     head = make_head(made.split, 3, torch.Generator().manual_seed(0)).eval()
     assert METHODS["gradcam"].reads_store(made.split)
-    theirs = explain_people_by_network(made, head, planes(3), space, method="gradcam", rows=rows, n_classes=3)
+    theirs = explain_people_by_network(
+        made, head, planes(3), space, method="gradcam", rows=rows, trained=np.array([1]), n_classes=3
+    )
     ours = explain_people(head, store, rows, "gradcam", space, 3)
     # The store holds 16 bits.
     np.testing.assert_allclose(ours, theirs, atol=2e-3 * np.abs(theirs).max())

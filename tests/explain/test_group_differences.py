@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from migxai.explain.group_differences import compare_groups, region_p
+from migxai.explain.regions import compare_groups, region_p
 
 
 @settings(max_examples=25, deadline=None)

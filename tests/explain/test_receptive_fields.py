@@ -9,10 +9,10 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from migxai.config import Learning
-from migxai.explain.closed_form import explain, pooled_receptive_fields
+from migxai.explain.explainers import explain, pooled_receptive_fields
 from migxai.explain.methods import METHODS
-from migxai.explain.receptive_fields import ReceptiveFields, find_receptive_fields
 from migxai.explain.targets import Target, watch
+from migxai.explain.volumes import ReceptiveFields, find_receptive_fields
 from migxai.learning.backbone import make_backbone
 from migxai.learning.backbones import NETWORKS, find_family, find_split, make_head, pooled_layer
 from migxai.learning.devices import single_thread

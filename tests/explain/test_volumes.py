@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migxai.errors import InputError
-from migxai.explain.receptive_fields import SIZE, ReceptiveFields
-from migxai.explain.volumes import SliceSpace, fill_between, to_planes
+from migxai.explain.volumes import SIZE, ReceptiveFields, SliceSpace, fill_between, to_planes
 from migxai.learning.slices import cut, from_pixels, plan_slices, to_pixels
 
 SHAPE = (20, 24, 18)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class NetworkExplainer(Protocol):
-    """Makes maps (n, C, V) of the people `rows` by the intact network; see `migxai.explain.fusion.fused_people`."""
+    """Makes maps (n, C, V) of people by the intact network; see `migxai.explain.methods.fused.fused_people`."""
 
     def __call__(
         self,
@@ -41,7 +41,7 @@ class NetworkExplainer(Protocol):
         trained: IntArray,
         n_classes: int,
     ) -> NDArray[np.float32]:
-        """Make maps; `trained` are the people that the head learned from."""
+        """Make maps of the people `rows`; `trained` are the people that the head learned from."""
         ...
 
 
