@@ -6,7 +6,7 @@ maps add up to must tell apart people it has not seen, which a model of permuted
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from migxai.audit.checks import Check, CheckEntry
@@ -31,24 +31,19 @@ _SEPARATION = "Evidence tells unseen people apart, and permuted labels give none
 _MAPS = "Maps change when labels are permuted"
 
 
-@dataclass(frozen=True)
-class _Permuted:
-    """One model of permuted labels: its maps of a fold's test people (n, C, v), theirs as checked, and its area."""
-
-    maps: FloatArray
-    shown: FloatArray
-    area: float
-
-
 def check(audited: AuditedMaps) -> list[Check]:
     """Train a few heads on permuted labels, and set their maps and their evidence against the true ones."""
-    from migxai.audit.audited_maps import choose_slices
+    import numpy as np
 
-    choice = choose_slices(audited.space)
-    models = [
-        [_permute(audited, number, turn, choice) for number in _chosen_folds(audited)] for turn in range(PERMUTATIONS)
+    from migxai.audit.audited_maps import choose_slices, maps_on_slices
+
+    choice, folds = choose_slices(audited.space), _chosen_folds(audited)
+    models = [[_permute(audited, number, turn, choice) for number in folds] for turn in range(PERMUTATIONS)]
+    shown = np.concatenate([maps_on_slices(audited, audited.folds[number].test, choice) for number in folds])
+    return [
+        _separation(audited, [[area for _, area in turn] for turn in models]),
+        _likeness(audited, shown, [np.concatenate([maps for maps, _ in turn]) for turn in models]),
     ]
-    return [_separation(audited, models), _likeness(audited, models)]
 
 
 def _chosen_folds(audited: AuditedMaps) -> list[int]:
@@ -61,8 +56,9 @@ def _chosen_folds(audited: AuditedMaps) -> list[int]:
     return (both or list(range(len(audited.folds))))[:FOLDS]
 
 
-def _permute(audited: AuditedMaps, number: int, turn: int, choice: SliceChoice) -> _Permuted:
-    from migxai.audit.audited_maps import explain_slices, maps_on_slices
+def _permute(audited: AuditedMaps, number: int, turn: int, choice: SliceChoice) -> tuple[FloatArray, float]:
+    """Train a model on permuted labels; return its maps of a fold's test people (n, C, v), and its area."""
+    from migxai.audit.audited_maps import explain_slices
     from migxai.explain.saliency_maps import favouring
 
     fold, rng = audited.folds[number], audited.generator(4, number, turn)
@@ -73,7 +69,7 @@ def _permute(audited: AuditedMaps, number: int, turn: int, choice: SliceChoice) 
     area = area_under(
         favouring(maps, audited.pair).sum(axis=1), rng.permutation(audited.labels[fold.test]), audited.pair
     )
-    return _Permuted(maps, maps_on_slices(audited, fold.test, choice), area)
+    return maps, area
 
 
 def unlike(labels: IntArray, rng: np.random.Generator) -> IntArray:
@@ -93,14 +89,11 @@ def unlike(labels: IntArray, rng: np.random.Generator) -> IntArray:
 
 
 def _train(audited: AuditedMaps, fold: Fold, labels: IntArray, rng: np.random.Generator) -> Head:
-    import torch
-
-    from migxai.learning.backbones import make_head
+    from migxai.audit.audited_maps import draw_head
     from migxai.learning.devices import choose_device
     from migxai.learning.training import Schedule, train_head
 
-    generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-    head = make_head(audited.store.split, len(audited.classes), generator)
+    head = draw_head(audited, rng)
     schedule = Schedule.of(audited.settings)
     schedule = replace(schedule, epochs=min(schedule.epochs, EPOCHS), epoch_choice="last")
     device = choose_device(audited.settings.device)
@@ -125,7 +118,7 @@ def area_under(values: FloatArray, labels: IntArray, pair: tuple[int, int], stra
     return float(higher[pairs].mean())
 
 
-def _separation(audited: AuditedMaps, models: list[list[_Permuted]]) -> Check:
+def _separation(audited: AuditedMaps, permuted: list[list[float]]) -> Check:
     import numpy as np
 
     saliency, pair = audited.trials[0], audited.pair
@@ -145,7 +138,7 @@ def _separation(audited: AuditedMaps, models: list[list[_Permuted]]) -> Check:
     rng = audited.generator(5)
     null = [area_under(totals, _relabelled(saliency.labels, strata, rng), pair, strata) for _ in range(RELABELLINGS)]
     p = (1 + sum(one >= observed - 1e-9 for one in null)) / (1 + RELABELLINGS)
-    chance = [np.nanmean(areas) for turn in models if np.isfinite(areas := [model.area for model in turn]).any()]
+    chance = [np.nanmean(areas) for areas in permuted if np.isfinite(areas).any()]
     return Check(
         _SEPARATION,
         audited.of,
@@ -169,14 +162,11 @@ def _relabelled(labels: IntArray, strata: IntArray, rng: np.random.Generator) ->
     return made
 
 
-def _likeness(audited: AuditedMaps, models: list[list[_Permuted]]) -> Check:
-    import numpy as np
-
+def _likeness(audited: AuditedMaps, shown: FloatArray, others: list[FloatArray]) -> Check:
     from migxai.audit.audited_maps import DIFFERENT, map_similarity
 
-    shown = np.concatenate([model.shown for model in models[0]])
-    similarity = map_similarity(shown, [np.concatenate([model.maps for model in turn]) for turn in models])
-    if np.isnan(similarity.signed):
+    similarity = map_similarity(shown, others)
+    if similarity.passed is None:
         return Check(_MAPS, audited.of, limit=DIFFERENT, detail="Not made: no map that can be compared.")
     return Check(
         _MAPS,
@@ -185,7 +175,7 @@ def _likeness(audited: AuditedMaps, models: list[list[_Permuted]]) -> Check:
         number=similarity.signed,
         limit=DIFFERENT,
         passed=similarity.passed,
-        detail=f"{len(shown)} people, {len(models)} models each, trained for "
+        detail=f"{len(shown)} people, {len(others)} models each, trained for "
         f"{min(audited.settings.epochs, EPOCHS)} epochs. {similarity.detail}",
     )
 

@@ -49,21 +49,19 @@ def check(audited: AuditedMaps) -> list[Check]:
 
     choice, pair = choose_slices(audited.space), audited.pair
     by_fold = fold_differences(audited.trials[:1], pair)[:, choice.voxels]
-    of_trials = [difference([trial], pair) for trial in audited.trials]
-    by_trial = np.array([one[choice.voxels] for one in of_trials if one is not None])
+    differences = [difference([trial], pair) for trial in audited.trials]
+    by_trial = np.array([one[choice.voxels] for one in differences if one is not None])
     r_folds, r_trials = mean_correlation(by_fold), mean_correlation(by_trial)
     chance = None if np.isnan(r_folds) and np.isnan(r_trials) else _random_heads(audited, choice)
     rng = audited.generator(6)
-    return [
-        _not_made(audited, _FOLDS, by_fold, "fold")
-        if np.isnan(r_folds) or chance is None
-        else _judge(audited, _FOLDS, r_folds, _chance_of_folds(chance, rng), f"{len(by_fold)} folds"),
-        _not_made(audited, _TRIALS, by_trial, "trial")
-        if np.isnan(r_trials) or chance is None
-        else _judge(
-            audited, _TRIALS, r_trials, _chance_of_trials(chance, len(by_trial), rng), f"{len(by_trial)} trials"
-        ),
-    ]
+    if np.isnan(r_folds) or chance is None:
+        folds = _not_made(audited, _FOLDS, by_fold, "fold")
+    else:
+        folds = _judge(audited, _FOLDS, r_folds, _chance_of_folds(chance, rng), f"{len(by_fold)} folds")
+    if np.isnan(r_trials) or chance is None:
+        return [folds, _not_made(audited, _TRIALS, by_trial, "trial")]
+    of_trials = _chance_of_trials(chance, len(by_trial), rng)
+    return [folds, _judge(audited, _TRIALS, r_trials, of_trials, f"{len(by_trial)} trials")]
 
 
 def _random_heads(audited: AuditedMaps, choice: SliceChoice) -> _Chance | None:
