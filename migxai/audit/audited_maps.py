@@ -41,16 +41,8 @@ DIFFERENT = f"mean rank correlation under {SAME:g}"
 class GroundTruth:
     """Where classes truly differ, which is known of a simulated cohort.
 
-    Attributes
-    ----------
-    voxels
-        Whether classes differ there, (V,), in the order of a `SliceSpace`.
-    regions
-        Region of each voxel, 0 for none, (V,).
-    names
-        Names of the regions, by label.
-    planted
-        Names of the regions in which classes differ.
+    Whether they differ in each voxel, and its region, 0 for none, (V,), in the order of a `SliceSpace`; the names of
+    regions by label, and of those in which classes differ.
     """
 
     voxels: NDArray[np.bool_]

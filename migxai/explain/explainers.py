@@ -52,12 +52,7 @@ def explain(head: Head, features: Features, split: Split, method: CamMethod, tar
     """Make maps of some images from the features of their clean view, as `FeatureStore.clean` returns them.
 
     (B, h, w), with the sign that the formula gives; the usual map is the positive part. Attention and Eigen-CAM do not
-    depend on the target. The head is in evaluation mode.
-
-    Raises
-    ------
-    UsageError
-        If the method does not fit the network.
+    depend on the target. The head is in evaluation mode. A `UsageError` says if the method does not fit the network.
     """
     transformer = head if isinstance(head, TokenHead) else None
     if method.attend is not None:
@@ -90,30 +85,11 @@ def explain(head: Head, features: Features, split: Split, method: CamMethod, tar
 def explain_people(
     head: Head, store: FeatureStore, rows: IntArray, method: str, space: SliceSpace, n_classes: int
 ) -> NDArray[np.float32]:
-    """Make a model's maps of some people, (n, C, V), with the sign that the formula gives.
+    """Make a model's maps of some people, (n, C, V), from the store's features; see `NetworkExplainer`.
 
     Each class's map explains its margin, its logit less the mean of the others': the probabilities of a softmax know
-    nothing else.
-
-    Parameters
-    ----------
-    head
-        Trained on others than these people.
-    store
-        Features of the network that it belongs to.
-    rows
-        The people, (n,).
-    method
-        A key of `migxai.explain.methods.METHODS`.
-    space
-        The V voxels that slices show.
-    n_classes
-        Number of classes, C; maps are (n, 1, V) where the method does not depend on the class.
-
-    Raises
-    ------
-    UsageError
-        If the method does not fit the network.
+    nothing else. (n, 1, V) where the method does not depend on the class. A `UsageError` says if it does not fit the
+    network.
     """
     found, slices, made = METHODS[method], np.arange(store.slices), []
     with single_thread():
@@ -187,22 +163,10 @@ def explain_network(
 ) -> Tensor:
     """Make maps of some images at a layer, (B, h, w), with the sign that the formula gives.
 
-    Parameters
-    ----------
-    network
-        Intact, in evaluation mode; `Backbone.assemble` makes it from a trained head.
-    images
-        Normalised, (B, 3, H, W).
-    method
-        A key of `migxai.explain.methods.METHODS` that looks at a layer's output.
-    layer
-        Its name in the network (default: `default_layer`). A layer whose output the network changes in place
-        afterwards, such as a batch normalisation in front of a ReLU, shows what it was changed to.
-
-    Raises
-    ------
-    UsageError
-        If the layer does not exist or gives no maps, or the method looks at attention.
+    The network is intact, in evaluation mode, from `Backbone.assemble`; images are normalised, (B, 3, H, W). A layer
+    (default: `default_layer`) whose output the network changes in place afterwards, such as a batch normalisation in
+    front of a ReLU, shows what it was changed to. A `UsageError` says if there is no such layer, it gives no maps, or
+    the method looks at attention.
     """
     found = METHODS[method]
     if found.library is None:
@@ -251,13 +215,8 @@ def explain_people_by_network(
 ) -> NDArray[np.float32]:
     """Make a model's maps of some people by running the intact network, which every network and layer allows.
 
-    As `explain_people`, which needs a store of what the maps are made of; here everybody's slices are given, 0 to 1,
-    (N, S, H0, W0). With `method` it is a `migxai.explain.methods.NetworkExplainer`.
-
-    Raises
-    ------
-    UsageError
-        As `explain_network` and `default_layer`.
+    As `explain_people`, which needs a store of what the maps are made of. With `method` it is a
+    `migxai.explain.methods.NetworkExplainer`; `explain_network` and `default_layer` say what they refuse.
     """
     network, split = backbone.assemble(head), backbone.split
     name = default_layer(split)
@@ -280,12 +239,7 @@ def default_layer(split: Split) -> str:
     """Name the layer that a network's maps are usually made at, in the intact network.
 
     The one that feeds the pooling in front of the classifier; of a transformer, the first normalisation of the last
-    block, since only the class token is read of what that block gives out.
-
-    Raises
-    ------
-    UsageError
-        If it is not known.
+    block, since only the class token is read of what that block gives out. A `UsageError` says if it is not known.
     """
     if "block" in split.modules and "rows" in split.details:
         return f"{split.modules['block']}.norm1"

@@ -54,16 +54,12 @@ def region_table(
     by: NDArray[np.float64] | None = None,
     two_sided: bool = False,
 ) -> pd.DataFrame:
-    """Describe a map by region.
+    """Describe a map (V,) by region.
 
     Parameters
     ----------
-    row
-        The map's value at each voxel, (V,).
     labels
-        Region of each voxel, 0 for none, (V,).
-    names
-        The names of the regions, by label.
+        Region of each voxel, 0 for none, (V,); `names` are by label.
     positions
         MNI coordinates of the voxels, mm, (V, 3).
     by
@@ -133,21 +129,9 @@ def compare_groups(
 ) -> GroupTest:
     """Compare two groups at each place by a linear model with a mean for each site.
 
-    With one site it is Student's two-sample t-test.
-
-    Parameters
-    ----------
-    values
-        (n, R), NaN where a person has no value; that person is left out there.
-    second
-        Whether each person is of the second group, (n,).
-    sites
-        The site of each person; the means of sites are taken out.
-
-    Returns
-    -------
-    GroupTest
-        NaN where a group has fewer than two people, values don't vary, or group and site can't be told apart.
+    With one site it is Student's two-sample t-test. Values (n, R) are NaN where a person has none; that person is left
+    out there. The test is NaN where a group has fewer than two people, values don't vary, or group and site can't be
+    told apart.
     """
     from scipy import stats
 

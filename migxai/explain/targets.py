@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -56,17 +56,23 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
 
 
 @contextmanager
-def watch(network: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Keep what layers give out, by name, while the network runs inside; a `UsageError` says if one is missing."""
-    seen: dict[str, Tensor] = {}
+def watch(
+    network: nn.Module, names: Sequence[str], keep: Callable[[str, Any, Mapping[str, Any]], Any] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Keep what layers give out, by name, while the network runs inside; a `UsageError` says if one is missing.
 
-    def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:  # noqa: ARG001
-            seen[name] = output
+    `keep` may replace an output, for the network too, by its layer's name and what was kept before.
+    """
+    seen: dict[str, Any] = {}
+
+    def hook_of(name: str) -> Callable[[nn.Module, Any, Any], Any]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> Any:  # noqa: ARG001
+            seen[name] = output if keep is None else keep(name, output, seen)
+            return seen[name]
 
         return hook
 
-    handles = [find_layer(network, name).register_forward_hook(keep(name)) for name in names]
+    handles = [find_layer(network, name).register_forward_hook(hook_of(name)) for name in names]
     try:
         yield seen
     finally:

@@ -24,8 +24,7 @@ nothing to fuse, and it is refused in a sentence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,10 +54,7 @@ def fused_layers(split: Split) -> tuple[str, ...]:
     Those of the built-in networks have cells of 4 (56 x 56), 8, 16 and 32 pixels. A picture's pixel is 1 mm on the
     usual grids; two places 10 mm apart are seen as two only by cells of 5 mm or less.
 
-    Raises
-    ------
-    UsageError
-        If it has none of several sizes, or they are not known here.
+    A `UsageError` refuses a network that has none of several sizes, or whose are not known here.
     """
     if layers := NETWORKS[split.network].fused_layers:
         return layers
@@ -92,17 +88,16 @@ def respond_to_average(
     The network is intact, in evaluation mode, from `Backbone.assemble`; pictures are normalised, (S, 3, H, W); layers
     are named the finest first, in the order in which the network runs them.
 
-    Raises
-    ------
-    UsageError
-        If the layers do not exist, give no maps, or come in another order.
+    A `UsageError` refuses layers that do not exist, give no maps, or come in another order.
     """
     import torch
+
+    from migxai.explain.targets import watch
 
     outputs: list[list[Tensor]] = []
     gradients: list[list[list[Tensor]]] = [[] for _ in targets]
     for images in torch.split(average, _BATCH):
-        with torch.enable_grad(), _watched(network, layers) as seen:
+        with torch.enable_grad(), watch(network, layers, _keep_in_order(layers)) as seen:
             logits = network(images)
             found = [seen[name] for name in layers]
             for number, target in enumerate(targets):
@@ -131,12 +126,13 @@ def explain_fused(
     import numpy as np
     import torch
 
+    from migxai.explain.targets import watch
     from migxai.explain.volumes import find_receptive_fields
 
     names = tuple(layers) if layers is not None else fused_layers(split)
     outputs = []
     for some in torch.split(images, _BATCH):
-        with torch.no_grad(), _watched(network, names) as seen:
+        with torch.no_grad(), watch(network, names, _keep_in_order(names)) as seen:
             network(some)
             outputs.append([seen[name] for name in names])
     rows = []
@@ -171,31 +167,9 @@ def fused_people(
     n_classes: int,
     layers: Sequence[str] | None = None,
 ) -> NDArray[np.float32]:
-    """Make a model's fused maps of some people, (n, C, V), of each class's margin, with its sign.
+    """Make a model's fused maps of some people, with the sign of each class's margin; see `NetworkExplainer`.
 
-    Parameters
-    ----------
-    backbone
-        The network that `head` belongs to.
-    head
-        Trained on others than these people.
-    planes
-        Everybody's slices, (N, S, H0, W0), 0 to 1.
-    space
-        The voxels that slices show.
-    rows
-        The people, (n,).
-    trained
-        The people that the model was trained on, whose average these are compared with.
-    n_classes
-        Number of classes, C.
-    layers
-        Names of layers in the network (default: `fused_layers`).
-
-    Raises
-    ------
-    UsageError
-        As `fused_layers` and `respond_to_average`.
+    A `UsageError` refuses networks and layers (default: `fused_layers`) that cannot be fused.
     """
     import numpy as np
     import torch
@@ -243,37 +217,23 @@ def _joined(parts: list[list[Tensor]]) -> list[Tensor]:
     return [torch.cat(layer) for layer in zip(*parts, strict=True)]
 
 
-@contextmanager
-def _watched(network: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Keep what layers give out while the network runs inside, such that it can be differentiated by.
+def _keep_in_order(layers: Sequence[str]) -> Callable[[str, Any, Mapping[str, Any]], Tensor]:
+    """Return what `watch` keeps of outputs, such that they can be differentiated by.
 
-    What comes before the first layer takes no part in that. Layers that do not exist, give no maps, or run in another
-    order are refused with a `UsageError`.
+    What comes before the first layer takes no part in that. A `UsageError` refuses layers that give no maps, or run in
+    another order.
     """
     import torch
 
-    from migxai.explain.targets import find_layer
+    def keep(name: str, output: Any, seen: Mapping[str, Any]) -> Tensor:
+        if not isinstance(output, torch.Tensor) or output.ndim != 4:
+            raise UsageError(f"The layer {name!r} gives no maps (batch, channels, rows, columns); choose another.")
+        if len(seen) < len(layers) and name != layers[len(seen)]:
+            raise UsageError(f"The network runs {name!r} before {layers[len(seen)]!r}: name layers in its order.")
+        # The graph begins at the finest layer: what comes before it needs no gradients, and would fill most memory.
+        return output.detach().requires_grad_() if torch.is_grad_enabled() and not seen else output
 
-    seen: dict[str, Tensor] = {}
-
-    def keep(name: str) -> Callable[[nn.Module, Any, Any], Any]:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> Any:  # noqa: ARG001
-            if not isinstance(output, torch.Tensor) or output.ndim != 4:
-                raise UsageError(f"The layer {name!r} gives no maps (batch, channels, rows, columns); choose another.")
-            if len(seen) < len(layers) and name != layers[len(seen)]:
-                raise UsageError(f"The network runs {name!r} before {layers[len(seen)]!r}: name layers in its order.")
-            # The graph begins at the finest layer: what comes before it needs no gradients, and would fill most memory.
-            seen[name] = output.detach().requires_grad_() if torch.is_grad_enabled() and not seen else output
-            return seen[name]
-
-        return hook
-
-    handles = [find_layer(network, name).register_forward_hook(keep(name)) for name in layers]
-    try:
-        yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
+    return keep
 
 
 _networks = " and ".join(sorted(entry.title for entry in NETWORKS.values() if entry.fused_layers))
