@@ -19,7 +19,6 @@ from migxai.explain.methods import METHODS
 from migxai.explain.saliency_maps import SaliencyMaps
 from migxai.explain.volumes import to_planes
 from migxai.learning.backbones import make_head
-from migxai.learning.slices import cut
 from migxai.learning.splits import Fold
 from migxai.metrics.types import FloatArray, IntArray
 
@@ -168,9 +167,7 @@ def choose_slices(space: SliceSpace, slices: IntArray | None = None) -> SliceCho
     count = len(space.geometry.indices)
     if slices is None:
         slices = np.unique(np.linspace(0, count - 1, min(SLICES, count)).round().astype(int))
-    numbers = np.full(space.geometry.shape, -1, dtype=np.intp)
-    numbers[space.inside] = np.arange(space.inside.sum())
-    places = cut(numbers, space.geometry)[slices]
+    places = space.order[slices]
     return SliceChoice(slices, places >= 0, places[places >= 0])
 
 

@@ -46,9 +46,9 @@ _MEANING: dict[VersusChance, str] = {
 
 @dataclass(frozen=True)
 class Chance:
-    """What is right without looking at a brain.
+    """What is right without looking at a brain: the accuracy of always naming the largest of so many classes.
 
-    The accuracy of always naming the largest class, NaN if the classes' sizes are not known; and how many there are.
+    NaN if the classes' sizes are not known.
     """
 
     level: float

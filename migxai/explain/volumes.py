@@ -130,8 +130,8 @@ class SliceSpace:
         return inside
 
     @functools.cached_property
-    def _order(self) -> NDArray[np.intp]:
-        """Where the planes' pixels lie among the voxels as `inside` lists them."""
+    def order(self) -> NDArray[np.intp]:
+        """Where the planes' pixels lie among the voxels as `inside` lists them, (S, H0, W0); -1 for none of them."""
         numbers = np.full(self.geometry.shape, -1, dtype=np.intp)
         numbers[self.inside] = np.arange(self.inside.sum())
         planes: NDArray[np.intp] = cut(numbers, self.geometry)
@@ -141,8 +141,8 @@ class SliceSpace:
         """Take the voxels' values (..., V), as ``volume[inside]`` orders them, out of maps of slices (..., S, h, w)."""
         planes = to_planes(maps, fields, self.geometry)
         found = np.empty((*planes.shape[:-3], int(self.inside.sum())), dtype=np.float32)
-        shown = self._order >= 0
-        found[..., self._order[shown]] = planes[..., shown]
+        shown = self.order >= 0
+        found[..., self.order[shown]] = planes[..., shown]
         return found
 
     def volume(self, row: FloatArray, fill: float = np.nan) -> NDArray[np.float32]:
