@@ -53,12 +53,8 @@ def free_gb(folder: Path) -> float:
 def prepare_directory(path: Path) -> None:
     """Make a directory and try to write into it.
 
-    Raises
-    ------
-    OutputError
-        If it cannot be made, is no directory, or is not writable.
-    ResourceError
-        If the disk is full.
+    Raises `OutputError` if it cannot be made, is no directory, or is not writable, and `ResourceError` if the disk is
+    full.
     """
     probe = path / ".migxai-write-test"
     try:
@@ -77,10 +73,8 @@ def prepare_directory(path: Path) -> None:
 def atomic(path: Path) -> Iterator[BufferedIOBase]:
     """Open a file that takes its name only once it is whole.
 
-    Raises
-    ------
-    OutputError, ResourceError
-        If the file cannot be written; nothing of it stays behind.
+    If it cannot be written, nothing of it stays behind: `ResourceError` for a full disk, else `OutputError`, as from
+    all that writes here.
     """
     with _renamed(path.with_name(f".{path.name}.part"), path) as temporary, temporary.open("wb") as stream:
         yield stream
@@ -89,13 +83,8 @@ def atomic(path: Path) -> Iterator[BufferedIOBase]:
 def copy_with(path: Path, write: Callable[[Path], object]) -> None:
     """Let a library write to a temporary path beside `path`, then give the file its name.
 
-    For formats that only the library can write (ITK transforms, figures). The temporary name keeps the extension,
-    since libraries choose the format by it.
-
-    Raises
-    ------
-    OutputError, ResourceError
-        If the file cannot be written.
+    For formats that only the library can write (ITK transforms, figures). The temporary name keeps the extension, since
+    libraries choose the format by it.
     """
     with _renamed(path.with_name(f".part-{path.name}"), path) as temporary:
         write(temporary)
@@ -129,21 +118,10 @@ def display_name(path: Path, root: Path | None) -> str:
 
 
 def read_json(path: Path, root: Path | None = None, *, remedy: str = "") -> dict[str, Any]:
-    """Read a JSON object.
+    """Read a JSON object; raises `InputError` if it cannot be read, is not JSON, or is not an object.
 
-    Parameters
-    ----------
-    path
-        The file.
-    root
-        The dataset it lies in; messages name the file relative to it.
-    remedy
-        What to do if it can't be used, for messages; else the file is to be corrected.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, is not JSON, or is not an object.
+    Messages name the file relative to `root`, the dataset it lies in, and say what to do by `remedy`; without one, the
+    file is to be corrected.
     """
     name = display_name(path, root)
     try:
@@ -161,21 +139,10 @@ def read_json(path: Path, root: Path | None = None, *, remedy: str = "") -> dict
 
 
 def read_tsv(path: Path, root: Path | None = None, *, numbers: bool = False) -> pd.DataFrame:
-    """Read a table of tab-separated values.
+    """Read a table of tab-separated values; raises `InputError` if it cannot be read or is no table.
 
-    Parameters
-    ----------
-    path
-        The file.
-    root
-        The dataset it lies in; messages name the file relative to it.
-    numbers
-        Read columns of numbers as numbers, and ``n/a`` as missing; else all is text, cell by cell as it stands.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read or is not a table.
+    Messages name the file relative to `root`, the dataset it lies in. With `numbers`, columns of numbers are read as
+    numbers, and ``n/a`` as missing; else all is text, cell by cell as it stands.
     """
     import pandas as pd
 
@@ -192,15 +159,7 @@ def read_tsv(path: Path, root: Path | None = None, *, numbers: bool = False) -> 
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write bytes, whole or not at all.
-
-    Raises
-    ------
-    ValueError
-        If there is nothing to write.
-    OutputError, ResourceError
-        If the file cannot be written.
-    """
+    """Write bytes, whole or not at all; raises `ValueError` if there are none."""
     if not content:
         raise ValueError(f"{path.name}: an empty file is never written")
     with atomic(path) as stream:
@@ -208,21 +167,15 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write UTF-8 text with LF line ends; raises as `write_bytes`."""
+    """Write UTF-8 text with LF line ends."""
     write_bytes(path, content.replace("\r\n", "\n").encode())
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON object in the order of its keys, two blanks deep.
 
-    NaN becomes ``"n/a"`` as in BIDS tables; numpy scalars and arrays become numbers and lists.
-
-    Raises
-    ------
-    TypeError
-        If it holds anything JSON does not know; a path above all, since no path of the machine is ever written.
-    OutputError, ResourceError
-        If the file cannot be written.
+    NaN becomes ``"n/a"`` as in BIDS tables; numpy scalars and arrays become numbers and lists. Raises `TypeError` if it
+    holds anything JSON does not know; a path above all, since no path of the machine is ever written.
     """
     text = json.dumps(_jsonable(content), indent=2, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
@@ -241,15 +194,7 @@ def _jsonable(value: Any) -> Any:
 
 
 def write_tsv(path: Path, table: pd.DataFrame, *, float_format: str | None = None) -> None:
-    """Write a table as BIDS wants it: tabs, LF, ``n/a`` for what is missing.
-
-    Raises
-    ------
-    ValueError
-        If the table has no column or no row.
-    OutputError, ResourceError
-        If the file cannot be written.
-    """
+    """Write a table as BIDS wants it: tabs, LF, ``n/a`` for what is missing; raises `ValueError` if it is empty."""
     if table.empty:
         raise ValueError(f"{path.name}: an empty table is never written")
     text = table.to_csv(sep="\t", na_rep="n/a", index=False, lineterminator="\n", float_format=float_format)
@@ -265,29 +210,11 @@ def write_nifti(
     repetition_time: float | None = None,
     dtype: Literal["float32", "uint8", "int16", "int32"] = "float32",
 ) -> None:
-    """Write an image whose header holds geometry and units and nothing else.
+    """Write an image, (X, Y, Z) or (X, Y, Z, T), whose header holds geometry and units and nothing else.
 
-    Parameters
-    ----------
-    path
-        Ends with ``.nii.gz`` or ``.nii``.
-    data
-        Shape (X, Y, Z) or (X, Y, Z, T).
-    affine
-        Shape (4, 4), voxels to mm.
-    space
-        Name of the space; an MNI one sets both form codes to 4 (MNI 152), any other to 1 (scanner).
-    repetition_time
-        Seconds; needed for 4-D data.
-    dtype
-        Type on disk.
-
-    Raises
-    ------
-    ValueError
-        If the data are empty, neither 3-D nor 4-D, a 3-D ``_bold``, or 4-D without a repetition time.
-    OutputError, ResourceError
-        If the file cannot be written.
+    The name ends with ``.nii.gz`` or ``.nii``; `affine` (4, 4) maps voxels to mm. An MNI `space` sets both form codes
+    to 4 (MNI 152), any other to 1 (scanner). A `repetition_time` in seconds is needed for 4-D data. Raises `ValueError`
+    if the data are empty, neither 3-D nor 4-D, a 3-D ``_bold``, or 4-D without a repetition time.
     """
     import nibabel as nib
     import numpy as np

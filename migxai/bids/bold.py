@@ -35,23 +35,10 @@ class Bold(NamedTuple):
 
 
 def load_bold(path: Path) -> Bold:
-    """Load a BOLD series whole, scaled, as one float32 array.
+    """Load a BOLD series whole, scaled, as one float32 array; values that are not finite stay: see `clean_bold`.
 
-    Parameters
-    ----------
-    path
-        The file.
-
-    Returns
-    -------
-    Bold
-        The data hold what the file holds, values that are not finite included: see `clean_bold`.
-
-    Raises
-    ------
-    ImageError
-        If it is not there, is no NIfTI, is not 4-D, has an affine that maps nothing, is cut short, or its checksum is
-        wrong.
+    Raises `ImageError` if it is not there, is no NIfTI, is not 4-D, has an affine that maps nothing, is cut short, or
+    its checksum is wrong.
     """
     with _open(path) as stream:
         image = _image(stream, path)
@@ -77,28 +64,11 @@ def _scaled(proxy: Any) -> npt.NDArray[np.float32]:
 
 
 def clean_bold(data: npt.NDArray[np.float32], name: str) -> tuple[str, ...]:
-    """Check the values of a series, and set voxels that are not finite to zero, in place.
+    """Check the values of a series (X, Y, Z, T), zero voxels that are not finite in place, and say what changed.
 
     Voxels that are not finite in any volume and are joined to the border of the image are its background, as some
-    programs write it. Any other voxel that is not finite in some volume is damaged: zero where there are few, an error
-    beyond `MAX_NOT_FINITE` of all voxels.
-
-    Parameters
-    ----------
-    data
-        Shape (X, Y, Z, T); changed in place.
-    name
-        The file's name, for messages.
-
-    Returns
-    -------
-    tuple of str
-        What was found and changed.
-
-    Raises
-    ------
-    ImageError
-        If too many voxels are damaged, or the series is all zero or constant.
+    programs write it. Any other voxel that is not finite in some volume is damaged: zero where there are few, an
+    `ImageError` beyond `MAX_NOT_FINITE` of all voxels. So is a series that is all zero or constant.
     """
     import numpy as np
 
@@ -150,30 +120,12 @@ def repetition_time(
     override: float | None = None,
     header_suffices: bool = False,
 ) -> tuple[float, tuple[str, ...]]:
-    """Settle the repetition time between the JSON sidecar, the NIfTI header and the user.
+    """Settle the repetition time, in seconds, between the JSON sidecar, the NIfTI header and the user; with messages.
 
-    Parameters
-    ----------
-    path
-        The BOLD file, for messages.
-    header
-        Its NIfTI header; ``pixdim[4]`` in the units that ``xyzt_units`` names.
-    metadata
-        Its sidecar, inheritance applied.
-    override
-        ``--repetition-time``, in seconds; settles everything.
-    header_suffices
-        Whether the header is believed where the sidecar is silent (derivatives; raw BIDS requires the field).
-
-    Returns
-    -------
-    tuple
-        Seconds, and messages.
-
-    Raises
-    ------
-    TimingError
-        If it is absent, not positive, or the two disagree by more than 0.1 %.
+    The sidecar's `metadata` come with inheritance applied; `override` (``--repetition-time``) settles everything.
+    `header_suffices` says that the header is believed where the sidecar is silent: for derivatives, since raw BIDS
+    requires the field. Raises `TimingError` if the time is absent, not positive, or the two disagree by more than 0.1
+    %.
     """
     if override is not None:
         return override, (f"{path.name}: the repetition time is {override:g} s as given, whatever the files say.",)

@@ -80,31 +80,12 @@ def is_fmriprep(description: Mapping[str, Any]) -> bool:
 
 
 def choose_space(root: Path, task: str, preprocessing: Preprocessing) -> tuple[str, str | None, tuple[str, ...]]:
-    """Choose one space and resolution for all subjects of an fMRIPrep dataset.
+    """Choose one space and resolution (None: the names have no ``res-``) for all subjects; with messages.
 
-    The whole dataset is looked at, by file names alone, so that every job of an array chooses alike.
-
-    Parameters
-    ----------
-    root
-        The fMRIPrep dataset.
-    task
-        The task's label.
-    preprocessing
-        Its ``space`` is used (``NAME`` or ``NAME:res-LABEL``; None chooses the space that most subjects have, the
-        order of `SPACES` deciding between equals), and ``use_aroma``.
-
-    Returns
-    -------
-    tuple
-        Space, value of ``res-`` (None: the names have none), messages.
-
-    Raises
-    ------
-    UsageError
-        If the space or resolution asked for is not there.
-    InputError
-        If there is no volume in an MNI152 space, or only AROMA-denoised ones that nobody asked for.
+    The whole dataset is looked at, by file names alone, so that every job of an array chooses alike. If no space is
+    asked for, it is the one that most subjects have, the order of `SPACES` deciding between equals. Raises `UsageError`
+    if what is asked for is not there, and `InputError` if there is no volume in an MNI152 space, or only AROMA-denoised
+    ones that nobody asked for.
     """
     found = _spaces(root, task, tuple(AROMA) if preprocessing.use_aroma else (PREPROCESSED,))
     if not found:
@@ -167,13 +148,7 @@ def _refuse_without_volumes(root: Path, task: str, *, use_aroma: bool) -> None:
 
 
 def refuse_ancient(root: Path) -> None:
-    """Refuse the names that fMRIPrep gave before its version 1.2.
-
-    Raises
-    ------
-    InputError
-        If there are such names.
-    """
+    """Raise `InputError` where names are those that fMRIPrep gave before its version 1.2."""
     for pattern in ("sub-*/func/*_bold_space-*_preproc.nii*", "sub-*/ses-*/func/*_bold_space-*_preproc.nii*"):
         for path in root.glob(pattern):
             raise InputError(
@@ -185,27 +160,10 @@ def refuse_ancient(root: Path) -> None:
 def collect_fmriprep(
     images: Sequence[tuple[Path, BIDSName]], root: Path, *, space: str, resolution: str | None, use_aroma: bool
 ) -> tuple[FmriprepRun, ...]:
-    """Put together a subject's runs in one space.
+    """Put together a subject's runs, out of its BOLD images of any space, in the one that `choose_space` chose.
 
-    Parameters
-    ----------
-    images
-        The subject's BOLD images of any space, with their names.
-    root
-        The fMRIPrep dataset.
-    space, resolution
-        As `choose_space` returned them.
-    use_aroma
-        Take the AROMA-denoised runs and no others.
-
-    Returns
-    -------
-    tuple of FmriprepRun
-
-    Raises
-    ------
-    InputError
-        If the subject has no run there, or one has no confounds or no content.
+    With `use_aroma` they are the AROMA-denoised runs and no others. Raises `InputError` if the subject has no run
+    there, or one has no confounds or no content.
     """
     in_space = [
         (path, name)
@@ -272,24 +230,12 @@ def _first(folder: Path, names: Sequence[str]) -> Path | None:
 
 
 def read_confounds(path: Path) -> pd.DataFrame:
-    """Read a confounds table of fMRIPrep, old or new.
+    """Read a confounds table of fMRIPrep: a row for each volume, float64, NaN for ``n/a``.
 
-    Parameters
-    ----------
-    path
-        ``_desc-confounds_timeseries.tsv`` or, of older versions, ``_desc-confounds_regressors.tsv``.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each volume, float64, NaN for ``n/a``; columns under today's names (``trans_x`` to ``rot_z`` in mm
-        and radians, ``white_matter``, ``csf``, ``global_signal``, ``framewise_displacement``, ``dvars``,
-        ``std_dvars``, ``rmsd``, ``non_steady_state_outlier00``...), others as they are.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, has no row, lacks a motion parameter, or holds text where numbers belong.
+    Columns stand under today's names (``trans_x`` to ``rot_z`` in mm and radians, ``white_matter``, ``csf``,
+    ``global_signal``, ``framewise_displacement``, ``dvars``, ``std_dvars``, ``rmsd``,
+    ``non_steady_state_outlier00``...), others as they are. Raises `InputError` if the table cannot be read, has no row,
+    lacks a motion parameter, or holds text where numbers belong.
     """
     table = read_tsv(path).rename(columns=_canonical)
     if table.empty:
@@ -313,18 +259,7 @@ def _canonical(name: str) -> str:
 
 
 def count_non_steady_state(confounds: pd.DataFrame) -> int:
-    """Count the volumes at the start that fMRIPrep found outside the steady state.
-
-    Parameters
-    ----------
-    confounds
-        As `read_confounds` returns it.
-
-    Returns
-    -------
-    int
-        One more than the last volume so marked; 0 if none is.
-    """
+    """Count the volumes at the start outside the steady state: one more than the last that fMRIPrep marked, or 0."""
     import numpy as np
 
     columns = [name for name in confounds if _NON_STEADY.fullmatch(str(name))]

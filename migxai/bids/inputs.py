@@ -71,25 +71,11 @@ class DatasetInputs:
 
 
 def collect_inputs(config: Config) -> DatasetInputs:
-    """Find the runs that the configuration selects.
+    """Find the runs that the configuration selects: one `Subject` for each selected label, in sorted order.
 
-    Parameters
-    ----------
-    config
-        The fields used are ``run.bids_dir``, ``run.derivatives``, ``selection`` and, of ``preprocessing``, the choice
-        of T1w, space and AROMA.
-
-    Returns
-    -------
-    DatasetInputs
-        With one `Subject` for each selected label, in sorted order; a subject whose input is broken has a `failure`.
-
-    Raises
-    ------
-    UsageError
-        If a participant, session, task, filter or derivative was asked for that does not exist.
-    InputError
-        If the dataset is none, or has no run at all of the default task.
+    A subject whose input is broken has a `failure`. Raises `UsageError` if a participant, session, task, filter or
+    derivative was asked for that does not exist, and `InputError` if the dataset is none, or has no run at all of the
+    default task.
     """
     bids_dir = config.run.bids_dir
     if bids_dir is None:
@@ -113,13 +99,7 @@ def collect_inputs(config: Config) -> DatasetInputs:
 
 
 def check_output_place(bids_dir: Path, output_dir: Path) -> None:
-    """Refuse an output that would lie in the input dataset, but for its ``derivatives`` folder.
-
-    Raises
-    ------
-    UsageError
-        If the output is the input, lies inside it elsewhere, or contains it.
-    """
+    """Raise `UsageError` where the output contains the input dataset, or lies in it other than in ``derivatives``."""
     source, target = bids_dir.resolve(), output_dir.resolve()
     if source == target:
         raise UsageError("The output directory is the input dataset itself; choose another.")
@@ -135,10 +115,7 @@ def check_output_place(bids_dir: Path, output_dir: Path) -> None:
 def fmriprep_derivative(derivatives: Sequence[tuple[str, Path]]) -> Path | None:
     """Choose the derivative that fMRIPrep made: by what its description says, or by the name the user gave it.
 
-    Raises
-    ------
-    UsageError
-        If one is no directory, or fMRIPrep made several.
+    Raises `UsageError` if one is no directory, or fMRIPrep made several.
     """
     chosen = []
     for name, path in derivatives:
@@ -213,14 +190,9 @@ def _open(config: Config, root: Path, labels: Sequence[str], *, derivative: bool
 def choose_task(root: Path, wanted: str) -> tuple[str, tuple[str, ...]]:
     """Choose the task: the one asked for, or, if that is the default, the only other one that the dataset has.
 
-    The whole dataset is looked at, not the selected subjects alone, so that every job of an array chooses alike.
-
-    Raises
-    ------
-    UsageError
-        If a task other than the default was asked for and does not exist.
-    InputError
-        If there is no BOLD run, or no resting one and several others.
+    The whole dataset is looked at, not the selected subjects alone, so that every job of an array chooses alike. Raises
+    `UsageError` if a task other than the default was asked for and does not exist, and `InputError` if there is no BOLD
+    run, or no resting one and several others.
     """
     patterns = ("sub-*/func/*_bold.nii*", "sub-*/ses-*/func/*_bold.nii*")
     names = (parse_name(path) for pattern in patterns for path in root.glob(pattern))
@@ -322,20 +294,7 @@ def _echo(entities: Mapping[str, str]) -> int:
 
 
 def choose_t1w(images: Sequence[Path], session: str | None) -> tuple[Path | None, tuple[str, ...]]:
-    """Choose a run's T1w among several: same session first, then the plainest name, then the first by name.
-
-    Parameters
-    ----------
-    images
-        The subject's T1w images.
-    session
-        The run's session, or None.
-
-    Returns
-    -------
-    tuple
-        The image (None if there is none), and a message if there was a choice.
-    """
+    """Choose a run's T1w, if any: same session first, then the plainest name, then the first by name."""
     if not images:
         return None, ()
 

@@ -25,10 +25,7 @@ _SHOWN = 20
 def check_dataset(root: Path, what: str = "bids_dir") -> dict[str, Any]:
     """Check that a folder is a BIDS dataset and return its dataset_description.json.
 
-    Raises
-    ------
-    InputError
-        If it is no directory, is empty, has no dataset_description.json, or no subject.
+    Raises `InputError` if it is no directory, is empty, has no dataset_description.json, or no subject.
     """
     if not root.is_dir():
         raise InputError(f"{what} {root.name!r} does not exist or is not a directory.")
@@ -55,21 +52,9 @@ def subject_labels(root: Path) -> tuple[str, ...]:
 
 
 def choose_labels(wanted: Sequence[str], available: Sequence[str], entity: Literal["sub", "ses"]) -> tuple[str, ...]:
-    """Choose labels by name or by anchored glob.
+    """Choose labels by name or by glob, with or without ``sub-`` (``ses-``); none wanted means all.
 
-    Parameters
-    ----------
-    wanted
-        Labels with or without ``sub-`` (``ses-``); ``*``, ``?`` and ``[...]`` match whole labels. Empty means all.
-    available
-        Labels that the dataset has.
-    entity
-        Names the kind in messages.
-
-    Raises
-    ------
-    UsageError
-        If one of `wanted` fits nothing; the message lists what there is.
+    ``*``, ``?`` and ``[...]`` match whole labels. Raises `UsageError`, listing what there is, if one fits nothing.
     """
     if not wanted:
         return tuple(available)
@@ -106,30 +91,11 @@ def open_layout(
     validate: bool = False,
     metadata: bool = False,
 ) -> BIDSLayout:
-    """Index a dataset, or load its index.
+    """Index a dataset, or load its index; raises `InputError` if pybids cannot.
 
-    Sidecars are not indexed unless a filter asks for them: `inherited_metadata` reads the few that are needed, so
-    that one subject's broken JSON is that subject's failure alone.
-
-    Parameters
-    ----------
-    root
-        The dataset.
-    subjects
-        The only subjects that are indexed (all of them where a database is kept).
-    derivative
-        Whether names with ``space-``, ``desc-``... are expected.
-    database_dir
-        Where pybids keeps its index between runs.
-    validate
-        Whether files with names that are not valid BIDS are left out.
-    metadata
-        Whether sidecars are indexed too.
-
-    Raises
-    ------
-    InputError
-        If pybids cannot index the dataset.
+    Only the given subjects are indexed, or all of them where a database is kept. Sidecars are not indexed unless a
+    filter asks for them: `inherited_metadata` reads the few that are needed, so that one subject's broken JSON is that
+    subject's failure alone. `validate` leaves out files of raw data whose names are not valid BIDS.
     """
     from bids.layout import BIDSLayout, BIDSLayoutIndexer
 
@@ -158,13 +124,7 @@ def open_layout(
 
 
 def check_filters(content: Any, origin: str = "The BIDS filter") -> None:
-    """Check the shape, keys and query words of BIDS filters.
-
-    Raises
-    ------
-    UsageError
-        If they do not fit.
-    """
+    """Raise `UsageError` if the shape, keys or query words of BIDS filters do not fit."""
     if not isinstance(content, dict) or not all(isinstance(value, dict) for value in content.values()):
         raise UsageError(f'{origin} must be an object of objects, such as {{"bold": {{"session": "01"}}}}.')
     unknown = sorted(set(content) - set(FILTER_KEYS) - set(OTHER_FILTER_KEYS))
@@ -177,10 +137,7 @@ def check_filters(content: Any, origin: str = "The BIDS filter") -> None:
 def pybids_filters(filters: Mapping[str, Any], origin: str = "The BIDS filter") -> dict[str, Any]:
     """Turn a filter file's values into pybids queries: null and "Query.NONE", "*" and "Query.ANY", lists of them.
 
-    Raises
-    ------
-    UsageError
-        If a value names a query that pybids does not have.
+    Raises `UsageError` if a value names a query that pybids does not have.
     """
     from bids.layout import Query
 
@@ -210,12 +167,9 @@ def needs_metadata(layout: BIDSLayout, filters: Iterable[Mapping[str, Any]]) -> 
 
 
 def find_images(layout: BIDSLayout, subject: str, **query: Any) -> list[Path]:
-    """Images of a subject that fit a pybids query, sorted by path.
+    """List the images of a subject that fit a pybids query, sorted by path.
 
-    Raises
-    ------
-    UsageError
-        If the query names an entity or field that the dataset does not know.
+    Raises `UsageError` if the query names an entity or field that the dataset does not know.
     """
     query = {"extension": [".nii.gz", ".nii"], **query, "subject": subject, "return_type": "filename"}
     try:
@@ -226,19 +180,9 @@ def find_images(layout: BIDSLayout, subject: str, **query: Any) -> list[Path]:
 
 
 def inherited_metadata(image: Path, root: Path) -> dict[str, Any]:
-    """Metadata of an image under BIDS' inheritance principle: the nearer sidecar overrides the farther.
+    """Read the metadata of an image under BIDS' inheritance principle: the nearer sidecar overrides the farther.
 
-    Parameters
-    ----------
-    image
-        The image.
-    root
-        Its dataset; sidecars are looked for from here down to the image's folder.
-
-    Raises
-    ------
-    InputError
-        If a sidecar that applies is broken.
+    Raises `InputError` if a sidecar that applies is broken.
     """
     own = parse_name(image)
     if own is None:
@@ -257,13 +201,7 @@ def inherited_metadata(image: Path, root: Path) -> dict[str, Any]:
 
 
 def require_content(path: Path, root: Path) -> None:
-    """Refuse a file without content: a link whose target was never fetched, or zero bytes.
-
-    Raises
-    ------
-    InputError
-        Saying which of the two it is.
-    """
+    """Raise `InputError` for a file without content: a link whose target was never fetched, or zero bytes."""
     name = display_name(path, root)
     if not path.exists():
         raise InputError(f"{name} is a link to content that is not here; fetch it first (for instance datalad get).")

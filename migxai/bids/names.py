@@ -52,28 +52,11 @@ class BIDSName:
 
 
 def derivative_name(entities: Mapping[str, str | int | None], suffix: str, extension: str) -> str:
-    """Build a file's name, whatever order the entities come in.
+    """Build a file's name, whatever order the entities come in; those that are None are left out.
 
-    Parameters
-    ----------
-    entities
-        Short BIDS keys (``sub``, ``ses``, ``space``...) and their values; those that are None are left out.
-    suffix
-        For instance ``boldmap``.
-    extension
-        With its dot, for instance ``.nii.gz``.
+    The extension comes with its dot. Raises `ValueError` if an entity is unknown, or a value, the suffix or the
+    extension cannot stand in a BIDS name.
 
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    ValueError
-        If an entity is unknown, or a value, the suffix or the extension cannot stand in a BIDS name.
-
-    Examples
-    --------
     >>> derivative_name({"stat": "alff", "sub": "01", "res": 3, "task": "rest", "ses": None}, "boldmap", ".nii.gz")
     'sub-01_task-rest_res-3_stat-alff_boldmap.nii.gz'
     """
@@ -99,10 +82,7 @@ def derivative_path(
 ) -> PurePosixPath:
     """Build a file's path inside the dataset: ``sub-01[/ses-1]/func/<name>``.
 
-    Raises
-    ------
-    ValueError
-        As `derivative_name` does, and if there is no ``sub``.
+    Raises `ValueError` as `derivative_name` does, and if there is no ``sub``.
     """
     if not entities.get("sub"):
         raise ValueError("a derivative needs a subject")
@@ -113,8 +93,6 @@ def derivative_path(
 def parse_name(name: str | Path) -> BIDSName | None:
     """Take a file's name apart; None if it is not built as BIDS names are.
 
-    Examples
-    --------
     >>> parse_name("sub-01_task-rest_stat-reho_boldmap.nii.gz")
     BIDSName(entities={'sub': '01', 'task': 'rest', 'stat': 'reho'}, suffix='boldmap', extension='.nii.gz')
     """
@@ -133,28 +111,11 @@ def run_entities(entities: Mapping[str, str]) -> dict[str, str]:
 
 
 def bids_uri(path: Path | PurePosixPath | str, root: Path | None = None, dataset: str = "") -> str:
-    """Name a file by a BIDS URI, which holds no path of the machine.
+    """Name a file, below `root` or relative already, by a BIDS URI, which holds no path of the machine.
 
-    Parameters
-    ----------
-    path
-        The file, relative to its dataset or below `root`.
-    root
-        The dataset's directory; None if `path` is relative already.
-    dataset
-        The dataset's name in ``DatasetLinks``; empty for the dataset that the URI is written in.
+    `dataset` is its dataset's name in ``DatasetLinks``; empty for the one that the URI is written in. Raises
+    `ValueError` if the file does not lie in the dataset.
 
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    ValueError
-        If the file does not lie in the dataset.
-
-    Examples
-    --------
     >>> bids_uri("sub-01/func/sub-01_task-rest_bold.nii.gz", dataset="raw")
     'bids:raw:sub-01/func/sub-01_task-rest_bold.nii.gz'
     """

@@ -66,19 +66,8 @@ class SourceDataset:
 def initialise_output(output_dir: Path, sources: Iterable[SourceDataset]) -> None:
     """Write what makes a folder a BIDS derivative dataset; safe to call from several runs at once.
 
-    Parameters
-    ----------
-    output_dir
-        The output dataset; made if it is not there.
-    sources
-        The datasets that BIDS URIs in the outputs point to, the input dataset first.
-
-    Raises
-    ------
-    OutputError
-        If the directory cannot be written, or holds a dataset that is not a migxai derivative.
-    ResourceError
-        If the disk is full.
+    BIDS URIs in the outputs point to `sources`, the input dataset first. Raises `OutputError` if the directory cannot
+    be written or holds a dataset that is not a migxai derivative, and `ResourceError` if the disk is full.
     """
     sources = tuple(sources)
     prepare_directory(output_dir)
@@ -89,13 +78,7 @@ def initialise_output(output_dir: Path, sources: Iterable[SourceDataset]) -> Non
 
 
 def refuse_foreign_output(output_dir: Path) -> None:
-    """Refuse to write into somebody else's dataset.
-
-    Raises
-    ------
-    OutputError
-        If `output_dir` holds a dataset_description.json that does not name migxai.
-    """
+    """Raise `OutputError` where a folder holds a dataset_description.json that does not name migxai."""
     path = output_dir / "dataset_description.json"
     if not path.is_file():
         return
@@ -171,8 +154,6 @@ def _link(source: SourceDataset, output_dir: Path) -> str:
 def resolution_label(millimetres: float) -> str:
     """Value of ``res-`` for an isotropic grid.
 
-    Examples
-    --------
     >>> resolution_label(3.0), resolution_label(2.5)
     ('3', '2p5')
     """
@@ -189,27 +170,9 @@ def sidecar(
 ) -> dict[str, Any]:
     """Content of a derivative's JSON sidecar.
 
-    Parameters
-    ----------
-    description
-        What the file holds, in a sentence.
-    sources
-        BIDS URIs of what it was made from.
-    resolution
-        Voxel size in mm, or a sentence; required by BIDS wherever the name has ``res-``.
-    excluded
-        Why group level leaves this run out; None if it is usable.
-    **fields
-        Definition and parameters, in the order they are to be read; those that are None are left out.
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    ValueError
-        If a source is not a BIDS URI.
+    `sources` are BIDS URIs (else `ValueError`). `resolution` is the voxel size in mm, or a sentence; BIDS requires it
+    wherever the name has ``res-``. `excluded` says why group level leaves this run out; None if it is usable. `fields`
+    are definition and parameters, in the order they are to be read; those that are None are left out.
     """
     uris = list(sources)
     wrong = [uri for uri in uris if not uri.startswith("bids:")]

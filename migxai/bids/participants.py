@@ -51,10 +51,7 @@ _FOLDED = {re.sub(r"[^0-9a-z]", "", name.lower()): name for name in PARTICIPANT_
 def read_participants(root: Path) -> pd.DataFrame:
     """Read a dataset's participants.tsv, indexed by ``participant_id`` (with ``sub-``); empty if there is none.
 
-    Raises
-    ------
-    InputError
-        If the file cannot be read, has no ``participant_id``, or names someone twice.
+    Raises `InputError` if the file cannot be read, has no ``participant_id``, or names someone twice.
     """
     import pandas as pd
 
@@ -87,26 +84,8 @@ def participant_columns(table: Table) -> Table:
 def update_participants(output_dir: Path, source: SourceDataset, labels: Iterable[str]) -> pd.DataFrame:
     """Enter subjects into the output's participants.tsv, with the columns that group level may read.
 
-    Parameters
-    ----------
-    output_dir
-        The output dataset.
-    source
-        The dataset whose participants.tsv is read, if it has one.
-    labels
-        Subjects' labels, without ``sub-``.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The table as written: sorted, with a ``site`` for everyone (the dataset's name where none is given).
-
-    Raises
-    ------
-    InputError
-        If the source's participants.tsv cannot be read or names a subject twice.
-    OutputError, ResourceError
-        If the table cannot be written.
+    Returns the table as written: sorted, with a ``site`` for everyone (the source's name where none is given). Raises
+    `InputError` if the source's table cannot be read or names a subject twice.
     """
     import pandas as pd
 

@@ -57,13 +57,7 @@ def record_path(output_dir: Path, label: str, session: str | None = None) -> Pat
 
 
 def describe_output(output_dir: Path, path: Path) -> OutputFile:
-    """Enter a written file into a record.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be read back.
-    """
+    """Enter a written file into a record; raises `OutputError` if it cannot be read back."""
     try:
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -75,23 +69,9 @@ def describe_output(output_dir: Path, path: Path) -> OutputFile:
 def write_record(
     output_dir: Path, record: SubjectRecord, *, session: str | None = None, roots: Mapping[str, Path] | None = None
 ) -> None:
-    """Write a subject's record.
+    """Write a subject's record, or that of one session where sessions are processed apart.
 
-    Parameters
-    ----------
-    output_dir
-        The output dataset.
-    record
-        What became of the subject.
-    session
-        Set if sessions are processed apart.
-    roots
-        Directories that sentences may name, by what is to stand in their place, such as ``{"<work>": work_dir}``.
-
-    Raises
-    ------
-    OutputError, ResourceError
-        If it cannot be written.
+    `roots` are directories that sentences may name, by what is to stand in their place, as ``{"<work>": work_dir}``.
     """
     content = asdict(record)
     content["error"] = None if record.error is None else without_paths(record.error, roots or {})
@@ -106,8 +86,6 @@ def write_record(
 def without_paths(text: str, roots: Mapping[str, Path]) -> str:
     """Take the machine's paths out of a sentence: known folders by a word, other absolute paths but for their name.
 
-    Examples
-    --------
     >>> without_paths("/data/study/sub-01/x.nii and /tmp/abc/y.nii", {"<bids_dir>": Path("/data/study")})
     '<bids_dir>/sub-01/x.nii and y.nii'
     """
@@ -156,22 +134,11 @@ def is_complete(output_dir: Path, label: str, config_hash: str, session: str | N
 
 
 def read_status(output_dir: Path, expected: Sequence[str] = (), *, config_hash: str | None = None) -> pd.DataFrame:
-    """Read all subjects' records as a table.
+    """Read all subjects' records as a table, `expected` labels first whether they have one or not.
 
-    Parameters
-    ----------
-    output_dir
-        The output dataset.
-    expected
-        Labels that should be there; others that have a record are listed after them.
-    config_hash
-        If given, records made with another configuration count as ``outdated``.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns ``participant_id``, ``state`` (complete, failed, incomplete, outdated, missing), ``usable_runs``,
-        ``excluded_runs``, ``reason``.
+    Columns ``participant_id``, ``state`` (complete, failed, incomplete, outdated, missing), ``usable_runs``,
+    ``excluded_runs``, ``reason``. Records made with another configuration than `config_hash`, if given, are
+    ``outdated``.
     """
     import pandas as pd
 

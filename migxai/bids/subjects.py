@@ -22,12 +22,8 @@ def dataset_root(config: Config) -> Path:
 def select_subjects(config: Config) -> tuple[str, ...]:
     """Return the labels of the selected subjects, sorted, without indexing the dataset.
 
-    Raises
-    ------
-    UsageError
-        If a subject or task was asked for that does not exist.
-    InputError
-        If the dataset is none, or has no resting run.
+    Raises `UsageError` if a subject or task was asked for that does not exist, and `InputError` if the dataset is none,
+    or has no resting run.
     """
     root = dataset_root(config)
     check_dataset(root, "the fMRIPrep derivative")

@@ -53,8 +53,6 @@ class Cohort:
         The space and the ``res-`` label of all maps; None if their names have none.
     definitions
         How the maps of each indicator were made, as far as their sidecars say.
-    label_column
-        The column that ``group`` was read from.
     """
 
     people: pd.DataFrame
@@ -67,18 +65,7 @@ class Cohort:
     label_column: str
 
     def without(self, reasons: Mapping[str, str]) -> Cohort:
-        """Leave people out for what their maps turned out to be.
-
-        Parameters
-        ----------
-        reasons
-            Why, by the person's key.
-
-        Raises
-        ------
-        InputError
-            If nobody is left.
-        """
+        """Leave people out for what their maps turned out to be: a reason by key. `InputError` if nobody is left."""
         import pandas as pd
 
         out = self.people["key"].isin(list(reasons)).to_numpy()
@@ -119,19 +106,9 @@ class Cohort:
     def class_table(self, comparison: Comparison, cv: str, folds: int) -> pd.DataFrame:
         """Count people by class and site, with the smallest part that a fold can have of each class.
 
-        Parameters
-        ----------
-        comparison
-            The classes.
-        cv, folds
-            How `migxai.learning.splits.make_folds` will be asked to split.
-
-        Returns
-        -------
-        pandas.DataFrame
-            A row a class and one for ``all``: ``class``, a column for each site, ``all``, ``smallest_test`` and
-            ``smallest_train``. The smallest test part is 0 where a fold tests nobody of the class, as leave-one-out
-            does by nature.
+        `cv` and `folds` are how `migxai.learning.splits.make_folds` will be asked to split. A row a class and one for
+        ``all``: ``class``, a column for each site, ``all``, ``smallest_test`` and ``smallest_train``. The smallest test
+        part is 0 where a fold tests nobody of the class, as leave-one-out does by nature.
         """
         import pandas as pd
 
@@ -161,17 +138,9 @@ def read_cohort(
 ) -> Cohort:
     """Read who is to be compared, with their maps, from one or several datasets.
 
-    Parameters
-    ----------
-    datasets
-        Name and folder of each dataset of maps; without a name, its own. A person is (dataset, participant_id).
-    settings
-        Indicators, label and site columns, and conditions.
-    participants_from
-        The raw dataset that the first of `datasets` was made from: its participants.tsv adds what the one beside the
-        maps lacks. Nothing else of it is read.
-    task
-        The task wanted; it matters only where a dataset has maps of several.
+    A dataset without a name goes by its own; a person is (dataset, participant_id). `participants_from` is the raw
+    dataset that the first of `datasets` was made from: its participants.tsv adds what the one beside the maps lacks,
+    and nothing else of it is read. `task` matters only where a dataset has maps of several.
 
     Raises
     ------

@@ -48,15 +48,10 @@ MAX_WORDS = 10
 
 @dataclass(frozen=True)
 class Comparison:
-    """Classes to tell apart.
+    """Classes to tell apart, under a name of letters, digits and ``_``.
 
-    Attributes
-    ----------
-    name
-        Letters, digits and ``_``.
-    classes
-        The label of each class with the values of the label column that belong to it, the negative class first: of two
-        classes the second is the positive one.
+    `classes` holds the label of each class with the values of the label column that belong to it, the negative class
+    first: of two classes the second is the positive one.
     """
 
     name: str
@@ -85,13 +80,9 @@ class Comparison:
 def parse_comparison(text: str) -> Comparison:
     """Read ``NAME=A:B+C``, or the name of a comparison in `BUILT_IN`.
 
-    Raises
-    ------
-    UsageError
-        If the name is unknown or no name, there are fewer than two classes, a class is empty, or a label stands twice.
+    Raises `UsageError` if the name is unknown or no name, there are fewer than two classes, a class is empty, or a
+    label stands twice.
 
-    Examples
-    --------
     >>> parse_comparison("hc_vs_migraine").classes
     (('HC', ('HC',)), ('MWoA+MWA', ('MWoA', 'MWA')))
     """
@@ -123,13 +114,7 @@ def parse_comparison(text: str) -> Comparison:
 
 
 def parse_comparisons(texts: Iterable[str]) -> tuple[Comparison, ...]:
-    """Read several comparisons.
-
-    Raises
-    ------
-    UsageError
-        As `parse_comparison` does, and if two have the same name (in whatever case: they name files).
-    """
+    """Read several comparisons; `UsageError` also if two have the same name (in whatever case: they name files)."""
     found = tuple(parse_comparison(text) for text in texts)
     counts = Counter(item.name.casefold() for item in found)
     twice = next((item.name for item in found if counts[item.name.casefold()] > 1), None)
@@ -141,23 +126,10 @@ def parse_comparisons(texts: Iterable[str]) -> tuple[Comparison, ...]:
 def choose_comparisons(
     wanted: Sequence[str], groups: Sequence[str], *, left_out: Sequence[str] = (), column: str = "group"
 ) -> tuple[tuple[Comparison, ...], tuple[str, ...]]:
-    """Settle the comparisons of a cohort, in the spelling of its table.
+    """Settle the comparisons of a cohort, in the spelling of its table; with messages.
 
-    Parameters
-    ----------
-    wanted
-        As typed; if empty, the paper's three where its labels are all there, otherwise one over all labels.
-    groups
-        The label of each person in the cohort.
-    left_out
-        Labels of people who are not in it.
-    column
-        The label column's name, for messages.
-
-    Returns
-    -------
-    tuple
-        The comparisons, and messages.
+    `wanted` are texts as typed; if there are none, the paper's three where its labels are all there, otherwise one over
+    all labels. `groups` holds the label of each person in the cohort, `left_out` those of people who are not in it.
 
     Raises
     ------

@@ -35,10 +35,7 @@ _ATLAS_FIELDS = ("Name", "Regions", "MinimumCoverage")
 def definition_fields(indicator: str) -> tuple[str, ...]:
     """Name the sidecar fields in which all maps of an indicator must agree to be pooled.
 
-    Parameters
-    ----------
-    indicator
-        Value of ``stat-``. Of one that is not known here, the fields of all that are known count.
+    Of an indicator that is not known here, the fields of all that are known count.
     """
     entries = [INDICATORS[indicator]] if indicator in INDICATORS else list(INDICATORS.values())
     own = dict.fromkeys(field for entry in entries for field in entry.definition_fields())
@@ -86,15 +83,8 @@ def choose_task(
 ) -> tuple[str | None, str | None]:
     """Choose the task of a dataset: the one wanted, else the only one, else rest, else the most frequent.
 
-    Returns
-    -------
-    tuple
-        The task (None if names have none), and a message or None.
-
-    Raises
-    ------
-    InputError
-        If several tasks are as frequent as each other.
+    The task is None if names have none; the message may be None too. Raises `InputError` if several tasks are as
+    frequent as each other.
     """
     counts = Counter(name.entities.get("task") for _, name in found)
     if wanted in counts and wanted is not None:
@@ -125,10 +115,7 @@ def _list(tasks: Iterable[str | None]) -> str:
 def common_space(maps: Sequence[MapFile]) -> tuple[str | None, str | None, list[str]]:
     """Return the space and the ``res-`` label of all maps, and messages.
 
-    Raises
-    ------
-    InputError
-        If there are two of either; a map of each is named.
+    Raises `InputError` if there are two of either; a map of each is named.
     """
     space = _common_entity(maps, "space")
     named = [item for item in maps if "res" in item.name.entities]
@@ -154,10 +141,7 @@ def _common_entity(maps: Sequence[MapFile], entity: str) -> str | None:
 def common_definition(maps: Sequence[MapFile]) -> tuple[dict[str, Any], list[str]]:
     """Return how the maps of one indicator were made, as far as their sidecars say, and messages.
 
-    Raises
-    ------
-    InputError
-        If two maps were made differently; both are named, and the field.
+    Raises `InputError` if two maps were made differently; both are named, and the field.
     """
     said: dict[str, tuple[Any, MapFile]] = {}
     fields = definition_fields(maps[0].indicator)
@@ -205,13 +189,7 @@ def _maker(metadata: Mapping[str, Any]) -> str:
 
 
 def refuse_same_maps(maps: Iterable[MapFile]) -> None:
-    """Refuse one person under two names: maps of two people that are the same byte for byte.
-
-    Raises
-    ------
-    InputError
-        Naming both; or if a map cannot be read.
-    """
+    """Raise `InputError` for one person under two names: maps of two people that are the same byte for byte."""
     by_size: dict[int, list[MapFile]] = defaultdict(list)
     for item in maps:
         by_size[item.path.stat().st_size].append(item)

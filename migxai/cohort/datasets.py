@@ -51,12 +51,8 @@ class MapDataset(NamedTuple):
 def open_datasets(datasets: Sequence[tuple[str | None, Path]]) -> list[MapDataset]:
     """Name the datasets and list their maps.
 
-    Raises
-    ------
-    UsageError
-        If two have the same name, or are the same folder.
-    InputError
-        If one is no dataset, or holds no map of the main form.
+    Raises `UsageError` if two have the same name, or are the same folder, and `InputError` if one is no dataset, or
+    holds no map of the main form.
     """
     opened: list[MapDataset] = []
     for given, root in datasets:
@@ -76,12 +72,9 @@ def open_datasets(datasets: Sequence[tuple[str | None, Path]]) -> list[MapDatase
 
 
 def choose_indicators(wanted: Sequence[str], opened: Sequence[MapDataset]) -> tuple[tuple[str, ...], list[str]]:
-    """Settle the indicators: those wanted, else those learnt by default that every dataset has.
+    """Settle the indicators: those wanted, else those learnt by default that every dataset has; with messages.
 
-    Raises
-    ------
-    InputError
-        If a dataset has no map of one that is wanted, or there is none that all have.
+    Raises `InputError` if a dataset has no map of one that is wanted, or there is none that all have.
     """
     present = {dataset.name: {name.entities["stat"] for _, name in dataset.found} for dataset in opened}
     for name, stats in present.items():
@@ -189,10 +182,7 @@ def _read_dataset(root: Path, *, suffix: str, extension: str, runs: bool) -> pd.
 def dataset_name(root: Path) -> str:
     """Return the Name of a dataset of maps; its folder's where it has none.
 
-    Raises
-    ------
-    InputError
-        If it has no dataset_description.json, or none that can be read.
+    Raises `InputError` if it has no dataset_description.json, or none that can be read.
     """
     description = root / "dataset_description.json"
     if not description.is_file():
@@ -211,19 +201,7 @@ def find_maps(
 ) -> list[tuple[Path, BIDSName]]:
     """List the files of a dataset that are named ``..._stat-<indicator>_<suffix><extension>``.
 
-    Parameters
-    ----------
-    root
-        The dataset.
-    suffix, extension
-        The suffix and the extension of the files.
-    runs
-        Whether a run's map is listed where there is a mean over runs too.
-
-    Raises
-    ------
-    InputError
-        If there is none.
+    `runs` says whether a run's map is listed where there is a mean over runs too. Raises `InputError` if there is none.
     """
     found: list[tuple[Path, BIDSName]] = []
     for pattern in (f"sub-*/func/*_{suffix}{extension}", f"sub-*/ses-*/func/*_{suffix}{extension}"):

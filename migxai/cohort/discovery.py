@@ -29,18 +29,10 @@ from migxai.errors import InputError
 
 @dataclass(frozen=True)
 class Participant:
-    """Somebody whom a table or a folder names.
+    """Somebody whom a table or a folder names; dataset and participant together are the person.
 
-    Attributes
-    ----------
-    dataset, participant
-        Together they are the person.
-    row
-        Cells of participants.tsv, in the cohort's spelling of the columns.
-    maps
-        All maps of each indicator, also those of excluded runs.
-    reason
-        What keeps them out; None if nothing does.
+    `row` holds the cells of participants.tsv in the cohort's spelling of the columns, `maps` all maps of each
+    indicator, also those of excluded runs, and `reason` what keeps the person out (None if nothing does).
     """
 
     dataset: str
@@ -66,33 +58,11 @@ def find_participants(
     task: str | None,
     columns: Sequence[str],
 ) -> tuple[list[Participant], list[str], list[str]]:
-    """List everyone whom a dataset's table or folders name.
+    """List everyone whom a dataset's table or folders name, with the columns of all datasets so far, and messages.
 
-    Parameters
-    ----------
-    dataset
-        The dataset.
-    indicators
-        The indicators of which everyone needs a map.
-    settings
-        Label and site columns.
-    raw
-        The raw dataset whose participants.tsv may add to this one's.
-    task
-        The task wanted.
-    columns
-        Those of the datasets read before, whose spelling is kept.
-
-    Returns
-    -------
-    tuple
-        The participants, the columns of all datasets so far, and messages.
-
-    Raises
-    ------
-    InputError
-        If there is no table or label column, or the table names nobody who has maps; see also
-        `read_participants_table`.
+    Everyone needs a map of each of `indicators`. `raw` is the raw dataset whose participants.tsv may add to this one's;
+    `columns` are those of the datasets read before, whose spelling is kept. Raises `InputError` if there is no table or
+    label column, or the table names nobody who has maps; see also `read_participants_table`.
     """
     people = _read_table(dataset, raw, settings.label_column)
     spelling = {name: find_column(columns, name) or name for name in people.columns}
@@ -226,10 +196,7 @@ def apply_where(
 ) -> list[Participant]:
     """Leave out those who do not meet every condition, or of whom it is not known.
 
-    Raises
-    ------
-    UsageError
-        If a condition names a column that there is not, or puts text in order.
+    Raises `UsageError` if a condition names a column that there is not, or puts text in order.
     """
     derived = ("dataset", "participant_id", "group", "site", "mean_fd")
     for text, condition in conditions:

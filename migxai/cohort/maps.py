@@ -36,11 +36,8 @@ Shape = tuple[int, int, int]
 def read_map(path: Path) -> NDArray[np.float32]:
     """Read one map, shape (X, Y, Z).
 
-    Raises
-    ------
-    ImageError
-        If it is damaged or cut short, is not 3-D, or holds no signal: nothing but zeros and NaN, or one value
-        everywhere.
+    Raises `ImageError` if it is damaged or cut short, is not 3-D, or holds no signal: nothing but zeros and NaN, or one
+    value everywhere.
     """
     try:
         content = path.read_bytes()
@@ -68,22 +65,9 @@ def covered(data: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def read_mean_map(paths: Sequence[Path]) -> NDArray[np.float32]:
-    """Read the mean of a person's maps, each voxel over the maps that cover it; 0 where none does.
+    """Read the mean of a person's maps on one grid, each voxel over the maps that cover it; 0 where none does.
 
-    Parameters
-    ----------
-    paths
-        Maps of one person on one grid, of several runs or sessions.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (X, Y, Z).
-
-    Raises
-    ------
-    ImageError
-        As `read_map`.
+    Raises `ImageError` as `read_map` does.
     """
     total, count = np.zeros((), np.float32), np.zeros((), np.int32)
     for path in paths:
@@ -103,17 +87,7 @@ def content_hash(paths: Sequence[Path]) -> str:
 
 
 def common_grid(paths: Sequence[Path]) -> tuple[Shape, Affine]:
-    """Return the grid that all images share; their data are not read.
-
-    Parameters
-    ----------
-    paths
-        NIfTI images, at least one.
-
-    Returns
-    -------
-    tuple
-        Shape (X, Y, Z), and the affine (4, 4) from voxels to mm of the first.
+    """Return the grid that all images share, by their headers alone: shape, and affine to mm of the first.
 
     Raises
     ------
@@ -144,13 +118,7 @@ def common_grid(paths: Sequence[Path]) -> tuple[Shape, Affine]:
 
 
 def read_grid(path: Path) -> tuple[Shape, Affine]:
-    """Read shape and affine from a map's header.
-
-    Raises
-    ------
-    ImageError
-        As `common_grid` does.
-    """
+    """Read shape and affine from a map's header; raises `ImageError` as `common_grid` does."""
     try:
         image: Any = nib.load(path)
         shape, affine = image.shape, np.asarray(image.affine, dtype=np.float64)

@@ -47,21 +47,10 @@ def find_column(columns: Iterable[str], wanted: str) -> str | None:
 
 
 def read_participants_table(path: Path, dataset: str) -> ParticipantsTable:
-    """Read a participants.tsv.
+    """Read a participants.tsv of a dataset, named in messages; nobody is in a file that does not exist.
 
-    Columns that participant level copies get their usual spelling; cells are stripped of blanks.
-
-    Parameters
-    ----------
-    path
-        The file; if it does not exist, nobody is in it.
-    dataset
-        The dataset that it belongs to, for messages.
-
-    Raises
-    ------
-    InputError
-        If it is no table, has no ``participant_id``, the same column twice, or the same person twice.
+    Columns that participant level copies get their usual spelling; cells are stripped of blanks. Raises `InputError` if
+    it is no table, has no ``participant_id``, the same column twice, or the same person twice.
     """
     if not path.is_file():
         return ParticipantsTable()
@@ -133,23 +122,9 @@ def _twice(participant: str, first: Row, second: Row, where: str) -> str:
 
 
 def supplement(own: ParticipantsTable, raw: ParticipantsTable, label_column: str, dataset: str) -> ParticipantsTable:
-    """Add to a dataset's own table what the table of its raw data knows besides.
+    """Add to a dataset's own table, which stands, what the table of the raw data it was made from knows besides.
 
-    Parameters
-    ----------
-    own
-        The table of the maps' dataset; what it says stands.
-    raw
-        The table of the raw dataset that the maps were made from.
-    label_column
-        Must not differ between the two.
-    dataset
-        The dataset that the tables belong to, for messages.
-
-    Raises
-    ------
-    InputError
-        If the two put somebody in different groups.
+    Raises `InputError` if the two put somebody in different groups.
     """
     spelling = {name: find_column(own.columns, name) or name for name in raw.columns}
     columns = dict.fromkeys([*own.columns, *spelling.values()])
@@ -183,8 +158,6 @@ def supplement(own: ParticipantsTable, raw: ParticipantsTable, label_column: str
 def near_label(participant: str, known: Iterable[str]) -> str:
     """Say which known participant has almost this label, and what differs; empty if none has.
 
-    Examples
-    --------
     >>> near_label("sub-01", ["sub-1", "sub-2"])
     ' (there is sub-1: zeros in front of the number differ)'
     """
@@ -205,29 +178,11 @@ def _without_zeros(label: str) -> str:
 
 
 def mean_displacement(root: Path, participant: str, runs: Collection[tuple[str | None, str | None]]) -> float | None:
-    """Mean framewise displacement of a person from the confounds beside the maps.
+    """Mean framewise displacement (mm) of a person from the confounds beside the maps; None if they say nothing of it.
 
     The mean over the kept volumes of a run, and over the runs that were not excluded; volumes without a displacement,
-    as the first one is, do not count.
-
-    Parameters
-    ----------
-    root
-        The dataset of maps.
-    participant
-        ``sub-<label>``.
-    runs
-        Sessions and tasks (either None if there is none) whose runs count.
-
-    Returns
-    -------
-    float or None
-        Millimetres; None if there is no such table, or none with a displacement.
-
-    Raises
-    ------
-    InputError
-        If a table cannot be read.
+    as the first one is, do not count. Only the `runs` count that are named by session and task (either None if there is
+    none). Raises `InputError` if a table cannot be read.
     """
     import numpy as np
     import pandas as pd

@@ -99,15 +99,8 @@ class Joined:
 
 
 def parse_where(text: str) -> Condition:
-    """Read a condition.
+    """Read a condition; raises `UsageError` saying where the text stops to make sense.
 
-    Raises
-    ------
-    UsageError
-        Saying where the text stops to make sense.
-
-    Examples
-    --------
     >>> parse_where("age < 50").judge({"age": "61"})
     (False, 'age is 61')
     """
@@ -115,13 +108,7 @@ def parse_where(text: str) -> Condition:
 
 
 def check_columns(condition: Condition, columns: Iterable[str], text: str) -> None:
-    """Refuse a condition on a column that the table does not have.
-
-    Raises
-    ------
-    UsageError
-        Naming columns that are called nearly so.
-    """
+    """Raise `UsageError` for a condition on a column that the table does not have, naming those called nearly so."""
     known = list(columns)
     for column in condition.columns():
         if column not in known:

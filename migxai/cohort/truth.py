@@ -17,32 +17,16 @@ SIMULATOR = "migxai-demo"
 
 @dataclass(frozen=True, eq=False)
 class PlantedEffect:
-    """An effect that was planted.
-
-    Attributes
-    ----------
-    voxels
-        Where it has at least half its strength, (X, Y, Z).
-    regions
-        Names of the regions.
-    """
+    """An effect that was planted: voxels (X, Y, Z) where it has at least half its strength, and names of regions."""
 
     voxels: NDArray[np.bool_]
     regions: tuple[str, ...]
 
 
 def read_planted_effect(dataset: Path) -> PlantedEffect | None:
-    """Read where a simulated cohort's effect was planted.
+    """Read where a simulated cohort's effect was planted, from the folder beside its dataset of maps.
 
-    Parameters
-    ----------
-    dataset
-        The dataset of maps.
-
-    Returns
-    -------
-    PlantedEffect or None
-        None if people were scanned for it, there is no effect, or its labels were dealt out at random.
+    None if people were scanned for it, there is no effect, or its labels were dealt out at random.
     """
     described, truth = dataset / "dataset_description.json", dataset.parent / "truth"
     if not described.is_file() or not (truth / "maps_effect.json").is_file():

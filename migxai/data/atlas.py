@@ -122,20 +122,7 @@ def load_atlas(atlas: str | Path = "AAL", labels: Path | None = None) -> Atlas:
 
 
 def check_space(atlas: Atlas, space: str) -> None:
-    """Refuse an atlas that does not fit a space.
-
-    Parameters
-    ----------
-    atlas
-        The atlas.
-    space
-        BIDS name of the space of the data, with or without a cohort (``MNIInfant:cohort-1``).
-
-    Raises
-    ------
-    AtlasError
-        If the atlas declares its spaces and this is none of them.
-    """
+    """Raise `AtlasError` if the atlas declares its spaces and the data's (with or without a cohort) is none of them."""
     if atlas.spaces is not None and space not in atlas.spaces:
         fits = "any adult MNI152 space" if atlas.spaces == MNI_SPACES else ", ".join(sorted(atlas.spaces))
         raise AtlasError(

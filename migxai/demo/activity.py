@@ -38,17 +38,7 @@ class Activity:
     clock: FloatArray
 
     def courses(self, times: FloatArray) -> FloatArray:
-        """Evaluate the time courses at any moments.
-
-        Parameters
-        ----------
-        times
-            Seconds from the start of the run, shape (N,).
-
-        Returns
-        -------
-        array, shape (K, N)
-        """
+        """Evaluate the time courses at any moments (N,), in seconds from the start of the run; shape (K, N)."""
         angle = 2 * np.pi * np.outer(self.frequencies, times)
         pulse, breath = (np.interp(times, self.clock, phase) for phase in (self.pulse, self.breath))
         physiology = [np.cos(pulse), np.sin(pulse), np.cos(2 * pulse), np.cos(breath), np.sin(breath)]
@@ -60,27 +50,11 @@ class Activity:
 def make_activity(
     anatomy: Anatomy, to_t1w: FloatArray, settings: DemoSettings, gain: float, rng: np.random.Generator
 ) -> Activity:
-    """Draw a subject's activity.
+    """Draw a subject's activity; `gain` is the relative increase of the networks' amplitude where the effect is.
 
     Neural fluctuations have a power that falls as 1/f from 0.008 Hz and fades above 0.1 Hz. Each network has one
     course; local fluctuations are a Gaussian random field correlated over about 8 mm. Both live in grey matter.
-
-    Parameters
-    ----------
-    anatomy
-        The subject.
-    to_t1w
-        From the world of the BOLD run's first volume to the T1w image's, shape (4, 4).
-    settings
-        Grid and timing.
-    gain
-        Relative increase of the networks' amplitude where the planted effect is.
-    rng
-        The subject's generator.
-
-    Returns
-    -------
-    Activity
+    `to_t1w` takes the world of the BOLD run's first volume to the T1w image's, shape (4, 4).
     """
     model = head()
     mni = mni_coordinates(anatomy, to_t1w @ settings.bold_affine(), settings.bold_shape)
@@ -134,23 +108,9 @@ def make_motion(
 ) -> tuple[FloatArray, FloatArray]:
     """Draw a subject's head motion: a smooth random walk, small tremor that returns, and a few lasting jerks.
 
-    Parameters
-    ----------
-    settings
-        Number of volumes and largest motion.
-    centre
-        What the head turns about, shape (3,), world mm.
-    rng
-        The subject's generator.
-    excessive
-        Whether the motion passes 2 mm and 2 degrees, so that the run is to be excluded.
-
-    Returns
-    -------
-    matrices : array, shape (T, 4, 4)
-        World to world: takes coordinates in the first volume to coordinates in each volume.
-    parameters : array, shape (T, 6)
-        Translations (mm) and rotations about x, y, z through `centre` (degrees).
+    Excessive motion passes 2 mm and 2 degrees, so that the run is to be excluded. Returns matrices (T, 4, 4) that take
+    world coordinates in the first volume to those in each volume, and parameters (T, 6): translations (mm) and
+    rotations about x, y, z through `centre` (3,) (degrees).
     """
     steps = rng.standard_normal((settings.volumes, 6))
     path = ndimage.gaussian_filter1d(np.cumsum(steps, axis=0), 4, axis=0)

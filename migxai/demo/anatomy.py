@@ -20,16 +20,9 @@ _NODES = 45
 class Anatomy:
     """Where each point of a subject's head lies in MNI space.
 
-    MNI = linear (q + displacement(q)), with q = pose^-1 (T1w world): all in RAS mm.
-
-    Attributes
-    ----------
-    pose
-        Rigid, from the upright head to the T1w image's world, shape (4, 4).
-    linear
-        Size and shear, from the upright head to MNI, shape (4, 4).
-    displacement
-        Cubic spline coefficients of the displacement in mm on a coarse grid, shape (3, n, n, n).
+    MNI = linear (q + displacement(q)), with q = pose^-1 (T1w world): all in RAS mm. `pose` is rigid, from the upright
+    head to the T1w image's world; `linear` is size and shear, from the upright head to MNI; both are (4, 4).
+    `displacement` holds cubic spline coefficients in mm on a coarse grid, shape (3, n, n, n).
     """
 
     pose: FloatArray
@@ -37,38 +30,16 @@ class Anatomy:
     displacement: FloatArray
 
     def to_mni(self, points: FloatArray) -> FloatArray:
-        """Take points of the T1w image's world to MNI.
-
-        Parameters
-        ----------
-        points
-            Shape (3, ...), mm.
-
-        Returns
-        -------
-        array, shape (3, ...)
-        """
+        """Take points (3, ...) of the T1w image's world to MNI, mm."""
         flat = points.reshape(3, -1)
         upright = apply(np.linalg.inv(self.pose), flat)
         mni: FloatArray = apply(self.linear, upright + self._displace(upright)).reshape(points.shape)
         return mni
 
     def from_mni(self, points: FloatArray) -> FloatArray:
-        """Take MNI points to the T1w image's world, by fixed-point iteration.
+        """Take MNI points (3, N) to the T1w image's world, mm, by fixed-point iteration.
 
-        Parameters
-        ----------
-        points
-            Shape (3, N), mm.
-
-        Returns
-        -------
-        array, shape (3, N)
-
-        Raises
-        ------
-        MigxaiError
-            If the iteration does not come within 0.001 mm (a bug: deformations are made invertible).
+        MigxaiError if it does not come within 0.001 mm (a bug: deformations are made invertible).
         """
         target = apply(np.linalg.inv(self.linear), points)
         upright = target.copy()
@@ -89,15 +60,6 @@ def make_anatomy(rng: np.random.Generator) -> Anatomy:
 
     The displacement is a Gaussian random field (SD 3 mm, correlated over about 3 cm) that is scaled down where needed
     to keep its Jacobian's norm under 0.7: then the map is one-to-one and fixed-point iteration inverts it.
-
-    Parameters
-    ----------
-    rng
-        The subject's generator.
-
-    Returns
-    -------
-    Anatomy
     """
     pose = rigid(rng.uniform(-5, 5, 3), rng.uniform(-6, 6, 3) + np.array([0, 0, 4.0]))
     linear = np.eye(4)
@@ -118,26 +80,10 @@ def make_anatomy(rng: np.random.Generator) -> Anatomy:
 def render_t1w(
     anatomy: Anatomy, voxel: float, rng: np.random.Generator, *, noise: float = 0.035
 ) -> tuple[FloatArray, NDArray[np.uint8], FloatArray]:
-    """Draw the T1-weighted image.
+    """Draw the T1-weighted image (white matter at about 600), the true brain mask, both (X, Y, Z), and the affine.
 
-    Parameters
-    ----------
-    anatomy
-        The subject.
-    voxel
-        Edge of a voxel in mm.
-    rng
-        Generator of bias field and noise.
-    noise
-        Standard deviation of the Rician noise's two channels; white matter is 1.
-
-    Returns
-    -------
-    image : array, shape (X, Y, Z)
-        Intensities, white matter at about 600.
-    mask : array, shape (X, Y, Z)
-        True brain mask, 0 or 1.
-    affine : array, shape (4, 4)
+    `voxel` is the edge in mm, `noise` the standard deviation of the Rician noise's two channels where white matter is
+    1.
     """
     model = head()
     size = np.array([192.0, 240.0, 240.0])
@@ -153,22 +99,10 @@ def render_t1w(
 
 
 def mni_coordinates(anatomy: Anatomy, affine: FloatArray, shape: tuple[int, ...]) -> FloatArray:
-    """Return where the voxels of a grid lie in MNI space.
+    """Return where the voxels of a grid lie in MNI space, shape (3, *shape), float32.
 
-    The map is so smooth that linear interpolation between points up to 4 mm apart is exact to 0.03 mm.
-
-    Parameters
-    ----------
-    anatomy
-        The subject.
-    affine
-        From the grid's voxels to the T1w image's world, shape (4, 4).
-    shape
-        The grid's.
-
-    Returns
-    -------
-    array, shape (3, *shape), float32
+    The affine takes the grid's voxels to the T1w image's world. The map is so smooth that linear interpolation between
+    points up to 4 mm apart is exact to 0.03 mm.
     """
     stride = np.maximum(np.floor(4.0 / np.linalg.norm(affine[:3, :3], axis=0)), 1).astype(int)
     grid = [(n - 1) // s + 2 for n, s in zip(shape, stride, strict=True)]
@@ -195,21 +129,7 @@ def bias_field(shape: tuple[int, ...], rng: np.random.Generator, amplitude: floa
 
 
 def sample(model: Head, volume: FloatArray, mni: FloatArray) -> FloatArray:
-    """Read a volume of the head at MNI points, linearly, 0 outside.
-
-    Parameters
-    ----------
-    model
-        The head whose grid the volume is on.
-    volume
-        Shape (X, Y, Z).
-    mni
-        Points, shape (3, ...), mm.
-
-    Returns
-    -------
-    array, shape (...)
-    """
+    """Read a volume (X, Y, Z) on the head's grid at MNI points (3, ...), mm: linearly, 0 outside, shape (...)."""
     origin = model.affine[:3, 3].astype(np.float32).reshape((3,) + (1,) * (mni.ndim - 1))
     voxels = (mni - origin) / np.float32(model.affine[0, 0])
     values: FloatArray = ndimage.map_coordinates(volume, voxels, order=1, output=np.float32)

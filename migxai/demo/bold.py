@@ -29,12 +29,8 @@ _FINE = 2.0
 class StillHead:
     """The head in the first volume's pose, blurred as the scanner sees it.
 
-    Attributes
-    ----------
-    tissues
-        Cubic spline coefficients of each tissue's signal in the steady state, shape (4, X, Y, Z), on a 2 mm grid.
-    affine
-        Voxel to the world of the BOLD run's first volume, shape (4, 4).
+    `tissues` holds cubic spline coefficients of each tissue's signal in the steady state on a 2 mm grid, shape (4, X,
+    Y, Z); `affine` takes voxels to the world of the BOLD run's first volume.
     """
 
     tissues: FloatArray
@@ -48,23 +44,7 @@ class StillHead:
 
 
 def still_head(anatomy: Anatomy, to_t1w: FloatArray, settings: DemoSettings, rng: np.random.Generator) -> StillHead:
-    """Make the head that the run moves about.
-
-    Parameters
-    ----------
-    anatomy
-        The subject.
-    to_t1w
-        From the world of the BOLD run's first volume to the T1w image's, shape (4, 4).
-    settings
-        The run's grid.
-    rng
-        Generator of the receive field.
-
-    Returns
-    -------
-    StillHead
-    """
+    """Make the head that the run moves about; `to_t1w` takes its first volume's world to the T1w image's, (4, 4)."""
     model = head()
     bold = settings.bold_affine()
     # A margin of 10 mm around the field of view, so that motion brings in real signal.
@@ -110,29 +90,11 @@ def acquire(
     *,
     thermal: float = THERMAL,
 ) -> FloatArray:
-    """Scan.
+    """Scan: a series (X, Y, Z, T), float32, with grey matter at about 800.
 
     The head is rigid during a volume. A slice is sampled at the moment that `DemoSettings.slice_times` gives it.
-
-    Parameters
-    ----------
-    still
-        The head.
-    activity
-        Relative signal changes; None for a head that only moves.
-    motion
-        From the first volume's world to each volume's, shape (T, 4, 4).
-    settings
-        Grid and timing.
-    rng
-        Generator of the thermal noise.
-    thermal
-        Standard deviation of each of the Rician noise's channels in percent of grey matter; 0 for none.
-
-    Returns
-    -------
-    array, shape (X, Y, Z, T), float32
-        Grey matter at about 800.
+    Without activity the head only moves. `motion` takes the first volume's world to each volume's, shape (T, 4, 4);
+    `thermal` is the standard deviation of each of the Rician noise's channels in percent of grey matter.
     """
     nz = settings.bold_shape[2]
     bold = settings.bold_affine()

@@ -40,16 +40,12 @@ NETWORKS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Head:
-    """Volumes in MNI space on one 2 mm grid.
+    """Volumes in MNI space on one 2 mm grid; `affine` takes voxels to MNI (RAS mm).
 
     Attributes
     ----------
-    affine
-        Voxel to MNI (RAS mm), shape (4, 4).
     t1w
         T1-weighted intensity of the whole head, white matter at 1.
-    brain
-        Brain mask, 0 or 1.
     gm, wm, csf
         Tissue probabilities inside the brain.
     scalp
@@ -113,14 +109,9 @@ def head() -> Head:
 
 @lru_cache(maxsize=1)
 def region_maps() -> tuple[FloatArray, FloatArray]:
-    """Return where the networks and the planted effect are.
+    """Return where the networks (in the order of `NETWORKS`) and the effect (`EFFECT_REGIONS`) are, 0 to 1.
 
-    Returns
-    -------
-    networks : array, shape (N, X, Y, Z)
-        One map a network in the order of `NETWORKS`, 0 to 1, on the grid of `head`.
-    effect : array, shape (X, Y, Z)
-        `EFFECT_REGIONS`, 0 to 1.
+    Shapes are (N, X, Y, Z) and (X, Y, Z), on the grid of `head`.
     """
     atlas = load_atlas()
     centres = np.indices(_SHAPE).reshape(3, -1) * STEP + _LOW[:, None]

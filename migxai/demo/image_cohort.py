@@ -45,19 +45,7 @@ class Participant:
 
 
 def make_participant(number: int, seed: int) -> Participant:
-    """Draw a participant; apart from the group, nothing depends on the group.
-
-    Parameters
-    ----------
-    number
-        From 1.
-    seed
-        The cohort's.
-
-    Returns
-    -------
-    Participant
-    """
+    """Draw participant `number` (from 1); apart from the group, nothing depends on the group."""
     rng = np.random.default_rng([seed, number, 0])
     return Participant(
         participant_id=f"sub-{number:02d}",
@@ -74,24 +62,8 @@ def make_participant(number: int, seed: int) -> Participant:
 def make_cohort(root: Path, settings: DemoSettings, subjects: int) -> Iterator[str]:
     """Make the data under ``root/raw`` and the truth under ``root/truth``, or go on where an earlier call stopped.
 
-    Parameters
-    ----------
-    root
-        An absent or empty directory, or an unfinished cohort of the same settings.
-    settings
-        What to make.
-    subjects
-        How many.
-
-    Yields
-    ------
-    str
-        Each subject's label once it is complete.
-
-    Raises
-    ------
-    OutputError
-        If `root` holds anything else, or cannot be written.
+    Yields each subject's label once it is complete. OutputError if `root` is anything but absent, empty or a cohort of
+    the same settings with as many subjects or fewer, or if it cannot be written.
     """
     claim(root, settings, subjects)
     participants = [make_participant(number, settings.seed) for number in range(1, subjects + 1)]
@@ -104,18 +76,7 @@ def make_cohort(root: Path, settings: DemoSettings, subjects: int) -> Iterator[s
 
 
 def claim(root: Path, settings: DemoSettings | MapSettings, subjects: int) -> None:
-    """Check that `root` may be written, and note there what it holds.
-
-    Parameters
-    ----------
-    root, settings, subjects
-        As for `make_cohort`.
-
-    Raises
-    ------
-    OutputError
-        If `root` holds something else, a demo of other settings, or more subjects than are asked for.
-    """
+    """Note in `root` what it is to hold; OutputError where it holds something else, as `make_cohort` says."""
     note = root / "truth" / "demo.json"
     content = json.loads(json.dumps(dataclasses.asdict(settings)))
     try:

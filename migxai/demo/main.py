@@ -67,18 +67,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make the demo and run migxai on it.
-
-    Parameters
-    ----------
-    argv
-        Arguments without the program's name; from the command line by default.
-
-    Returns
-    -------
-    int
-        Exit code: as documented for `migxai`.
-    """
+    """Make the demo and run migxai on it; return the exit code, as documented for `migxai`."""
     given = list(sys.argv[1:] if argv is None else argv)
     own, handed_on = (given[: given.index("--")], given[given.index("--") + 1 :]) if "--" in given else (given, [])
     read = parser()

@@ -46,8 +46,6 @@ def make_map_cohort(
     ----------
     root
         An absent or empty directory, or a cohort of the same settings with as many subjects or fewer.
-    subjects
-        How many.
     seed, effect_size, effect_regions, sites, indicators, shuffle_labels
         As in `MapSettings`. The default effect, d = 1.5, was fixed before any classifier saw the maps.
 
@@ -62,8 +60,6 @@ def make_map_cohort(
         If a region or an indicator does not exist, or the number of sites is impossible.
     OutputError
         If `root` holds anything else, or cannot be written.
-    ResourceError
-        If the disk is full.
     """
     settings = MapSettings(seed, effect_size, effect_regions, sites, indicators, shuffle_labels)
     _check(settings)
@@ -79,13 +75,7 @@ def make_map_cohort(
 
 
 def make_groups(subjects: int) -> list[str]:
-    """Deal out groups so that any number of subjects is as near to `PROPORTIONS` as it can be.
-
-    Examples
-    --------
-    >>> make_groups(6)
-    ['HC', 'MWoA', 'MWA', 'HC', 'MWoA', 'HC']
-    """
+    """Deal out groups so that any number of subjects is as near to `PROPORTIONS` as it can be."""
     total = sum(PROPORTIONS.values())
     groups: list[str] = []
     for number in range(1, subjects + 1):

@@ -21,7 +21,7 @@ from migxai.demo.settings import MapSettings
 from migxai.errors import UsageError
 from migxai.registration.masks import brain_mask_in_target, template_grid
 from migxai.registration.resample import labels_on_grid
-from migxai.registration.volume import Volume, regrid
+from migxai.registration.space import Volume, regrid
 from migxai.signal.regions import paint, region_coverage
 
 #: Full width at half maximum of a Gaussian, in standard deviations.
@@ -51,18 +51,10 @@ _STREAMS = {"alff": 1, "reho": 2, "rfcs": 3, "common": 4, "view": 5, "site": 6}
 
 @dataclass(frozen=True)
 class Ground:
-    """What all subjects share, on the grid of the participant level's output.
+    """What all subjects share, on the grid of the participant level's output, (X, Y, Z).
 
-    Attributes
-    ----------
-    affine
-        Voxel to MNI (RAS mm), (4, 4).
-    brain
-        The template's brain, (X, Y, Z).
-    labels
-        AAL, (X, Y, Z).
-    mean, spread
-        Mean map and standard deviation between subjects of each indicator, (X, Y, Z); zero outside the brain.
+    That is the template's brain, the labels of AAL, and each indicator's mean map and standard deviation between
+    subjects, zero outside the brain. `affine` takes voxels to MNI (RAS mm).
     """
 
     affine: NDArray[np.float64]
@@ -100,13 +92,7 @@ def aal() -> Atlas:
 
 
 def effect_names(prefixes: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the AAL regions whose names begin with one of the prefixes.
-
-    Raises
-    ------
-    UsageError
-        If no region's name begins with one of them.
-    """
+    """Return the AAL regions whose names begin with one of the prefixes; UsageError if a prefix has none."""
     names = aal().names
     for prefix in prefixes:
         if not any(name.startswith(prefix) for name in names):
@@ -116,19 +102,9 @@ def effect_names(prefixes: tuple[str, ...]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=8)
 def effect_map(prefixes: tuple[str, ...], stat: str) -> FloatArray:
-    """Return where the effect of an indicator is: its regions, 1 at the most, with soft edges in all but RFCS.
+    """Return where the effect of an indicator is, (X, Y, Z), 0 to 1, with soft edges in all but RFCS.
 
-    Parameters
-    ----------
-    prefixes
-        Beginnings of AAL names; none for no region at all.
-    stat
-        The indicator.
-
-    Returns
-    -------
-    numpy.ndarray
-        (X, Y, Z), 0 to 1.
+    The prefixes are beginnings of AAL names; none for no region at all.
     """
     atlas, model = aal(), ground()
     wanted = [index for index, name in zip(atlas.indices, atlas.names, strict=True) if name in effect_names(prefixes)]
@@ -144,25 +120,11 @@ def effect_map(prefixes: tuple[str, ...], stat: str) -> FloatArray:
 def make_maps(
     settings: MapSettings, number: int, *, share: float, site: int = 0
 ) -> tuple[dict[str, FloatArray], NDArray[np.bool_]]:
-    """Make the maps of one subject.
+    """Make the maps of one subject by indicator, and the brain as far as the field of view goes, all (X, Y, Z).
 
-    Parameters
-    ----------
-    settings
-        The settings of the cohort.
-    number
-        The subject's, from 1; with the seed it decides everything random.
-    share
-        How much of the effect the subject has (0: none).
-    site
-        Number of the scanner, from 0.
-
-    Returns
-    -------
-    maps
-        The map of each indicator, (X, Y, Z): zero outside what is covered; NaN in RFCS regions that are not.
-    covered
-        The brain as far as the field of view goes, (X, Y, Z).
+    Maps are zero outside what is covered; RFCS is NaN in regions that are not. The subject's number (from 1) and the
+    seed decide everything random. `share` is how much of the effect the subject has, `site` the number of the scanner,
+    from 0.
     """
     model = ground()
     covered = field_of_view(_stream(settings, number, "view"))
@@ -244,19 +206,10 @@ def field_of_view(rng: np.random.Generator) -> NDArray[np.bool_]:
 
 
 def random_field(rng: np.random.Generator, widths: tuple[float, ...]) -> FloatArray:
-    """Draw a Gaussian random field with the spectrum of the sum of fields of some smoothnesses.
+    """Draw a Gaussian random field (X, Y, Z) with the spectrum of the sum of fields of some smoothnesses.
 
-    Parameters
-    ----------
-    rng
-        Where the randomness comes from.
-    widths
-        FWHM of the fields, mm; their variances are those of `FIELD`.
-
-    Returns
-    -------
-    numpy.ndarray
-        (X, Y, Z). It is as if opposite faces of the grid met, which lie well apart from the brain.
+    The widths are their FWHM, mm; their variances are those of `FIELD`. It is as if opposite faces of the grid met,
+    which lie well apart from the brain.
     """
     white = rng.standard_normal(ground().brain.shape, dtype=np.float32)
     # In one go, since the smooth fields that it stands for need not be known one by one.

@@ -11,18 +11,14 @@ from migxai.demo.head import FloatArray
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """Settings of a cohort.
+    """Settings of a cohort of images.
 
     Attributes
     ----------
     seed
         Everything random follows from it; a subject does not depend on how many others there are.
-    t1w_voxel
-        Edge of a T1w voxel, mm.
-    bold_shape, bold_voxel
-        Grid of a BOLD volume; mm.
-    volumes, repetition_time
-        Length of the run; s.
+    t1w_voxel, bold_voxel, repetition_time
+        mm, mm and s.
     noise
         Whether noise, physiology, drift and neural activity are put on top of the moving head.
     effect_size
@@ -86,8 +82,6 @@ class MapSettings:
         Beginnings of the names of AAL regions; none for no effect.
     sites
         Number of scanners; from the second on, each shifts maps by a pattern of its own.
-    indicators
-        Which maps are made.
     shuffle_labels
         Whether the groups in participants.tsv are dealt out at random: maps stay as they are, and no group differs
         from another but by chance.

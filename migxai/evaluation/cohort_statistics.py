@@ -29,18 +29,9 @@ RANDOM_TABLES = 99_999
 
 @dataclass(frozen=True)
 class GroupTest:
-    """A test of no difference between groups.
+    """A test of no difference between groups; numbers are NaN where the test has none.
 
-    Attributes
-    ----------
-    name
-        The name of the test; empty where none was possible, and `note` says why.
-    statistic, df, p
-        NaN where the test has none.
-    effect_name, effect
-        Effect size.
-    note
-        What else a reader must know.
+    The name is empty where no test was possible, and the note says why; else it says what a reader must know besides.
     """
 
     name: str = ""
@@ -58,18 +49,12 @@ class Variable:
 
     Attributes
     ----------
-    name
-        Its column.
-    kind
-        ``continuous`` or ``categorical``.
     n, missing
         People with and without a value, by group.
     quartiles
         First quartile, median and third quartile by group (linear interpolation); empty for a category.
     counts
         People by level and group; empty for a number.
-    test
-        The test of a difference between the groups.
     p_adjusted
         Corrected by Holm's method for the number of variables tested.
     """
@@ -101,9 +86,7 @@ def describe_cohort(
     Parameters
     ----------
     participants
-        A row for each person.
-    group_column
-        Holds the groups; people without one are left out.
+        A row for each person; people without a group are left out.
     groups
         Names in order; by default all there are, sorted.
     variables

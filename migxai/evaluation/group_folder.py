@@ -22,13 +22,7 @@ PROBABILITY = "%.6f"
 
 @dataclass(frozen=True)
 class GroupFolder:
-    """Names of what lies in ``group``.
-
-    Attributes
-    ----------
-    root
-        The folder.
-    """
+    """Names of what lies in ``group``."""
 
     root: Path
 
@@ -58,13 +52,7 @@ class GroupFolder:
 
 
 def read_description(folder: GroupFolder) -> dict[str, Any]:
-    """Read what was run.
-
-    Raises
-    ------
-    InputError
-        If the group level has not been run, or the file is none that it wrote.
-    """
+    """Read what was run; InputError if nothing was, or if the file is none that the group level wrote."""
     if not folder.description.is_file():
         raise InputError("The output directory holds no results of the group level; run it first (migxai ... group).")
     content = read_json(folder.description, folder.root)
@@ -75,25 +63,13 @@ def read_description(folder: GroupFolder) -> dict[str, Any]:
 
 
 def write_predictions(folder: GroupFolder, subjects: pd.DataFrame, slices: pd.DataFrame) -> None:
-    """Write predictions of subjects and of slices, or remove those of an earlier run where there are none.
-
-    Raises
-    ------
-    OutputError, ResourceError
-        If a file cannot be written.
-    """
+    """Write predictions of subjects and of slices, or remove those of an earlier run where there are none."""
     write_if_any(folder.file("predictions.tsv"), subjects, float_format=PROBABILITY)
     write_if_any(folder.file("predictions_slices.tsv"), slices, float_format=PROBABILITY)
 
 
 def write_if_any(path: Path, table: pd.DataFrame, *, float_format: str | None = None) -> None:
-    """Write a table, or remove that of an earlier run if there is nothing to write.
-
-    Raises
-    ------
-    OutputError, ResourceError
-        If the file cannot be written.
-    """
+    """Write a table, or remove that of an earlier run if there is nothing to write."""
     if table.empty:
         path.unlink(missing_ok=True)
     else:
@@ -103,14 +79,8 @@ def write_if_any(path: Path, table: pd.DataFrame, *, float_format: str | None = 
 def write_scores(folder: GroupFolder, description: Mapping[str, Any]) -> Scores:
     """Score the predictions that lie in the folder, and lay the scores out as the paper does.
 
-    Reading them back makes the tables follow from the files beside them, whenever they are written anew.
-
-    Raises
-    ------
-    InputError
-        If predictions are missing or damaged.
-    OutputError, ResourceError
-        If a file cannot be written.
+    Reading them back makes the tables follow from the files beside them, whenever they are written anew. InputError if
+    predictions are missing or damaged.
     """
     classes = {name: list(groups) for name, groups in description["Comparisons"].items()}
     slices = folder.file("predictions_slices.tsv")
@@ -131,13 +101,7 @@ def write_scores(folder: GroupFolder, description: Mapping[str, Any]) -> Scores:
 
 
 def write_cohort_statistics(folder: GroupFolder, people: pd.DataFrame, groups: Sequence[str], seed: int) -> None:
-    """Write the paper's Table 1 of this cohort.
-
-    Raises
-    ------
-    OutputError, ResourceError
-        If the file cannot be written.
-    """
+    """Write the paper's Table 1 of this cohort."""
     described = describe_cohort(people, "group", groups=groups, seed=seed)
     if described:
         write_tsv(folder.file("table1.tsv"), table_1(described))

@@ -24,21 +24,10 @@ def metrics_document(
 ) -> dict[str, Any]:
     """Describe one model's predictions in full; `plain` makes it JSON.
 
-    Parameters
-    ----------
-    predictions
-        The predictions.
-    records
-        Their rows of the table of scores.
-    per_trial, per_fold
-        Scores by name, shapes (T,) and (T, F); ``per_fold`` is empty for leave-one-out.
-
-    Returns
-    -------
-    dict
-        What they are of, their classes and subjects; their metrics with the values of each trial and fold; confusion
-        matrices; points of ROC curves (two classes: of the positive one) in each trial and of calibration over all;
-        why scores are undefined; and combinations of scores that cannot be.
+    It tells what they are of, their classes and subjects; their metrics (`records`, rows of the table of scores) with
+    the values of each trial (T,) and fold (T, F; none for leave-one-out); confusion matrices; points of ROC curves (two
+    classes: of the positive one) in each trial and of calibration over all; why scores are undefined; and combinations
+    of scores that cannot be.
     """
     counts = np.bincount(predictions.subject_classes(), minlength=len(predictions.classes))
     confusion = [

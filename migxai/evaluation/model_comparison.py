@@ -51,20 +51,7 @@ class Allowed(NamedTuple):
 
 
 def allowed_tests(cv: str, *, n_classes: int, trials: int) -> Allowed:
-    """Choose the tests that the design allows.
-
-    Parameters
-    ----------
-    cv
-        ``kfold``, ``leave-one-out`` or ``leave-one-site-out``.
-    n_classes, trials
-        The numbers of classes and trials of the comparison.
-
-    Raises
-    ------
-    UsageError
-        If there is no such cross-validation.
-    """
+    """Choose the tests that the cross-validation, the classes and the trials allow; UsageError for an unknown `cv`."""
     if cv == "leave-one-out":
         return Allowed(
             False,
@@ -99,9 +86,7 @@ class ComparedModel:
     Attributes
     ----------
     predictions
-        Its predictions, one row per subject and trial.
-    scores
-        Its scores over all.
+        One row per subject and trial.
     per_fold
         Scores in each fold of each trial, shape (trials, folds), NaN where undefined; empty for leave-one-out.
     resampled
@@ -115,27 +100,11 @@ class ComparedModel:
 
 
 def compare_models(models: Sequence[ComparedModel], cv: str) -> list[dict[str, Any]]:
-    """Compare each pair of models by what `allowed_tests` allows.
+    """Compare each pair of models of one comparison and indicator, at subject level, by what `allowed_tests` allows.
 
-    Parameters
-    ----------
-    models
-        Models of one comparison and indicator at subject level; slices of a subject are not independent.
-    cv
-        ``kfold``, ``leave-one-out`` or ``leave-one-site-out``.
-
-    Returns
-    -------
-    list
-        Records with `COMPARED` as keys, NaN where there is no number. p values are adjusted by Holm's method over the
-        pairs of one test of one metric. Where no test is allowed the interval is from the subject bootstrap.
-
-    Raises
-    ------
-    UsageError
-        If there is no such cross-validation, or a model is at slice level.
-    InputError
-        If there is a single fold.
+    p values are adjusted by Holm's method over the pairs of one test of one metric, and numbers that do not exist are
+    NaN. Where no test is allowed the interval is from the subject bootstrap. UsageError for an unknown `cv` or a model
+    at slice level (slices of a subject are not independent), InputError for a single fold.
     """
     records: list[dict[str, Any]] = []
     for first, second in combinations(models, 2):
@@ -187,10 +156,7 @@ def _aligned(predictions: PredictionSet) -> IntArray:
 
 
 def _test_to_train(predictions: PredictionSet) -> float:
-    """Return the mean over folds and trials of the number of test subjects per training subject.
-
-    The training subjects of a fold are those tested in the trial's other folds.
-    """
+    """Return test subjects per training subject (those of the trial's other folds), mean over all folds."""
     if len(predictions.folds) < 2:
         raise InputError(f"Cross-validation needs at least two folds ({predictions.key}).")
     tested = np.zeros((len(predictions.trials), len(predictions.folds)))

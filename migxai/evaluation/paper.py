@@ -94,18 +94,10 @@ NOTES = (
 
 
 def table_2(table: pd.DataFrame) -> pd.DataFrame:
-    """Lay out scores as the paper's Table 2, its values beside ours.
+    """Lay out `migxai.evaluation.scoring.Scores.table` as the paper's Table 2, its values beside ours.
 
-    Parameters
-    ----------
-    table
-        The table of `migxai.evaluation.scoring.Scores`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each model, indicator and comparison of ours, those of the paper first and in its order; text such as
-        ``98.71 (0.14)``, empty where there is no value.
+    There is a row for each model, indicator and comparison of ours, those of the paper first and in its order; cells
+    are text such as ``98.71 (0.14)``, empty where there is no value.
     """
     import pandas as pd
 
@@ -129,18 +121,8 @@ def table_2(table: pd.DataFrame) -> pd.DataFrame:
 def table_3(table: pd.DataFrame, *, comparison: str = THREE_CLASSES, indicator: str = "rfcs") -> pd.DataFrame:
     """Lay out the scores of one comparison and indicator as the paper's Table 3, its values beside ours.
 
-    Parameters
-    ----------
-    table
-        The table of `migxai.evaluation.scoring.Scores`.
-    comparison, indicator
-        The paper's table is of three classes on RFCS; of others there is nothing to put beside.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each score; for each model a column for subjects, one for slices if it predicts any, and one for the
-        paper if it has the model. No row if we have no such comparison.
+    There is a row for each score; for each model a column for subjects, one for slices if it predicts any, and one for
+    the paper if it has the model (it has three classes on RFCS alone). No row if we have no such comparison.
     """
     import pandas as pd
 
@@ -164,18 +146,10 @@ def table_3(table: pd.DataFrame, *, comparison: str = THREE_CLASSES, indicator: 
 
 
 def table_1(cohort: Sequence[Variable]) -> pd.DataFrame:
-    """Lay out a cohort's statistics as the paper's Table 1, its values beside ours.
+    """Lay out a cohort's statistics (of `describe_cohort`) as the paper's Table 1, its values beside ours.
 
-    Parameters
-    ----------
-    cohort
-        From `migxai.evaluation.cohort_statistics.describe_cohort`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each number, and for each level of a category; percentages are of the group's known values (the
-        paper's are of all people). The paper's columns are there if it has any of the variables.
+    There is a row for each number, and for each level of a category; percentages are of the group's known values (the
+    paper's are of all people). The paper's columns are there if it has any of the variables.
     """
     import pandas as pd
 

@@ -24,17 +24,10 @@ _TIE = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class PermutationResult:
-    """What was observed, and what chance gives.
+    """What was observed, and what chance gives: scores with permuted labels, shape (P,).
 
-    Attributes
-    ----------
-    observed
-        Score with the true labels.
-    null
-        Scores with permuted labels, shape (P,).
-    p
-        (1 + #{null >= observed}) / (P + 1): counting the observed labels as one of the permutations keeps the test
-        exact (Phipson and Smyth, Stat Appl Genet Mol Biol 9:39, 2010).
+    p is (1 + #{null >= observed}) / (P + 1): counting the observed labels as one of the permutations keeps the test
+    exact (Phipson and Smyth, Stat Appl Genet Mol Biol 9:39, 2010).
     """
 
     observed: float
@@ -45,23 +38,10 @@ class PermutationResult:
 def permuted_orders(
     n: int, numbers: Iterable[int], *, seed: int, strata: Sequence[str] | IntArray | None = None
 ) -> Iterable[IntArray]:
-    """Yield permutations of n places within strata, each determined by the seed and its number alone.
+    """Yield permutations (n,) of n places, each determined by the seed and its number alone.
 
-    Parameters
-    ----------
-    n
-        Number of places.
-    numbers
-        Which permutations: those of one test can be divided over processes.
-    seed
-        The seed of the test.
-    strata
-        The stratum of each place (n,); labels are permuted among those of one stratum, such as a site, only.
-
-    Yields
-    ------
-    numpy.ndarray
-        Places (n,).
+    Those of one test can so be divided over processes, by `numbers`. With `strata` (n,), such as sites, places are
+    permuted among those of one stratum only.
     """
     of = np.zeros(n, dtype=np.int64) if strata is None else np.unique(np.asarray(strata), return_inverse=True)[1]
     members = [np.flatnonzero(of == stratum) for stratum in np.unique(of)]
@@ -87,7 +67,7 @@ def permuted_scores(
     strata: Sequence[str] | None = None,
     watch: Callable[[Fold, FoldResult], None] | None = None,
 ) -> FloatArray:
-    """Repeat a whole cross-validation with permuted labels.
+    """Repeat a whole cross-validation with permuted labels: `SCORES` of each permutation, shape (P, 2).
 
     A person takes over label and place in the folds of another one together. So every permutation has the class counts
     in every fold that the true labels have; with folds that stayed where they are it would not, and its scores would
@@ -99,17 +79,12 @@ def permuted_scores(
         As in `migxai.learning.crossval.run_fold`; the folds of one trial or of several.
     seed
         That of the cross-validation, for the observed score to be the one reported.
-    strata
-        Site of each person (n,). Needed with leave-one-site-out, where labels are exchangeable within sites only.
     numbers
         Which permutations; those of one test can be divided over processes.
+    strata
+        Site of each person (n,). Needed with leave-one-site-out, where labels are exchangeable within sites only.
     watch
         Shown each fold and what it gave, one permutation after the other.
-
-    Returns
-    -------
-    numpy.ndarray
-        `SCORES` of each permutation, (P, 2).
 
     Raises
     ------
@@ -140,20 +115,10 @@ def cross_validated_scores(
     people: IntArray | None = None,
     watch: Callable[[Fold, FoldResult], None] | None = None,
 ) -> FloatArray:
-    """Score a cross-validation at the level of subjects.
+    """Score a cross-validation (as of `permuted_scores`) at the level of subjects: `SCORES`, averaged over trials.
 
-    Parameters
-    ----------
-    estimator_name, inputs, labels, folds, settings, classes, seed, people
-        As in `migxai.learning.crossval.run_fold`.
-    watch
-        Shown each fold and what it gave.
-
-    Returns
-    -------
-    numpy.ndarray
-        `SCORES` of all test subjects of a trial together (of more than two classes, the area is each class's against
-        the rest, averaged over classes), averaged over trials.
+    Each is of all test subjects of a trial together; of more than two classes, the area is each class's against the
+    rest, averaged over classes.
     """
     of_trials = []
     for trial in sorted({fold.trial for fold in folds}):
@@ -182,13 +147,7 @@ def pooled_scores(labels: IntArray, probabilities: FloatArray, classes: Sequence
 
 
 def compare_with_null(observed: float, null: FloatArray) -> PermutationResult:
-    """Set an observed score against those of permuted labels, (P,).
-
-    Raises
-    ------
-    InputError
-        If one of them is NaN.
-    """
+    """Set an observed score against those of permuted labels, (P,); InputError if one of them is NaN."""
     if np.isnan(observed) or np.isnan(null).any():
         raise InputError("A permutation test's score is undefined (NaN) for some labels; use another score or folds.")
     as_high = int((null >= observed - _TIE).sum())

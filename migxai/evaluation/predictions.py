@@ -43,8 +43,6 @@ class PredictionSet:
 
     Attributes
     ----------
-    key
-        Comparison, indicator, model and level.
     classes
         C names; of two, the second is positive.
     y, predicted
@@ -52,9 +50,7 @@ class PredictionSet:
     p
         Probabilities, shape (n, C).
     trial, fold, subject
-        Index into `trials`, `folds` and `subjects` of each row, shape (n,).
-    trials, folds, subjects
-        The names, sorted.
+        Index into `trials`, `folds` and `subjects` (the names, sorted) of each row, shape (n,).
     """
 
     key: PredictionKey
@@ -77,13 +73,7 @@ class PredictionSet:
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
-    """Read a table of predictions, with trials, folds, slices and probabilities as numbers.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read.
-    """
+    """Read a table of predictions, with trials, folds, slices and probabilities as numbers."""
     import pandas as pd
 
     table = read_tsv(path, path.parent)
@@ -94,23 +84,12 @@ def read_predictions(path: Path) -> pd.DataFrame:
 
 
 def split_predictions(table: pd.DataFrame, classes: Mapping[str, Sequence[str]], level: Level) -> list[PredictionSet]:
-    """Split a table of predictions into sets of one model each, checked.
+    """Split a table of predictions at one level into sets of one model each, checked.
 
-    Parameters
-    ----------
-    table
-        Columns `COLUMNS` (``label`` and ``predicted`` are class names), a column ``p[<class>]`` for each class, and
-        ``slice`` at that level.
-    classes
-        Comparison to its class names, in order.
-    level
-        What a row is of.
-
-    Raises
-    ------
-    InputError
-        If there is no row, a column is absent, a comparison or class unknown, a probability missing or impossible, a
-        row there twice, or a subject has two labels or two folds within a trial.
+    The table has columns `COLUMNS` (``label`` and ``predicted`` are class names), a column ``p[<class>]`` for each
+    class, and ``slice`` at that level; `classes` maps comparisons to their class names, in order. InputError if there
+    is no row, a column is absent, a comparison or class unknown, a probability missing or impossible, a row there
+    twice, or a subject has two labels or two folds within a trial.
     """
     wanted = [*COLUMNS, *(["slice"] if level == "slice" else [])]
     absent = [name for name in wanted if name not in table.columns]

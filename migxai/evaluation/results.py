@@ -56,17 +56,7 @@ class PermutationScore:
 
 @dataclass(frozen=True)
 class ScoredModel:
-    """What one model reached on one indicator in one comparison, at subject level.
-
-    Attributes
-    ----------
-    comparison, indicator, model
-        As in the tables.
-    n, trials
-        People, and repetitions of the cross-validation.
-    scores, permuted
-        The scores, and those of permuted labels, by metric.
-    """
+    """What one model reached on one indicator in one comparison, at subject level: scores by metric, n people."""
 
     comparison: str
     indicator: str
@@ -98,10 +88,6 @@ class Results:
 
     Attributes
     ----------
-    folder
-        Where they lie.
-    description
-        What was run.
     tables
         Tables by file name; an empty one where there is no file.
     predictions
@@ -186,18 +172,7 @@ class Results:
 
 
 def read_results(folder: GroupFolder) -> Results:
-    """Read what the report is made from.
-
-    Parameters
-    ----------
-    folder
-        The group level's.
-
-    Raises
-    ------
-    InputError
-        If the group level has not been run, or a file is damaged.
-    """
+    """Read what the report is made from; InputError if the group level has not been run, or a file is damaged."""
     description = read_description(folder)
     names = ("cohort.tsv", "classes.tsv", "table1.tsv", "table2.tsv", "table3.tsv", "regions.tsv")
     tables = {name: _read(folder.file(name)) for name in names}

@@ -79,12 +79,12 @@ class Scores:
     Attributes
     ----------
     table
-        A row for each score of each set of predictions, columns `SCORED`.
+        A row for each score of each set of predictions.
     document
         The same as JSON, with the values of each trial and fold, confusion matrices, ROC and calibration points, and
         the comparisons; numbers that do not exist are null.
     comparisons
-        Pairs of models, columns `migxai.evaluation.model_comparison.COMPARED`.
+        Pairs of models, as `migxai.evaluation.model_comparison.compare_models` compares them.
     """
 
     table: pd.DataFrame
@@ -105,24 +105,20 @@ def score_predictions(
 
     Parameters
     ----------
-    subjects
-        Columns comparison, indicator, model, trial, fold, subject, label, predicted (class names) and ``p[<class>]``
-        for every class, NaN for those of other comparisons.
-    slices
-        The same with ``slice``, for models that predict slices.
+    subjects, slices
+        As `migxai.evaluation.predictions.split_predictions` takes them; a probability is NaN where the class is of
+        other comparisons.
     classes
         Comparison to its class names in order; of two, the second is positive.
     cv
         ``kfold``, ``leave-one-out`` or ``leave-one-site-out``.
-    seed
-        The seed of the bootstrap.
-    bootstraps
-        The number of resamples of subjects.
+    seed, bootstraps
+        The seed of the bootstrap, and its number of resamples of subjects.
 
     Raises
     ------
     InputError
-        If a table is not as described; see `migxai.evaluation.predictions.split_predictions`.
+        If a table is not as described.
     UsageError
         If there is no such cross-validation, or no resample is asked for.
     """
@@ -165,17 +161,7 @@ def score_model(
 ) -> tuple[list[dict[str, Any]], dict[str, Any], ComparedModel]:
     """Compute all scores of one model, over trials, in each trial and fold, and in resamples of its subjects.
 
-    Parameters
-    ----------
-    predictions
-        The model's predictions at one level.
-    cv, seed, bootstraps
-        As in `score_predictions`.
-
-    Returns
-    -------
-    tuple
-        Rows of the table, the model's part of the document, and what comparisons need.
+    Returns rows of the table, the model's part of the document, and what comparisons need.
     """
     weights = resample_groups(predictions.subject_classes(), resamples=bootstraps, seed=seed)
     per_trial, resampled = _by_trial(predictions, weights)

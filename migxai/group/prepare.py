@@ -20,7 +20,7 @@ from migxai.learning.inputs import ModelInputs, regional_means
 from migxai.learning.slices import SliceGeometry, cut, plan_slices, scale_intensity
 from migxai.metrics.types import IntArray
 from migxai.registration.resample import labels_on_grid
-from migxai.registration.volume import template_brain
+from migxai.registration.space import template_brain
 
 
 @dataclass(frozen=True)

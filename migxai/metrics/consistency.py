@@ -50,22 +50,11 @@ def auc_bounds(sensitivity: float, specificity: float) -> tuple[float, float]:
 
 
 def accuracy_reachable(accuracy: float, tolerance: float, test_sizes: Sequence[int], trials: int = 1) -> bool:
-    """Say whether a mean of accuracies can come out at a value.
+    """Say whether a mean of accuracies (0 to 1), give or take a tolerance, can come out of counts of subjects.
 
-    An accuracy is a count divided by the test set's size, so few values are possible; after the GRIM test for means of
-    integers (Brown & Heathers 2017, doi:10.1177/1948550616673876).
-
-    Parameters
-    ----------
-    accuracy
-        0 to 1.
-    tolerance
-        Half the last digit it was rounded to.
-    test_sizes
-        Subjects in each fold's test set, where the mean is over folds; all subjects as one where the predictions of
-        a trial are pooled.
-    trials
-        Repetitions that the mean is over too.
+    An accuracy is a count divided by the test set's size (`test_sizes`: of each fold, or all subjects as one where a
+    trial's predictions are pooled), and the mean may be over `trials` too: few values are possible. After the GRIM test
+    for means of integers (Brown & Heathers 2017, doi:10.1177/1948550616673876).
     """
     sizes, counts = np.unique(test_sizes, return_counts=True)
     # Every test set weighs the same, so what must be met is the sum over test sets of errors / size.
@@ -83,25 +72,20 @@ def accuracy_reachable(accuracy: float, tolerance: float, test_sizes: Sequence[i
 def check_scores(
     scores: Mapping[str, float], *, shares: Sequence[float] = (), thresholded: bool = False, tolerance: float = ROUNDING
 ) -> list[str]:
-    """Find combinations of scores that the same predictions cannot have.
+    """Say in a sentence each which combinations of scores the same predictions cannot have.
 
     Parameters
     ----------
     scores
-        By the names of `migxai.metrics.scores.evaluate`, 0 to 1; of one trial, or means over several. NaN and names
-        unknown here are passed over.
+        By the names of `migxai.metrics.scores.evaluate`; of one trial, or means over several. NaN and names unknown
+        here are passed over.
     shares
         Shares (or counts) of the classes, for bounds of recall from accuracy; empty leaves those out.
     thresholded
-        Whether classes were predicted by a threshold on the same score that the ROC curve is of, in a single set of
+        Whether classes were predicted by a threshold on the score that the ROC curve is of, in a single set of
         predictions: only then is the area bounded by sensitivity and specificity.
     tolerance
         Half the last digit that the scores were rounded to.
-
-    Returns
-    -------
-    list
-        A sentence for each impossibility; empty if there is none.
     """
     known = {name: float(value) for name, value in scores.items() if isfinite(value)}
     found = _outside(known, tolerance)

@@ -46,26 +46,10 @@ def clopper_pearson(successes: int, n: int, level: float = 0.95) -> Interval:
 
 
 def resample_groups(strata: IntArray, *, resamples: int, seed: int) -> Array:
-    """Draw groups with replacement within strata, the size of each stratum kept.
+    """Draw groups with replacement within strata, each stratum keeping its size: how often each, shape (B, G).
 
-    Parameters
-    ----------
-    strata
-        The stratum of each group, for subjects their class, shape (G,).
-    resamples
-        B.
-    seed
-        Same seed and same strata, same resamples: scores of several models are then resampled together.
-
-    Returns
-    -------
-    array
-        How often each group was drawn, shape (B, G).
-
-    Raises
-    ------
-    UsageError
-        If fewer than one resample is asked for.
+    `strata` holds the stratum of each group, for subjects their class, shape (G,). The same seed and strata give the
+    same resamples: scores of several models are then resampled together. UsageError for fewer than one resample.
     """
     if resamples < 1:
         raise UsageError(f"A bootstrap needs at least one resample, not {resamples}.")
@@ -98,31 +82,15 @@ def percentile_interval(values: FloatArray, level: float = 0.95) -> BootstrapInt
 
 
 def delong_covariance(y: IntArray, scores: FloatArray) -> tuple[Array, Array]:
-    """Areas under the ROC curves of k scores of the same rows, with their covariance.
+    """Areas under the ROC curves of k scores of the same rows, shape (k,), and their covariance, shape (k, k).
+
+    `y` is 1 for the m positives and 0 for the n negatives, shape (m + n,); rows must be independent, one per subject.
+    `scores`, the higher the more positive, has shape (k, m + n). InputError for fewer than two positives or negatives.
 
     The structural components are differences of mid-ranks: V10 of positive i is (rank of i among all - rank of i among
     positives) / n, V01 of negative j is 1 - (rank of j among all - rank of j among negatives) / m; the covariance is
     cov(V10) / m + cov(V01) / n. Sources: DeLong, DeLong & Clarke-Pearson 1988, doi:10.2307/2531595; Sun & Xu 2014,
     doi:10.1109/LSP.2014.2337313.
-
-    Parameters
-    ----------
-    y
-        1 for the m positives, 0 for the n negatives, shape (m + n,); rows must be independent, one per subject.
-    scores
-        The higher, the more positive; shape (k, m + n).
-
-    Returns
-    -------
-    areas
-        Shape (k,).
-    covariance
-        Shape (k, k).
-
-    Raises
-    ------
-    InputError
-        If there are fewer than two positives or negatives.
     """
     from scipy.stats import rankdata
 
@@ -141,12 +109,7 @@ def delong_covariance(y: IntArray, scores: FloatArray) -> tuple[Array, Array]:
 def delong_interval(y: IntArray, scores: FloatArray, level: float = 0.95) -> Interval:
     """Wald interval of one area under the ROC curve (y (n,), scores (n,)) with DeLong's variance, cut at 0 and 1.
 
-    At an area of 0 or 1 the variance is 0 and says nothing: the interval is NaN.
-
-    Raises
-    ------
-    InputError
-        As `delong_covariance`.
+    At an area of 0 or 1 the variance is 0 and says nothing: the interval is NaN. InputError as `delong_covariance`.
     """
     from scipy.stats import norm
 

@@ -16,14 +16,9 @@ Array = NDArray[np.float64]
 
 
 class PairedTest(NamedTuple):
-    """A two-sided test of a difference between two models, with its 95 % interval.
+    """A two-sided test of a difference between two models (first minus second), with its 95 % interval.
 
-    Attributes
-    ----------
-    difference, low, high
-        First minus second, and its interval.
-    statistic, df, p
-        df is infinite for a normal statistic; all are NaN where the test has nothing to work on.
+    The degrees of freedom are infinite for a normal statistic; all are NaN where the test has nothing to work on.
     """
 
     difference: float
@@ -35,22 +30,11 @@ class PairedTest(NamedTuple):
 
 
 def delong_test(y: IntArray, first: FloatArray, second: FloatArray, level: float = 0.95) -> PairedTest:
-    """Compare the areas under the ROC curves of two scores of the same subjects.
+    """Compare the areas under the ROC curves of two scores (n,) of the same subjects, each once; y is 1 for patients.
 
     z is the difference divided by its standard error from `delong_covariance`, under a standard normal. Equal areas
     with no variance of their difference (equal rankings) give z = 0 and p = 1; other areas with none give NaN.
-
-    Parameters
-    ----------
-    y
-        1 for patients, 0 for others, shape (n,): each subject once.
-    first, second
-        Scores, the higher the more positive, shape (n,).
-
-    Raises
-    ------
-    InputError
-        If there are fewer than two subjects of either class.
+    InputError for fewer than two subjects of either class.
     """
     from scipy.stats import norm
 
@@ -70,28 +54,13 @@ def delong_test(y: IntArray, first: FloatArray, second: FloatArray, level: float
 def corrected_t_test(differences: FloatArray, ratio: float, level: float = 0.95) -> PairedTest:
     """Compare two models over the folds of (repeated) cross-validation, corrected for overlapping training sets.
 
-    t = mean(d) / sqrt((1/J + n_test/n_train) var(d)) on J - 1 degrees of freedom, with J = folds x trials and var the
-    unbiased variance. Sources: Nadeau & Bengio 2003, doi:10.1023/A:1024068626366; Bouckaert & Frank 2004,
-    doi:10.1007/978-3-540-24775-3_3 (over repeated k-fold cross-validation).
+    t = mean(d) / sqrt((1/J + n_test/n_train) var(d)) on J - 1 degrees of freedom, d being the differences of the scores
+    in J = folds x trials test sets, shape (J,), n_test / n_train the `ratio`, and var the unbiased variance. Sources:
+    Nadeau & Bengio 2003, doi:10.1023/A:1024068626366; Bouckaert & Frank 2004, doi:10.1007/978-3-540-24775-3_3 (over
+    repeated k-fold cross-validation).
 
-    Parameters
-    ----------
-    differences
-        First minus second model's score in each fold of each trial, shape (J,).
-    ratio
-        n_test / n_train.
-
-    Returns
-    -------
-    PairedTest
-        t = 0 and p = 1 if all differences are 0; NaN if they are constant but not 0, or fewer than two.
-
-    Raises
-    ------
-    UsageError
-        If the ratio is not positive.
-    InputError
-        If a difference is not a finite number.
+    If all differences are 0, t = 0 and p = 1; if they are constant but not 0, or fewer than two, both are NaN.
+    UsageError for a ratio that is not positive, InputError for a difference that is not finite.
     """
     from scipy.stats import t as student
 

@@ -54,8 +54,6 @@ class Sums:
 
     Attributes
     ----------
-    classes
-        Names, in the order of the arrays' classes.
     confusion
         Rows by group, true and predicted class, shape (G, C, C).
     losses
@@ -75,13 +73,10 @@ class Sums:
 
 
 def check_predictions(y: IntArray, p: FloatArray, predicted: IntArray | None, n_classes: int) -> None:
-    """Refuse labels and probabilities that cannot be scored.
+    """Refuse labels and probabilities that cannot be scored, by an InputError.
 
-    Raises
-    ------
-    InputError
-        If shapes disagree, there is no row, a class is not 0 to C - 1, or probabilities are not finite, not within
-        0 and 1, or do not sum to 1.
+    Shapes must agree, there must be a row, classes must be 0 to C - 1, and probabilities finite, within 0 and 1, with
+    sum 1.
     """
     if p.ndim != 2 or p.shape != (len(y), n_classes) or (predicted is not None and len(predicted) != len(y)):
         raise InputError(f"Predictions do not fit: {len(y)} labels, probabilities {p.shape}, {n_classes} classes.")
@@ -105,27 +100,11 @@ def sums(
     groups: IntArray | None = None,
     n_groups: int = 1,
 ) -> Sums:
-    """Reduce predictions to what each group of rows contributes to every score.
+    """Reduce predictions to what each group of rows contributes to every score; InputError as `check_predictions`.
 
-    Parameters
-    ----------
-    y
-        True classes, 0 to C - 1, shape (n,).
-    p
-        Probabilities, shape (n, C).
-    classes
-        The C names.
-    predicted
-        Predicted classes, shape (n,); by default the most probable.
-    groups
-        The group of each row, 0 to n_groups - 1, shape (n,); by default all rows are one. A group may have no row.
-    n_groups
-        G.
-
-    Raises
-    ------
-    InputError
-        As `check_predictions`.
+    True classes y (0 to C - 1) and predicted ones (by default the most probable) have shape (n,), probabilities p (n,
+    C). `groups` holds the group of each row, 0 to `n_groups` - 1, shape (n,); by default all rows are one. A group may
+    have no row.
     """
     values: Array = np.asarray(p, dtype=np.float64)
     y = np.asarray(y)
@@ -170,22 +149,13 @@ def _wins(positive: NDArray[np.bool_], values: Array, group: IntArray, n_groups:
 
 
 def evaluate(parts: Sums, weights: FloatArray | None = None) -> dict[str, Array]:
-    """Compute every score for each of B weightings of the groups.
+    """Compute every score for each of B weightings of the groups: arrays (B,) by name.
 
-    Parameters
-    ----------
-    parts
-        From `sums`.
-    weights
-        How often each group counts, shape (B, G); by default once each, B = 1.
+    `weights` says how often each group counts, shape (B, G); by default once each, B = 1.
 
-    Returns
-    -------
-    dict
-        Arrays (B,) by name. Names carry their averaging: ``f1_macro`` is the unweighted mean over classes,
-        ``f1_weighted`` weights classes by their true share, ``f1[MWA]`` is of one class. For two classes
-        ``sensitivity``, ``specificity`` and ``roc_auc`` are of the second class; for more, ``roc_auc_ovr_macro`` is the
-        unweighted mean over classes of each against the rest.
+    Names carry their averaging: ``f1_macro`` is the unweighted mean over classes, ``f1_weighted`` weights classes by
+    their true share, ``f1[MWA]`` is of one class. For two classes ``sensitivity``, ``specificity`` and ``roc_auc`` are
+    of the second class; for more, ``roc_auc_ovr_macro`` is the unweighted mean over classes of each against the rest.
     """
     w = np.ones((1, len(parts.losses))) if weights is None else np.asarray(weights, dtype=np.float64)
     size = len(parts.classes)
@@ -287,28 +257,12 @@ def why_undefined(confusion: NDArray[np.integer], classes: Sequence[str]) -> lis
 
 
 def aggregate_subjects(p_slices: FloatArray, vote: Literal["mean", "majority"] = "mean") -> Array:
-    """Make a subject's probabilities from those of its slices.
+    """Make a subject's probabilities (n, C) from those of its slices (n, S, C).
 
-    Parameters
-    ----------
-    p_slices
-        Shape (n, S, C).
-    vote
-        ``"mean"``: the mean over slices. ``"majority"``: the share of slices that vote for each class, each for its
-        most probable one; the mean probability counts as one vote more, which can break a tie and nothing else. A
-        subject with a single slice keeps its probabilities either way.
-
-    Returns
-    -------
-    array
-        Shape (n, C); rows sum to 1 where those of the slices do.
-
-    Raises
-    ------
-    InputError
-        If the shape is not (n, S, C) with S > 0, or a probability is not finite.
-    UsageError
-        If there is no such vote.
+    ``mean`` is the mean over slices; ``majority`` the share of slices that vote for each class, each for its most
+    probable one, where the mean probability counts as one vote more, which can break a tie and nothing else. A subject
+    with a single slice keeps its probabilities either way. InputError for another shape, no slice or a probability that
+    is not finite; UsageError for an unknown vote.
     """
     p: Array = np.asarray(p_slices, dtype=np.float64)
     if p.ndim != 3 or not p.shape[1] or not np.isfinite(p).all():

@@ -16,7 +16,7 @@ from migxai.indicators.registry import INDICATORS
 from migxai.participant.facts import COVERAGE_WARNING, AnatomyFacts, RunFacts
 from migxai.reports.participant.methods import MethodsFacts
 from migxai.reports.participant.run_summary import ProcessingStep, QualityMeasure, RegionValues, RunSummary
-from migxai.signal.nuisance import DOF_WARNING
+from migxai.signal.denoising import DOF_WARNING
 
 Fields = dict[str, Any]
 

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from migxai.registration.normalise import epi_to_t1w, epi_to_template, t1w_to_template
     from migxai.registration.realignment import realign
     from migxai.registration.resample import labels_on_grid, resample_series, resample_to_grid
-    from migxai.registration.transforms import Chain, load_transform, map_points, save_transform
-    from migxai.registration.volume import Volume
+    from migxai.registration.space import Chain, Volume, load_transform, map_points, save_transform
 
 _HOMES = {
     "extract_brain": "masks",
@@ -30,11 +29,11 @@ _HOMES = {
     "labels_on_grid": "resample",
     "resample_series": "resample",
     "resample_to_grid": "resample",
-    "Chain": "transforms",
-    "load_transform": "transforms",
-    "map_points": "transforms",
-    "save_transform": "transforms",
-    "Volume": "volume",
+    "Chain": "space",
+    "load_transform": "space",
+    "map_points": "space",
+    "save_transform": "space",
+    "Volume": "space",
 }
 
 __all__ = [

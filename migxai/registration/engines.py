@@ -13,8 +13,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from migxai.errors import MissingDependencyError, RegistrationError
-from migxai.registration.transforms import LPS, Affine, Chain, Field, save_transform
-from migxai.registration.volume import Volume, voxel_sizes
+from migxai.registration.space import LPS, Affine, Chain, Field, Volume, save_transform, voxel_sizes
 from migxai.signal.voxels import worker_count
 
 Metric = Literal["NMI", "NCC"]

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from migxai.errors import DenoisingError, ImageError, MissingDependencyError
 from migxai.registration.resample import resample_to_grid
-from migxai.registration.volume import FloatArray, Volume, check_affine, voxel_sizes
+from migxai.registration.space import FloatArray, Volume, check_affine, voxel_sizes
 
 #: Fewer voxels than this give a mean that is one voxel's noise.
 MIN_TISSUE_VOXELS = 20

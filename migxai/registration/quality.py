@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from migxai.errors import RegistrationError
-from migxai.registration.transforms import Affine, Chain, grid_points, rigid_matrix
-from migxai.registration.volume import FloatArray, Volume, mask_centre
+from migxai.registration.space import Affine, Chain, FloatArray, Volume, grid_points, mask_centre, rigid_matrix
 
 #: Share of the start's similarity that a result must keep.
 KEPT = 0.9

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from migxai.errors import ImageError, RegistrationError
-from migxai.registration.transforms import Chain, grid_points
-from migxai.registration.volume import FloatArray, check_affine, voxel_sizes
+from migxai.registration.space import Chain, FloatArray, check_affine, grid_points, voxel_sizes
 from migxai.signal.voxels import worker_count
 
 
@@ -58,7 +57,7 @@ def resample_series(
     RegistrationError
         If no voxel of the mask lies inside the field of view.
     """
-    from migxai.registration import kernels
+    from migxai.signal import kernels
 
     affine, mask_affine = np.asarray(affine, dtype=np.float64), np.asarray(mask_affine, dtype=np.float64)
     n_volumes = _check_series(data, affine, motion)

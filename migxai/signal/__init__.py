@@ -20,9 +20,17 @@ Denoising
 """
 
 from migxai.signal.amplitude import alff, alff_voxels, falff, falff_voxels
-from migxai.signal.connectivity import correlation_matrix, rfcs
-from migxai.signal.filtering import band_dimensions, bandpass
+from migxai.signal.denoising import (
+    NuisanceModel,
+    band_dimensions,
+    bandpass,
+    check_freedom,
+    motion_expansion,
+    nuisance_model,
+    regress,
+)
 from migxai.signal.homogeneity import reho, reho_voxels
+from migxai.signal.maps import mean_normalised, smooth, z_scored
 from migxai.signal.motion import (
     MotionVerdict,
     dvars,
@@ -32,12 +40,15 @@ from migxai.signal.motion import (
     motion_parameters,
     power_displacement,
 )
-from migxai.signal.normalisation import mean_normalised, z_scored
-from migxai.signal.nuisance import NuisanceModel, check_freedom, motion_expansion, nuisance_model, regress
-from migxai.signal.regions import paint, region_coverage, region_means, region_values
-from migxai.signal.slicetiming import check_slice_timing, correct_slice_timing, slice_axis
-from migxai.signal.smoothing import smooth
-from migxai.signal.volumes import count_non_steady_volumes, kept_volumes, require_unbroken
+from migxai.signal.regions import correlation_matrix, paint, region_coverage, region_means, region_values, rfcs
+from migxai.signal.timing import (
+    check_slice_timing,
+    correct_slice_timing,
+    count_non_steady_volumes,
+    kept_volumes,
+    require_unbroken,
+    slice_axis,
+)
 
 __all__ = [
     "MotionVerdict",

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from migxai.errors import UsageError
-from migxai.signal.filtering import check_band, detrending_basis
+from migxai.signal.denoising import check_band, detrending_basis
 from migxai.signal.voxels import FloatArray, as_mask, as_series, for_chunks, require_finite, to_grid, voxel_series
 
 Definition: TypeAlias = Literal["rest", "dpabi", "afni", "xcpd"]

@@ -17,7 +17,7 @@ import numpy as np
 from scipy import ndimage
 
 from migxai.registration.realignment import realign
-from migxai.registration.transforms import rigid_matrix
+from migxai.registration.space import rigid_matrix
 
 
 def head(shape: tuple[int, int, int], affine: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -113,7 +113,7 @@ def with_simpleitk(series: np.ndarray, affine: np.ndarray) -> np.ndarray:
     import SimpleITK
 
     from migxai.registration.engines import to_itk
-    from migxai.registration.volume import Volume
+    from migxai.registration.space import Volume
 
     lps = np.diag([-1.0, -1.0, 1.0, 1.0])
     images = [to_itk(Volume(series[..., t].astype(np.float32), affine)) for t in range(series.shape[3])]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from migxai.data import SPACE
-from migxai.registration.transforms import LPS, load_transform
+from migxai.registration.space import LPS, load_transform
 
 DISCARDED = 10
 

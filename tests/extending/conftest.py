@@ -69,7 +69,7 @@ def migxai(tmp_path) -> Callable[..., Finished]:
 @pytest.fixture
 def preprocessed(tmp_path) -> Callable[..., Path]:
     """Make what fMRIPrep would leave of people with 5 mm voxels, noise for signal: enough for every step to run."""
-    from migxai.registration.volume import template_brain
+    from migxai.registration.space import template_brain
 
     def make(name: str, *labels: str, volumes: int = 120, seed: int = 0) -> Path:
         root = tmp_path / name

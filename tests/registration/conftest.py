@@ -11,8 +11,7 @@ import pytest
 from scipy import ndimage
 
 from migxai.registration.normalise import Brain
-from migxai.registration.transforms import Affine, Chain, Field
-from migxai.registration.volume import Volume
+from migxai.registration.space import Affine, Chain, Field, Volume
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +46,7 @@ def smooth_anatomy(seed: int, millimetres: float = 4.0) -> Chain:
     noise = rng.standard_normal((27, 31, 27, 3))
     field = np.stack([ndimage.gaussian_filter(noise[..., axis], 2.0) for axis in range(3)], axis=-1)
     field *= millimetres / np.sqrt((field**2).sum(axis=-1)).max()
-    from migxai.registration.transforms import rigid_matrix
+    from migxai.registration.space import rigid_matrix
 
     move = rigid_matrix(np.array([4.0, -9.0, 12.0, 0.12, -0.04, 0.05])) @ np.diag([1.04, 0.96, 1.02, 1.0])
     return Chain((Field(field.astype(np.float32), affine), Affine(move)))

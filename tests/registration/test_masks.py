@@ -7,7 +7,7 @@ from scipy import ndimage
 from migxai.errors import DenoisingError, ImageError
 from migxai.registration.masks import brain_mask_in_target, epi_brain_mask, template_grid, tissue_compartment
 from migxai.registration.quality import dice
-from migxai.registration.volume import Volume
+from migxai.registration.space import Volume
 
 
 def test_template_grid_keeps_the_corner():

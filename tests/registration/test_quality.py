@@ -6,8 +6,7 @@ import pytest
 from migxai.errors import RegistrationError
 from migxai.registration import quality
 from migxai.registration.normalise import T1W_GATE
-from migxai.registration.transforms import Affine, Chain, rigid_matrix
-from migxai.registration.volume import Volume
+from migxai.registration.space import Affine, Chain, Volume, rigid_matrix
 
 
 def judge(brain, matrix, image=None):

@@ -6,7 +6,7 @@ import pytest
 import migxai.registration
 from migxai.errors import ImageError
 from migxai.registration.realignment import realign
-from migxai.registration.transforms import rigid_matrix
+from migxai.registration.space import rigid_matrix
 
 
 def plain_affine() -> np.ndarray:

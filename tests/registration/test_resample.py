@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from migxai.errors import ImageError, RegistrationError
 from migxai.registration.resample import labels_on_grid, resample_series, resample_to_grid
-from migxai.registration.transforms import Affine, Chain, rigid_matrix
+from migxai.registration.space import Affine, Chain, rigid_matrix
 
 AFFINE = np.diag([3.0, 3.0, 4.0, 1.0])
 

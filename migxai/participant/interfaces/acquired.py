@@ -31,10 +31,8 @@ from migxai.participant.resources import Memory
 from migxai.registration.masks import brain_mask_in_target, epi_brain_mask, template_grid
 from migxai.registration.realignment import realign
 from migxai.registration.resample import resample_series, resample_to_grid
-from migxai.registration.transforms import save_affines
-from migxai.registration.volume import Volume, mask_centre, template_volume
-from migxai.signal.slicetiming import check_slice_timing, correct_slice_timing, slice_axis
-from migxai.signal.volumes import count_non_steady_volumes
+from migxai.registration.space import Volume, mask_centre, save_affines, template_volume
+from migxai.signal.timing import check_slice_timing, correct_slice_timing, count_non_steady_volumes, slice_axis
 
 logger = logging.getLogger("migxai")
 

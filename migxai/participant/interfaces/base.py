@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from migxai.execution.plugins.measured import MeasuredInterface
 from migxai.participant.resources import Memory
-from migxai.registration.transforms import Affine, Chain, Field
-from migxai.registration.volume import Volume
+from migxai.registration.space import Affine, Chain, Field, Volume
 
 Kind = Literal["file", "file?", "files", "value", "value?"]
 

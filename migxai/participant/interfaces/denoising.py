@@ -19,8 +19,9 @@ from migxai.participant.facts import AcquisitionFacts, DenoisingFacts, MotionFac
 from migxai.participant.interfaces.base import Step, inputs, load_array, load_image, outputs, save_array
 from migxai.participant.resources import Memory
 from migxai.registration.masks import tissue_compartment
-from migxai.registration.volume import template_volume, voxel_sizes
-from migxai.signal.filtering import band_dimensions, bandpass
+from migxai.registration.space import template_volume, voxel_sizes
+from migxai.signal.denoising import DOF_MINIMUM, band_dimensions, bandpass, motion_expansion, nuisance_model, regress
+from migxai.signal.maps import smooth
 from migxai.signal.motion import (
     dvars,
     jenkinson_displacement,
@@ -29,9 +30,7 @@ from migxai.signal.motion import (
     motion_parameters,
     power_displacement,
 )
-from migxai.signal.nuisance import DOF_MINIMUM, motion_expansion, nuisance_model, regress
-from migxai.signal.smoothing import smooth
-from migxai.signal.volumes import kept_volumes, require_unbroken
+from migxai.signal.timing import kept_volumes, require_unbroken
 
 #: Deep in the tissue, so that partial volume with grey matter adds no signal of interest to a nuisance regressor.
 #: The prior's CSF is what the brain mask leaves to neither grey nor white matter: without erosion the brain's edge

@@ -39,8 +39,7 @@ from migxai.participant.resources import Memory
 from migxai.registration.engines import Registration
 from migxai.registration.normalise import compact
 from migxai.registration.resample import resample_to_grid
-from migxai.registration.transforms import save_transform
-from migxai.registration.volume import Volume, template_volume
+from migxai.registration.space import Volume, save_transform, template_volume
 from migxai.reports.figures import overlays
 
 Fields = dict[str, Any]

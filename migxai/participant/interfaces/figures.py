@@ -31,8 +31,8 @@ from migxai.participant.interfaces.denoising import signal_compartment
 from migxai.participant.interfaces.derivatives import figure_path
 from migxai.participant.resources import Memory
 from migxai.registration.resample import resample_to_grid
-from migxai.registration.volume import Volume, template_volume
-from migxai.reports.figures import overlays, region_values, series
+from migxai.registration.space import Volume, template_volume
+from migxai.reports.figures import overlays, plots
 from migxai.reports.participant.run_summary import write_summary
 
 
@@ -74,7 +74,7 @@ class DrawRun(Step):
         tr, limits = facts.acquisition.repetition_time, config.preprocessing
         before = before if kept.all() else before[:, kept]
         return [
-            series.plot_motion(
+            plots.plot_motion(
                 degrees,
                 displacement,
                 self._file("motion"),
@@ -83,10 +83,10 @@ class DrawRun(Step):
                 max_rotation=limits.max_rotation,
                 threshold=config.denoising.fd_threshold,
             ),
-            series.plot_carpet(
+            plots.plot_carpet(
                 before, after, tissues, self._file("carpet"), repetition_time=tr, displacement=displacement[kept]
             ),
-            series.plot_spectra(
+            plots.plot_spectra(
                 before, after, tissues["GM"], self._file("spectra"), repetition_time=tr, band=config.denoising.band
             ),
         ]
@@ -146,8 +146,8 @@ class DrawRun(Step):
         labels = [str(name) for name in regional["names"]]
         for stat in (item for item in regional if item in INDICATORS):
             file = self._file(f"{stat}regions")
-            paths.append(region_values.plot_regions(labels, regional[stat], file, name=INDICATORS[stat].title))
-        paths.append(region_values.plot_coverage(labels, regional["coverage"], self._file("coverage")))
+            paths.append(plots.plot_regions(labels, regional[stat], file, name=INDICATORS[stat].title))
+        paths.append(plots.plot_coverage(labels, regional["coverage"], self._file("coverage")))
         return paths
 
 

@@ -20,7 +20,7 @@ from migxai.participant.interfaces.denoising import require_length
 from migxai.participant.resources import Memory
 from migxai.registration.masks import brain_mask_in_target, epi_brain_mask, template_grid
 from migxai.registration.resample import resample_series, resample_to_grid
-from migxai.registration.volume import Volume, template_volume, voxel_sizes
+from migxai.registration.space import Volume, template_volume, voxel_sizes
 
 logger = logging.getLogger("migxai")
 

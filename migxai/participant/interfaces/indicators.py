@@ -27,11 +27,9 @@ from migxai.participant.interfaces.base import (
 from migxai.participant.interfaces.derivatives import RunFiles
 from migxai.participant.resources import Memory
 from migxai.registration.resample import labels_on_grid
-from migxai.registration.volume import voxel_sizes
-from migxai.signal.connectivity import correlation_matrix
-from migxai.signal.normalisation import mean_normalised, z_scored
-from migxai.signal.regions import region_coverage, region_means, region_values
-from migxai.signal.smoothing import smooth
+from migxai.registration.space import voxel_sizes
+from migxai.signal.maps import mean_normalised, smooth, z_scored
+from migxai.signal.regions import correlation_matrix, region_coverage, region_means, region_values
 
 Maps = dict[str, NDArray[Any]]
 

@@ -14,7 +14,6 @@ from migxai.errors import ImageError
 from migxai.participant.facts import AnatomyFacts, RegistrationFacts
 from migxai.participant.interfaces.base import Step, inputs, load_chain, load_volume, outputs, save_chain, save_image
 from migxai.participant.resources import Memory
-from migxai.registration.contrast import Tissues
 from migxai.registration.engines import find_engine
 from migxai.registration.masks import extract_brain
 from migxai.registration.normalise import (
@@ -22,6 +21,7 @@ from migxai.registration.normalise import (
     EPI_T1W_GATE,
     T1W_GATE,
     Brain,
+    Tissues,
     compact,
     epi_to_t1w,
     epi_to_template,
@@ -29,8 +29,7 @@ from migxai.registration.normalise import (
 )
 from migxai.registration.quality import Gate, Quality
 from migxai.registration.resample import resample_to_grid
-from migxai.registration.transforms import save_transform
-from migxai.registration.volume import Volume, crop_grid, template_volume
+from migxai.registration.space import Volume, crop_grid, save_transform, template_volume
 from migxai.reports.participant.run_summary import ProcessingStep, QualityMeasure
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from migxai.errors import ImageError, InputError
 from migxai.evaluation.group_folder import GroupFolder
 from migxai.io import read_json
-from migxai.registration.volume import Volume
+from migxai.registration.space import Volume
 
 #: What a map is of. The report shows them in this order, and leaves out the last ones first where there is no room.
 Kind = Literal["difference", "class", "misclassified", "univariate", "agreement", "subject"]
@@ -20,6 +20,11 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 #: Models of maps that no model made.
 NO_MODEL = ("", "none")
+#: Said in place of maps.
+NO_MAPS = (
+    "No maps were made: the output holds none that says what it is (group/explain). Where the networks looked is not "
+    "known."
+)
 
 #: What a key holds, where it is no text.
 _TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from migxai.config import Config
 from migxai.evaluation.wording import listed
 from migxai.indicators.registry import INDICATORS
-from migxai.reports.citations import Reference, cite, cited, references_with
+from migxai.reports.rendering import Reference, cite, cited, references_with
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from migxai.errors import InputError
 from migxai.indicators.registry import INDICATORS
 from migxai.io import write_text
-from migxai.reports.figures.region_values import HARDLY, PARTLY
+from migxai.reports.figures.plots import HARDLY, PARTLY
 from migxai.reports.participant.methods import MethodsText
 from migxai.reports.participant.run_summary import RegionValues, RunSummary, find_summaries
 from migxai.reports.rendering import Table, number_text, render, template_source

@@ -7,7 +7,7 @@ from nipype.pipeline import engine as pe
 
 from migxai.participant.interfaces.base import Step, inputs, load_chain, outputs, save_chain
 from migxai.participant.interfaces.registration import NormaliseT1w
-from migxai.registration.transforms import Affine, Chain, Field
+from migxai.registration.space import Affine, Chain, Field
 
 
 @dataclasses.dataclass(frozen=True)

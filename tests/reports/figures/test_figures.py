@@ -12,11 +12,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migxai.registration.volume import Volume
-from migxai.reports.figures.overlays import plot_map, plot_masks, plot_registration
-from migxai.reports.figures.region_values import plot_coverage, plot_regions, rank
-from migxai.reports.figures.series import mean_spectrum, plot_carpet, plot_motion, plot_spectra
-from migxai.reports.figures.slices import Cut, Layout, axial_layout, box, grey, picture, three_axes_layout
+from migxai.registration.space import Volume
+from migxai.reports.figures.overlays import (
+    Cut,
+    Layout,
+    axial_layout,
+    box,
+    grey,
+    picture,
+    plot_map,
+    plot_masks,
+    plot_registration,
+    three_axes_layout,
+)
+from migxai.reports.figures.plots import (
+    mean_spectrum,
+    plot_carpet,
+    plot_coverage,
+    plot_motion,
+    plot_regions,
+    plot_spectra,
+    rank,
+)
 
 AFFINE = np.array([[4.0, 0, 0, -40], [0, 4, 0, -40], [0, 0, 4, -40], [0, 0, 0, 1]])
 

@@ -1,7 +1,8 @@
-"""The whole page: complete, self-contained, the same twice, and alive in a browser."""
+"""The report of the group level: its summary, its methods, and the page, the same twice, alive in a browser."""
 
 from __future__ import annotations
 
+import dataclasses
 import getpass
 import re
 import socket
@@ -9,11 +10,15 @@ from html.parser import HTMLParser
 
 import pytest
 
+from migxai.audit.checks import Check
+from migxai.audit.verdict import assess_results
 from migxai.errors import InputError
+from migxai.reports.group.explained_maps import ExplainedMap
 from migxai.reports.group.gallery import SIMULATED
-from migxai.reports.group.report import write_report
+from migxai.reports.group.report import NO_MAPS, checks_table, methods_section, summary_section, write_report
+from migxai.reports.rendering import render
 from tests.reports.group.browser import Browser
-from tests.reports.group.building import write_audit
+from tests.reports.group.building import COMPARISON, write_audit
 
 #: One worker draws the report.
 pytestmark = pytest.mark.xdist_group("group_report")
@@ -192,3 +197,85 @@ def test_in_a_browser_nothing_is_asked_for_nothing_fails_and_the_viewer_turns(re
         assert browser.run("document.documentElement.scrollWidth") <= 390
         assert browser.errors == []
         assert [address for address in browser.requests if not address.startswith("data:")] == [report.as_uri()] * 2
+
+
+CHECKS = [Check("Fine", passed=True), Check("Edge test", of="CAM", value="0.9", passed=False), Check("Not done")]
+
+
+def test_the_headline_has_number_interval_chance_and_the_checks_verdict(results):
+    assessed = {COMPARISON: assess_results(results, COMPARISON)}
+    section = summary_section(results, assessed, CHECKS, [])
+    text = render("group/summary.html.jinja", summary=section).replace("\N{NO-BREAK SPACE}", " ")
+    assert text.index("<h3>HC versus migraine: ") < text.index("of 24 people into the right class (95 % interval")
+    assert "Always naming the largest class, HC, is right for 50.0 %" in text
+    assert "1 check passed, 1 failed, 1 could not be made." in text
+    assert "<li>Edge test (CAM): 0.9</li>" in text
+    assert "prints 98.71 % for GoogLeNet on RFCS" in text
+    assert NO_MAPS in text
+    assert "It is not a diagnostic device" in text
+    assert "<img" not in text
+
+
+def test_maps_that_failed_are_named_at_once(results):
+    one = ExplainedMap(
+        results.folder.root, COMPARISON, "reho", "svm", "CAM", "class", "HC", warning="it is an edge detector"
+    )
+    section = summary_section(results, {COMPARISON: []}, CHECKS[:1], [one, one])
+    text = render("group/summary.html.jinja", summary=section)
+    assert "Some maps must not be trusted" in text
+    assert text.count("<li>CAM: it is an edge detector</li>") == 1
+    assert "HC versus migraine: no result" in text
+    assert "No check failed" in text
+
+
+def test_checks_that_failed_come_first():
+    text = render("group/checks.html.jinja", checks=checks_table(CHECKS))
+    assert text.index("Edge test") < text.index("Not done") < text.index("Fine")
+    assert [text.count(f">{word}<") for word in ("failed", "passed", "not made")] == [1, 1, 1]
+
+
+def written(results, *maps):
+    return render("group/methods.html.jinja", methods=methods_section(results, maps))
+
+
+def test_the_text_says_what_was_done_and_no_more(results):
+    text = written(results)
+    assert "after Li et al. (2025)" in text
+    assert "Of 25 people in 1 dataset, 24 were analysed and 1 left out." in text
+    assert "GoogLeNet (Szegedy et al., 2015)" in text
+    assert "SVM (Cortes &amp; Vapnik, 1995) read the maps&#39; means over the regions of AAL" in text
+    assert "saw 30 axial slices of each map, scaled" in text
+    assert "random weights" in text
+    assert "standardised by batch while it learned (He et al., 2022)" in text
+    for absent in ("ResNet", "permuted", "ImageNet", "Selvaraju", "[@", "None"):
+        assert absent not in text.split("<h3>Said")[0], absent
+    assert "This is not a diagnostic device." in text
+    assert "A message &lt;of&gt; the run." in text
+
+
+def test_what_is_cited_is_listed_once(results):
+    one = ExplainedMap(results.folder.root, "c", "reho", "googlenet", "Grad-CAM", "class", "HC")
+    options = {**results.description["Options"], "permutations": 99, "weights": "imagenet"}
+    changed = dataclasses.replace(results, description={**results.description, "Options": options})
+    text = written(changed, one)
+    listed = re.findall(r'href="https://doi.org/([^"]+)"', text)
+    assert len(listed) == len(set(listed)) == 10
+    for words in (
+        "repeated 99 times with labels permuted",
+        "ImageNet (Deng et al., 2009)",
+        "Grad-CAM (Selvaraju et al., 2017)",
+    ):
+        assert words in text
+
+
+@pytest.mark.parametrize(
+    ("scheme", "words"),
+    [
+        ("leave-one-out", "Each person was tested by models trained on all others"),
+        ("leave-one-site-out", "Each site was tested"),
+        ("kfold", "People were divided into 2 folds"),
+    ],
+)
+def test_the_cross_validation_is_named(results, scheme, words):
+    changed = dataclasses.replace(results, description={**results.description, "CrossValidation": scheme})
+    assert words in written(changed)

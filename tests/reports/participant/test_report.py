@@ -14,9 +14,9 @@ import pytest
 
 from migxai.config import Config
 from migxai.errors import InputError
-from migxai.registration.volume import Volume
+from migxai.registration.space import Volume
 from migxai.reports.figures.overlays import plot_registration
-from migxai.reports.figures.series import plot_carpet, plot_motion
+from migxai.reports.figures.plots import plot_carpet, plot_motion
 from migxai.reports.participant.methods import MethodsFacts, methods_text
 from migxai.reports.participant.report import link_to_group, write_participant_report
 from migxai.reports.participant.run_summary import (

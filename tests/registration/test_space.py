@@ -5,7 +5,7 @@ import pytest
 import SimpleITK
 
 from migxai.errors import ImageError
-from migxai.registration.transforms import (
+from migxai.registration.space import (
     Affine,
     Chain,
     Field,
