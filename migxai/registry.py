@@ -116,7 +116,10 @@ class Registry(Mapping[str, E], Generic[E]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return an entry, or the default if there is none of that name."""
-        return self._entries.get(name, default)
+        try:
+            return self[name]
+        except UsageError:  # `Mapping.get` expects a KeyError
+            return default
 
     def title(self, name: str) -> str:
         """Return how people read an entry's name; a name that is not known is returned as it is."""

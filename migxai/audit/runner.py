@@ -11,8 +11,7 @@ from migxai.errors import InputError
 
 if TYPE_CHECKING:
     from migxai.audit.audited_maps import AuditedMaps
-    from migxai.evaluation.group_folder import GroupFolder
-    from migxai.evaluation.results import Results
+    from migxai.evaluation.results import GroupFolder, Results
 
 
 def check_maps(audited: AuditedMaps) -> list[Check]:

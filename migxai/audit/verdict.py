@@ -11,7 +11,7 @@ import numpy as np
 from migxai.evaluation.results import Results, ScoredModel, share
 from migxai.evaluation.wording import Tone, interval, percent, plural
 from migxai.learning.estimators import baselines
-from migxai.metrics.paired_tests import holm
+from migxai.metrics.inference import holm
 
 #: The score that a permutation test is read from: chance is the same whatever the sizes of the classes.
 TESTED = "balanced_accuracy"

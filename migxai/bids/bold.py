@@ -105,10 +105,9 @@ def _joined_to_border(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     from scipy import ndimage
 
     labels, _ = ndimage.label(mask)
-    faces = [labels[index] for index in (0, -1)]
-    faces += [labels[:, index] for index in (0, -1)] + [labels[:, :, index] for index in (0, -1)]
-    touching = np.unique(np.concatenate([face.ravel() for face in faces]))
-    joined: npt.NDArray[np.bool_] = np.isin(labels, touching[touching > 0])
+    border = np.ones(mask.shape, dtype=bool)
+    border[1:-1, 1:-1, 1:-1] = False
+    joined: npt.NDArray[np.bool_] = np.isin(labels, np.unique(labels[border & mask]))
     return joined
 
 

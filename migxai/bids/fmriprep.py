@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from migxai.bids.layout import inherited_metadata, require_content
+from migxai.bids.layout import functional_files, generated_by, inherited_metadata, require_content
 from migxai.bids.names import BIDSName, bids_uri, derivative_name, parse_name, run_entities
 from migxai.config import Preprocessing
 from migxai.errors import InputError, UsageError
@@ -74,9 +74,8 @@ class FmriprepRun:
 
 
 def is_fmriprep(description: Mapping[str, Any]) -> bool:
-    """Whether fMRIPrep made a dataset, by its dataset_description.json (present and older fields)."""
-    entries = [*(description.get("GeneratedBy") or []), description.get("PipelineDescription") or {}]
-    return any(str(entry.get("Name", "")).lower() == "fmriprep" for entry in entries if isinstance(entry, dict))
+    """Whether fMRIPrep made a dataset, by its dataset_description.json."""
+    return any(str(entry.get("Name", "")).lower() == "fmriprep" for entry in generated_by(description))
 
 
 def choose_space(root: Path, task: str, preprocessing: Preprocessing) -> tuple[str, str | None, tuple[str, ...]]:
@@ -120,14 +119,13 @@ def _rank(value: str | None, order: Sequence[str | None]) -> int:
 def _spaces(root: Path, task: str, descs: Sequence[str]) -> dict[str, dict[str | None, set[str]]]:
     """Which subjects have which MNI152 space at which resolution."""
     found: dict[str, dict[str | None, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for pattern in ("sub-*/func/*_bold.nii*", "sub-*/ses-*/func/*_bold.nii*"):
-        for path in root.glob(pattern):
-            name = parse_name(path)
-            if name is None or name.entities.get("task") != task or name.entities.get("desc") not in descs:
-                continue
-            space = name.entities.get("space", "")
-            if space.startswith("MNI152"):
-                found[space][name.entities.get("res")].add(name.entities.get("sub", ""))
+    for path in functional_files(root, "*_bold.nii*"):
+        name = parse_name(path)
+        if name is None or name.entities.get("task") != task or name.entities.get("desc") not in descs:
+            continue
+        space = name.entities.get("space", "")
+        if space.startswith("MNI152"):
+            found[space][name.entities.get("res")].add(name.entities.get("sub", ""))
     return {space: dict(resolutions) for space, resolutions in found.items()}
 
 
@@ -149,12 +147,12 @@ def _refuse_without_volumes(root: Path, task: str, *, use_aroma: bool) -> None:
 
 def refuse_ancient(root: Path) -> None:
     """Raise `InputError` where names are those that fMRIPrep gave before its version 1.2."""
-    for pattern in ("sub-*/func/*_bold_space-*_preproc.nii*", "sub-*/ses-*/func/*_bold_space-*_preproc.nii*"):
-        for path in root.glob(pattern):
-            raise InputError(
-                f"{path.name} is named as fMRIPrep did before version 1.2, which migxai does not read; "
-                "run a present fMRIPrep on the raw data."
-            )
+    ancient = functional_files(root, "*_bold_space-*_preproc.nii*")
+    if ancient:
+        raise InputError(
+            f"{ancient[0].name} is named as fMRIPrep did before version 1.2, which migxai does not read; "
+            "run a present fMRIPrep on the raw data."
+        )
 
 
 def collect_fmriprep(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +14,7 @@ from migxai.bids.layout import (
     check_filters,
     choose_labels,
     find_images,
+    functional_files,
     inherited_metadata,
     needs_metadata,
     open_layout,
@@ -67,7 +69,7 @@ class DatasetInputs:
     sources: tuple[SourceDataset, ...]
     subjects: tuple[Subject, ...]
     task: str
-    messages: tuple[str, ...] = field(default=())
+    messages: tuple[str, ...] = ()
 
 
 def collect_inputs(config: Config) -> DatasetInputs:
@@ -96,6 +98,28 @@ def collect_inputs(config: Config) -> DatasetInputs:
     if own or chained:
         return _from_fmriprep(config, bids_dir, root, labels)
     return _from_raw(config, root, labels)
+
+
+def dataset_root(config: Config) -> Path:
+    """Return the dataset whose subjects are processed: fMRIPrep's, where one is given beside ``bids_dir``, or that."""
+    bids_dir = config.run.bids_dir
+    assert bids_dir is not None
+    if is_fmriprep(check_dataset(bids_dir)):
+        return bids_dir
+    return fmriprep_derivative(config.run.derivatives) or bids_dir
+
+
+def select_subjects(config: Config) -> tuple[str, ...]:
+    """Return the labels of the selected subjects, sorted, without indexing the dataset.
+
+    Raises `UsageError` if a subject or task was asked for that does not exist, and `InputError` if the dataset is none,
+    or has no resting run.
+    """
+    root = dataset_root(config)
+    check_dataset(root, "the fMRIPrep derivative")
+    labels = choose_labels(config.selection.participant_label, subject_labels(root), "sub")
+    choose_task(root, config.selection.task_id)
+    return labels
 
 
 def check_output_place(bids_dir: Path, output_dir: Path) -> None:
@@ -171,19 +195,16 @@ def _from_fmriprep(config: Config, bids_dir: Path, root: Path, labels: tuple[str
 
 def _open(config: Config, root: Path, labels: Sequence[str], *, derivative: bool) -> BIDSLayout:
     """Open the dataset; index sidecars only if a filter asks for one of their fields."""
-
-    def layout(*, metadata: bool) -> BIDSLayout:
-        return open_layout(
-            root,
-            labels,
-            derivative=derivative,
-            database_dir=config.run.bids_database_dir,
-            validate=not config.run.skip_bids_validation,
-            metadata=metadata,
-        )
-
+    layout = functools.partial(
+        open_layout,
+        root,
+        labels,
+        derivative=derivative,
+        database_dir=config.run.bids_database_dir,
+        validate=not config.run.skip_bids_validation,
+    )
     used = [value for key, value in config.selection.bids_filters.items() if key in ("bold", "t1w")]
-    opened = layout(metadata=False)
+    opened = layout()
     return layout(metadata=True) if needs_metadata(opened, used) else opened
 
 
@@ -194,8 +215,7 @@ def choose_task(root: Path, wanted: str) -> tuple[str, tuple[str, ...]]:
     `UsageError` if a task other than the default was asked for and does not exist, and `InputError` if there is no BOLD
     run, or no resting one and several others.
     """
-    patterns = ("sub-*/func/*_bold.nii*", "sub-*/ses-*/func/*_bold.nii*")
-    names = (parse_name(path) for pattern in patterns for path in root.glob(pattern))
+    names = [parse_name(path) for path in functional_files(root, "*_bold.nii*")]
     tasks = sorted({name.entities["task"] for name in names if name and "task" in name.entities})
     wanted = strip_prefix(wanted, "task")
     if not tasks:

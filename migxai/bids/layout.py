@@ -46,9 +46,21 @@ def check_dataset(root: Path, what: str = "bids_dir") -> dict[str, Any]:
     return content
 
 
+def generated_by(description: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """List the programs that made a dataset, from the present field and from that of BIDS 1.3 and before."""
+    entries = [*(description.get("GeneratedBy") or []), description.get("PipelineDescription")]
+    return [entry for entry in entries if isinstance(entry, dict)]
+
+
 def subject_labels(root: Path) -> tuple[str, ...]:
     """Labels of the subjects' folders, sorted."""
     return tuple(sorted(path.name.removeprefix("sub-") for path in root.glob("sub-*") if path.is_dir()))
+
+
+def functional_files(root: Path, pattern: str) -> list[Path]:
+    """List the files of all ``func`` folders that fit a glob: first those without sessions; each sorted by path."""
+    folders = ("sub-*/func", "sub-*/ses-*/func")
+    return [path for folder in folders for path in sorted(root.glob(f"{folder}/{pattern}"))]
 
 
 def choose_labels(wanted: Sequence[str], available: Sequence[str], entity: Literal["sub", "ses"]) -> tuple[str, ...]:
@@ -123,18 +135,20 @@ def open_layout(
         raise InputError(f"pybids could not index the dataset {root.name!r}: {error}.") from error
 
 
-def check_filters(content: Any, origin: str = "The BIDS filter") -> None:
+def check_filters(content: Any) -> None:
     """Raise `UsageError` if the shape, keys or query words of BIDS filters do not fit."""
     if not isinstance(content, dict) or not all(isinstance(value, dict) for value in content.values()):
-        raise UsageError(f'{origin} must be an object of objects, such as {{"bold": {{"session": "01"}}}}.')
+        raise UsageError('The BIDS filter must be an object of objects, such as {"bold": {"session": "01"}}.')
     unknown = sorted(set(content) - set(FILTER_KEYS) - set(OTHER_FILTER_KEYS))
     if unknown:
-        raise UsageError(f"{origin} has unknown keys: {', '.join(unknown)}; migxai uses {' and '.join(FILTER_KEYS)}.")
+        raise UsageError(
+            f"The BIDS filter has unknown keys: {', '.join(unknown)}; migxai uses {' and '.join(FILTER_KEYS)}."
+        )
     for value in content.values():
-        pybids_filters(value, origin)
+        pybids_filters(value)
 
 
-def pybids_filters(filters: Mapping[str, Any], origin: str = "The BIDS filter") -> dict[str, Any]:
+def pybids_filters(filters: Mapping[str, Any]) -> dict[str, Any]:
     """Turn a filter file's values into pybids queries: null and "Query.NONE", "*" and "Query.ANY", lists of them.
 
     Raises `UsageError` if a value names a query that pybids does not have.
@@ -153,7 +167,7 @@ def pybids_filters(filters: Mapping[str, Any], origin: str = "The BIDS filter") 
                 return Query[value.removeprefix("Query.")]
             except KeyError as error:
                 raise UsageError(
-                    f"{origin}: {value} is no query; use Query.NONE, Query.ANY or Query.OPTIONAL."
+                    f"The BIDS filter: {value} is no query; use Query.NONE, Query.ANY or Query.OPTIONAL."
                 ) from error
         return value
 

@@ -1,20 +1,17 @@
-"""What has been done: one record a subject in the output's ``logs``, and the table that they make."""
+"""What has been done: one record a subject in the output's ``logs``, and what it says of the subject."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, NamedTuple
 
 import migxai
 from migxai.errors import InputError, OutputError
 from migxai.io import read_json, write_json
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _ABSOLUTE = re.compile(r"(?<![\w.:/>])/(?:[^\s/'\":;,]+/)*([^\s/'\":;,]+)")
 
@@ -48,12 +45,12 @@ class SubjectRecord:
     runs: tuple[RunRecord, ...] = ()
     outputs: tuple[OutputFile, ...] = ()
     error: str | None = None
-    messages: tuple[str, ...] = field(default=())
+    messages: tuple[str, ...] = ()
 
 
-def record_path(output_dir: Path, label: str, session: str | None = None) -> Path:
+def record_path(output_dir: Path, label: str) -> Path:
     """Where a subject's record lies."""
-    return output_dir / "logs" / (f"sub-{label}.json" if session is None else f"sub-{label}_ses-{session}.json")
+    return output_dir / "logs" / f"sub-{label}.json"
 
 
 def describe_output(output_dir: Path, path: Path) -> OutputFile:
@@ -66,10 +63,8 @@ def describe_output(output_dir: Path, path: Path) -> OutputFile:
         raise OutputError(f"{path.name} was written but cannot be read back: {error.strerror}.") from error
 
 
-def write_record(
-    output_dir: Path, record: SubjectRecord, *, session: str | None = None, roots: Mapping[str, Path] | None = None
-) -> None:
-    """Write a subject's record, or that of one session where sessions are processed apart.
+def write_record(output_dir: Path, record: SubjectRecord, *, roots: Mapping[str, Path] | None = None) -> None:
+    """Write a subject's record.
 
     `roots` are directories that sentences may name, by what is to stand in their place, as ``{"<work>": work_dir}``.
     """
@@ -80,7 +75,7 @@ def write_record(
         asdict(run) | {"reason": None if run.reason is None else without_paths(run.reason, roots or {})}
         for run in record.runs
     ]
-    write_json(record_path(output_dir, record.label, session), content)
+    write_json(record_path(output_dir, record.label), content)
 
 
 def without_paths(text: str, roots: Mapping[str, Path]) -> str:
@@ -95,10 +90,10 @@ def without_paths(text: str, roots: Mapping[str, Path]) -> str:
     return _ABSOLUTE.sub(r"\1", text)
 
 
-def read_record(output_dir: Path, label: str, session: str | None = None) -> SubjectRecord | None:
+def read_record(output_dir: Path, label: str) -> SubjectRecord | None:
     """Read a subject's record; None if there is none, or none that can be read (a run cut off, another version)."""
     try:
-        content = read_json(record_path(output_dir, label, session))
+        content = read_json(record_path(output_dir, label))
         return SubjectRecord(
             **content
             | {
@@ -121,9 +116,9 @@ def missing_outputs(output_dir: Path, record: SubjectRecord) -> tuple[str, ...]:
     return tuple(output.path for output in record.outputs if not intact(output))
 
 
-def is_complete(output_dir: Path, label: str, config_hash: str, session: str | None = None) -> bool:
+def is_complete(output_dir: Path, label: str, config_hash: str) -> bool:
     """Whether a subject needs nothing more: complete, by this configuration and version, with all its outputs."""
-    record = read_record(output_dir, label, session)
+    record = read_record(output_dir, label)
     return (
         record is not None
         and record.state == "complete"
@@ -133,34 +128,28 @@ def is_complete(output_dir: Path, label: str, config_hash: str, session: str | N
     )
 
 
-def read_status(output_dir: Path, expected: Sequence[str] = (), *, config_hash: str | None = None) -> pd.DataFrame:
-    """Read all subjects' records as a table, `expected` labels first whether they have one or not.
+class SubjectStatus(NamedTuple):
+    """How far a subject is: complete, failed, incomplete, outdated or missing, and why."""
 
-    Columns ``participant_id``, ``state`` (complete, failed, incomplete, outdated, missing), ``usable_runs``,
-    ``excluded_runs``, ``reason``. Records made with another configuration than `config_hash`, if given, are
-    ``outdated``.
-    """
-    import pandas as pd
-
-    found = sorted(path.stem.removeprefix("sub-") for path in (output_dir / "logs").glob("sub-*.json"))
-    rows = [_status_row(output_dir, label, config_hash) for label in dict.fromkeys([*expected, *found])]
-    columns = ["participant_id", "state", "usable_runs", "excluded_runs", "reason"]
-    return pd.DataFrame(rows, columns=columns)
+    state: str
+    reason: str = ""
+    usable_runs: int = 0
+    excluded_runs: int = 0
 
 
-def _status_row(output_dir: Path, label: str, config_hash: str | None) -> dict[str, object]:
+def subject_status(output_dir: Path, label: str, config_hash: str | None = None) -> SubjectStatus:
+    """Read from its record how far a subject is; made with another configuration than this, if given, is outdated."""
     record = read_record(output_dir, label)
-    row: dict[str, object] = {"participant_id": f"sub-{label}", "usable_runs": 0, "excluded_runs": 0, "reason": ""}
     if record is None:
-        return row | {"state": "missing", "reason": "no record: not started, or ended before its end"}
-    usable = [run for run in record.runs if run.usable]
-    reasons: Iterable[str] = (f"{run.name}: {run.reason}" for run in record.runs if not run.usable)
-    row |= {"usable_runs": len(usable), "excluded_runs": len(record.runs) - len(usable), "reason": "; ".join(reasons)}
-    if record.state == "failed":
-        return row | {"state": "failed", "reason": record.error or "no reason was recorded"}
+        return SubjectStatus("missing", "no record: not started, or ended before its end")
+    excluded = [f"{run.name}: {run.reason}" for run in record.runs if not run.usable]
     gone = missing_outputs(output_dir, record)
-    if gone:
-        return row | {"state": "incomplete", "reason": f"{len(gone)} outputs are gone or changed, such as {gone[0]}"}
-    if config_hash is not None and record.config_hash != config_hash:
-        return row | {"state": "outdated", "reason": "made with another configuration"}
-    return row | {"state": "complete"}
+    if record.state == "failed":
+        state, reason = "failed", record.error or "no reason was recorded"
+    elif gone:
+        state, reason = "incomplete", f"{len(gone)} outputs are gone or changed, such as {gone[0]}"
+    elif config_hash is not None and record.config_hash != config_hash:
+        state, reason = "outdated", "made with another configuration"
+    else:
+        state, reason = "complete", "; ".join(excluded)
+    return SubjectStatus(state, reason, len(record.runs) - len(excluded), len(excluded))

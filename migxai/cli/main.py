@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _participant_level(request: Request) -> int:
-    from migxai.bids.subjects import select_subjects
+    from migxai.bids.inputs import select_subjects
     from migxai.cli import participant
     from migxai.cli.preflight import check_places
     from migxai.cli.status import show_status

@@ -15,7 +15,7 @@ from migxai.cli.options import Option, all_options
 from migxai.cli.parser import build_parser
 from migxai.cli.values import bids_filters, derivative, path, plugin, weights
 from migxai.config import Config, directories
-from migxai.data.templates import packaged
+from migxai.data import packaged
 from migxai.errors import InputError
 from migxai.execution.resources import MAX_THREADS
 from migxai.learning.estimators import is_deep

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from migxai.bids.records import read_status, record_path
+from migxai.bids.records import record_path, subject_status
 from migxai.config import Config, Selection, directories
 from migxai.errors import EXIT_OK, EXIT_PARTIAL
 from migxai.execution.locks import LockState, boot_id, subject_lock_state
@@ -21,13 +21,13 @@ def show_status(config: Config, subjects: Sequence[str]) -> int:
     plain = Config(run=config.run, selection=Selection(participant_label=config.selection.participant_label))
     key = None if config == plain and not config.run.derivatives else config.resume_key()
     output_dir = directories(config)[1]
-    table = read_status(output_dir, subjects, config_hash=key).iloc[: len(subjects)]
     states, lines = [], []
-    for subject, row in zip(subjects, table.to_dict("records"), strict=True):
-        state, reason = current_state(output_dir, subject, str(row["state"]), str(row["reason"]))
-        runs = f"{row['usable_runs']} usable, {row['excluded_runs']} excluded"
+    for subject in subjects:
+        recorded = subject_status(output_dir, subject, key)
+        state, reason = current_state(output_dir, subject, recorded.state, recorded.reason)
+        runs = f"{recorded.usable_runs} usable, {recorded.excluded_runs} excluded"
         states.append(state)
-        lines.append(f"{row['participant_id']}\t{state}\t{runs}\t{reason}".rstrip())
+        lines.append(f"sub-{subject}\t{state}\t{runs}\t{reason}".rstrip())
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     sys.stdout.write("\n".join([*lines, f"{len(subjects)} subjects: {counts or 'none'}."]) + "\n")
     return EXIT_OK if all(state == "complete" for state in states) else EXIT_PARTIAL

@@ -24,21 +24,9 @@ _PAPER_LABELS = ("HC", "MWoA", "MWA")
 
 #: Labels of people without the disease, in lower case and without blanks, ``-`` and ``_``.
 _CONTROLS = frozenset(
-    {
-        "hc",
-        "nc",
-        "cn",
-        "con",
-        "ctl",
-        "ctrl",
-        "control",
-        "controls",
-        "hv",
-        "healthy",
-        "healthycontrol",
-        "healthycontrols",
-    }
-    | {"healthyvolunteer", "healthyvolunteers", "normal", "td", "tdc", "typical", "typicallydeveloping"}
+    {"hc", "nc", "cn", "con", "ctl", "ctrl", "control", "controls", "hv", "healthy", "healthycontrol"}
+    | {"healthycontrols", "healthyvolunteer", "healthyvolunteers", "normal", "td", "tdc"}
+    | {"typical", "typicallydeveloping"}
 )
 
 #: A label column of numbers is taken for classes up to this many values, one of words up to the second.
@@ -219,14 +207,13 @@ def _refuse_no_classes(labels: Sequence[str], column: str) -> None:
     if len(labels) < 2:
         held = f"one label only, {labels[0]!r}" if labels else "no label"
         raise InputError(f"Column {column!r} holds {held}, so there is nothing to compare. {choose}")
-    numbers = [_number(label) for label in labels]
-    if all(number is not None for number in numbers):
-        broken = any(number is not None and not number.is_integer() for number in numbers)
-        if broken or len(labels) > MAX_NUMBERS:
-            raise InputError(
-                f"Column {column!r} holds numbers ({len(labels)} different ones, {labels[0]} to {labels[-1]}), not "
-                f"classes. {choose}"
-            )
+    numbers = [number for label in labels if (number := _number(label)) is not None]
+    broken = not all(number.is_integer() for number in numbers)
+    if len(numbers) == len(labels) and (broken or len(labels) > MAX_NUMBERS):
+        raise InputError(
+            f"Column {column!r} holds numbers ({len(labels)} different ones, {labels[0]} to {labels[-1]}), not "
+            f"classes. {choose}"
+        )
     if len(labels) > MAX_WORDS:
         shown = ", ".join(labels[:MAX_NUMBERS])
         raise InputError(f"Column {column!r} holds {len(labels)} different labels ({shown}...). {choose}")

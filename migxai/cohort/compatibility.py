@@ -189,7 +189,7 @@ def _maker(metadata: Mapping[str, Any]) -> str:
 
 
 def refuse_same_maps(maps: Iterable[MapFile]) -> None:
-    """Raise `InputError` for one person under two names: maps of two people that are the same byte for byte."""
+    """Raise `InputError` for one person under two names (maps that are equal byte for byte) or an unreadable map."""
     by_size: dict[int, list[MapFile]] = defaultdict(list)
     for item in maps:
         by_size[item.path.stat().st_size].append(item)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from migxai.bids.layout import inherited_metadata
+from migxai.bids.layout import functional_files, inherited_metadata
 from migxai.bids.names import BIDSName, parse_name
-from migxai.bids.participants import participant_columns, read_participants
+from migxai.bids.outputs import participant_columns, read_participants
 from migxai.errors import InputError, UsageError
 from migxai.indicators.registry import INDICATORS
-from migxai.io import read_json
+from migxai.io import read_json, read_tsv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -204,11 +204,10 @@ def find_maps(
     `runs` says whether a run's map is listed where there is a mean over runs too. Raises `InputError` if there is none.
     """
     found: list[tuple[Path, BIDSName]] = []
-    for pattern in (f"sub-*/func/*_{suffix}{extension}", f"sub-*/ses-*/func/*_{suffix}{extension}"):
-        for path in sorted(root.glob(pattern)):
-            name = parse_name(path)
-            if name is not None and "stat" in name.entities and name.suffix == suffix and name.extension == extension:
-                found.append((path, name))
+    for path in functional_files(root, f"*_{suffix}{extension}"):
+        name = parse_name(path)
+        if name is not None and "stat" in name.entities and name.suffix == suffix and name.extension == extension:
+            found.append((path, name))
     if not found:
         raise InputError(f"{root.name!r} holds no *_stat-*_{suffix}{extension}; run the participant level first.")
     return found if runs else _means_first(found)
@@ -252,3 +251,35 @@ def as_numbers(column: pd.Series) -> pd.Series:
         return pd.to_numeric(column).astype("float64")
     except (ValueError, TypeError):
         return column
+
+
+def mean_displacement(root: Path, participant: str, runs: Collection[tuple[str | None, str | None]]) -> float | None:
+    """Mean framewise displacement (mm) of a person from the confounds beside the maps; None if they say nothing of it.
+
+    The mean over the kept volumes of a run, and over the runs that were not excluded; volumes without a displacement,
+    as the first one is, do not count. Only the `runs` count that are named by session and task (either None if there is
+    none). Raises `InputError` if a table cannot be read.
+    """
+    import numpy as np
+    import pandas as pd
+
+    means = []
+    folder = root / participant
+    for path in sorted({*folder.glob("func/*_timeseries.tsv"), *folder.glob("ses-*/func/*_timeseries.tsv")}):
+        name = parse_name(path)
+        if name is None or name.entities.get("desc") != "confounds":
+            continue
+        if (name.entities.get("ses"), name.entities.get("task")) not in runs:
+            continue
+        if inherited_metadata(path, root).get("Excluded"):
+            continue
+        table = read_tsv(path, root)
+        if "framewise_displacement" not in table:
+            continue
+        values = pd.to_numeric(table["framewise_displacement"], errors="coerce").to_numpy(dtype=np.float64)
+        kept = np.isfinite(values)
+        if "kept" in table:
+            kept &= pd.to_numeric(table["kept"], errors="coerce").to_numpy() == 1
+        if kept.any():
+            means.append(float(values[kept].mean()))
+    return float(np.mean(means)) if means else None

@@ -1,4 +1,7 @@
-"""Read indicator maps: one volume a person, whatever number of runs they had, all on one grid."""
+"""Read indicator maps: one volume a person, whatever number of runs they had, all on one grid.
+
+Of a simulated cohort, its makers also wrote down where its classes truly differ.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migxai.errors import ImageError, InputError
+from migxai.io import read_json
 
 #: What nibabel raises for files that are no images.
 _NIBABELS = (
@@ -28,6 +33,9 @@ TOLERANCE = 1e-3
 
 #: Degrees by which the axes of a grid may be turned against those of the space.
 MAX_OBLIQUITY = 0.1
+
+#: ``GeneratedBy`` of cohorts that nobody was scanned for.
+SIMULATOR = "migxai-demo"
 
 Affine = NDArray[np.float64]
 Shape = tuple[int, int, int]
@@ -155,3 +163,27 @@ def _told_apart(first: Path, second: Path) -> tuple[str, str]:
 
 def _size(shape: Sequence[int]) -> str:
     return "x".join(str(size) for size in shape)
+
+
+@dataclass(frozen=True, eq=False)
+class PlantedEffect:
+    """An effect that was planted: voxels (X, Y, Z) where it has at least half its strength, and names of regions."""
+
+    voxels: NDArray[np.bool_]
+    regions: tuple[str, ...]
+
+
+def read_planted_effect(dataset: Path) -> PlantedEffect | None:
+    """Read where a simulated cohort's effect was planted, from the folder beside its dataset of maps.
+
+    None if people were scanned for it, there is no effect, or its labels were dealt out at random.
+    """
+    described, truth = dataset / "dataset_description.json", dataset.parent / "truth"
+    if not described.is_file() or not (truth / "maps_effect.json").is_file():
+        return None
+    makers = [item.get("Name") for item in read_json(described).get("GeneratedBy", [])]
+    content = read_json(truth / "maps_effect.json")
+    if SIMULATOR not in makers or not content["EffectSize"] or not content["Regions"] or content["LabelsShuffled"]:
+        return None
+    voxels = np.asarray(nib.nifti1.load(truth / "maps_effect.nii.gz").dataobj) >= 0.5
+    return PlantedEffect(voxels, tuple(content["Regions"]))

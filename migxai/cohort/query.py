@@ -15,7 +15,7 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn, Protocol
+from typing import Any, Literal, NoReturn
 
 from migxai.errors import UsageError
 
@@ -36,18 +36,6 @@ _TOKEN = re.compile(
 _Kind = Literal["operator", "mark", "column", "text", "word", "end"]
 
 
-class Condition(Protocol):
-    """What `parse_where` makes of a text."""
-
-    def columns(self) -> tuple[str, ...]:
-        """Names of the columns it reads."""
-        ...
-
-    def judge(self, row: Mapping[str, Any]) -> tuple[bool | None, str]:
-        """Return whether it holds for a row (None: unknown, for a value is missing), and why it does not."""
-        ...
-
-
 @dataclass(frozen=True)
 class Single:
     """One column against one value, or several."""
@@ -56,10 +44,12 @@ class Single:
     operator: str
     values: tuple[str, ...]
 
-    def columns(self) -> tuple[str, ...]:  # noqa: D102
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns it reads."""
         return (self.column,)
 
-    def judge(self, row: Mapping[str, Any]) -> tuple[bool | None, str]:  # noqa: D102
+    def judge(self, row: Mapping[str, Any]) -> tuple[bool | None, str]:
+        """Return whether it holds for a row (None: unknown, for a value is missing), and why it does not."""
         value = row[self.column]
         if is_missing(value):
             return None, f"{self.column} is missing"
@@ -82,7 +72,7 @@ class Joined:
     """Conditions of which all must hold, or any."""
 
     word: Literal["and", "or"]
-    parts: tuple[Condition, ...]
+    parts: tuple[Single | Joined, ...]
 
     def columns(self) -> tuple[str, ...]:  # noqa: D102
         return tuple(dict.fromkeys(column for part in self.parts for column in part.columns()))
@@ -96,6 +86,10 @@ class Joined:
             verdict = None if any(holds is None for holds, _ in judged) else not decisive
         reasons = [reason for holds, reason in judged if holds is not True and (decisive or holds is verdict)]
         return verdict, ", ".join(dict.fromkeys(reasons))
+
+
+#: What `parse_where` makes of a text.
+Condition = Single | Joined
 
 
 def parse_where(text: str) -> Condition:

@@ -1,6 +1,25 @@
-"""Packaged templates and atlas, and one loader for them."""
+"""What comes with the package: templates, an atlas and other files, and one loader for them."""
 
-from migxai.data.atlas import MNI_SPACES, Atlas, check_space, load_atlas
-from migxai.data.templates import SPACE, fetch_template, template
+from migxai.data.images import (
+    MNI_SPACES,
+    SPACE,
+    Atlas,
+    TemplateName,
+    check_space,
+    fetch_template,
+    load_atlas,
+    packaged,
+    template,
+)
 
-__all__ = ["MNI_SPACES", "SPACE", "Atlas", "check_space", "fetch_template", "load_atlas", "template"]
+__all__ = [
+    "MNI_SPACES",
+    "SPACE",
+    "Atlas",
+    "TemplateName",
+    "check_space",
+    "fetch_template",
+    "load_atlas",
+    "packaged",
+    "template",
+]

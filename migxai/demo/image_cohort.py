@@ -12,11 +12,19 @@ from typing import Any
 import numpy as np
 
 from migxai import __version__
-from migxai.data.templates import packaged
-from migxai.demo.activity import make_activity, make_motion
-from migxai.demo.anatomy import apply, make_anatomy, render_t1w, rigid
-from migxai.demo.bold import THERMAL, acquire, still_head
-from migxai.demo.head import EFFECT_REGIONS, NETWORKS, FloatArray, head, region_maps
+from migxai.data import packaged
+from migxai.demo.bold import THERMAL, acquire, make_activity, make_motion, still_head
+from migxai.demo.head import (
+    EFFECT_REGIONS,
+    NETWORKS,
+    FloatArray,
+    apply,
+    head,
+    make_anatomy,
+    region_maps,
+    render_t1w,
+    rigid,
+)
 from migxai.demo.settings import DemoSettings, MapSettings
 from migxai.errors import InputError, OutputError
 from migxai.io import atomic, deterministic_gzip, read_json, write_json, write_text

@@ -14,7 +14,7 @@ import numpy as np
 from migxai import __version__
 from migxai.bids.names import derivative_path
 from migxai.bids.outputs import BIDS_VERSION, BIDSIGNORE, resolution_label, sidecar
-from migxai.data.templates import SPACE
+from migxai.data import SPACE
 from migxai.demo.image_cohort import EFFECT_SHARE, claim, demo_text, make_participant
 from migxai.demo.map_model import MIN_COVERAGE, RESOLUTION, effect_map, effect_names, ground, make_maps
 from migxai.demo.settings import MAP_EFFECT_SIZE, MapSettings

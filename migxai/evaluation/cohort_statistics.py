@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migxai.errors import InputError
-from migxai.metrics.paired_tests import holm
+from migxai.metrics.inference import holm
 
 if TYPE_CHECKING:
     import pandas as pd

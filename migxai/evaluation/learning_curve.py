@@ -11,7 +11,7 @@ from migxai.config import Learning
 from migxai.learning.crossval import run_fold, unit_seed
 from migxai.learning.inputs import ModelInputs
 from migxai.learning.splits import Fold
-from migxai.metrics.intervals import percentile_interval, resample_groups
+from migxai.metrics.inference import percentile_interval, resample_groups
 from migxai.metrics.types import IntArray
 
 #: Shares of the training subjects that are trained on.

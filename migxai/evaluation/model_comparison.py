@@ -12,34 +12,10 @@ from numpy.typing import NDArray
 
 from migxai.errors import InputError, UsageError
 from migxai.evaluation.predictions import PredictionSet
-from migxai.metrics.intervals import percentile_interval
-from migxai.metrics.paired_tests import PairedTest, corrected_t_test, delong_test, holm
+from migxai.metrics.inference import PairedTest, corrected_t_test, delong_test, holm, percentile_interval
 from migxai.metrics.types import IntArray
 
 Array = NDArray[np.float64]
-
-
-#: Keys of the records of `compare_models`.
-COMPARED = (
-    "comparison",
-    "indicator",
-    "level",
-    "metric",
-    "model_a",
-    "model_b",
-    "value_a",
-    "value_b",
-    "test",
-    "difference",
-    "low",
-    "high",
-    "statistic",
-    "df",
-    "p",
-    "p_holm",
-    "n",
-    "how",
-)
 
 
 class Allowed(NamedTuple):

@@ -30,16 +30,16 @@ from migxai.explain.targets import Target, find_layer, watch
 from migxai.explain.volumes import ReceptiveFields, find_receptive_fields
 from migxai.learning.backbones import pooled_layer
 from migxai.learning.devices import single_thread
-from migxai.learning.families.vision_transformer import TokenHead
 from migxai.learning.layers import as_maps, map_layout
 from migxai.learning.slices import to_pixels
+from migxai.learning.timm_networks import TokenHead
 from migxai.metrics.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from migxai.explain.methods import CamMethod
     from migxai.explain.volumes import SliceSpace
     from migxai.learning.backbone import Backbone
-    from migxai.learning.backbones.base import Split
+    from migxai.learning.family import Split
     from migxai.learning.heads import Features, Head
     from migxai.learning.store import FeatureStore
 

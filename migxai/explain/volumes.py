@@ -21,7 +21,7 @@ from migxai.learning.backbones import NETWORKS, find_family
 from migxai.learning.slices import SliceGeometry, cut, from_pixels, stack
 
 if TYPE_CHECKING:
-    from migxai.learning.backbones.base import Split
+    from migxai.learning.family import Split
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.floating[Any]]

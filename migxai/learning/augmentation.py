@@ -20,21 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may be done to a slice.
+    """What may be done to a slice; a number out of its range raises UsageError.
 
-    Attributes
-    ----------
-    crop
-        Least share of the picture's edge that a random crop keeps, above 0 to 1 (1: no crop).
-    rotation
-        Largest rotation in the plane, degrees, either way (0: none).
-    flip
-        Whether half of the slices are mirrored left to right. That swaps the hemispheres, so it is off by default.
-
-    Raises
-    ------
-    UsageError
-        If a number is out of its range.
+    `crop` is the least share of the picture's edge that a random crop keeps, above 0 to 1 (1: no crop); `rotation` the
+    largest rotation in the plane, degrees, either way (0: none); `flip` whether half of the slices are mirrored left to
+    right, which swaps the hemispheres, so it is off by default.
     """
 
     crop: float = 0.9
@@ -56,18 +46,8 @@ class Augmentation:
 def draw(augmentation: Augmentation, *, seed: int, subject: str, view: int, slices: int) -> NDArray[np.float32]:
     """Draw a view of a subject: another transformation for each slice.
 
-    Parameters
-    ----------
-    augmentation
-        The limits.
-    seed
-        Of the run, from 0.
-    subject
-        The subject's key; each has a stream of its own.
-    view
-        Number of the view, from 0; view 0 is the identity.
-    slices
-        How many slices, S. The first ones do not depend on it.
+    The seed of the run is 0 or more, and each subject has a stream of its own by its key. View 0 is the identity. The
+    first slices do not depend on how many there are.
 
     Returns
     -------
@@ -97,20 +77,9 @@ def draw(augmentation: Augmentation, *, seed: int, subject: str, view: int, slic
 
 
 def apply(images: torch.Tensor, matrices: NDArray[np.floating[Any]]) -> torch.Tensor:
-    """Transform pictures: bilinear, zero beyond the edge.
+    """Transform pictures (S, 1, H, W), float32, by matrices (S, 2, 3) from `draw`: bilinear, zero beyond the edge.
 
-    Parameters
-    ----------
-    images
-        (S, 1, H, W), float32.
-    matrices
-        (S, 2, 3), from `draw`.
-
-    Returns
-    -------
-    torch.Tensor
-        (S, 1, H, W); `images` itself where every matrix is the identity, which interpolation would blur in the last
-        bits.
+    Where every matrix is the identity `images` itself comes back: interpolation would blur it in the last bits.
     """
     import torch
     from torch.nn import functional

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from migxai.learning.backbones import NETWORKS, find_family, find_split, pooled_layer
-from migxai.learning.backbones.base import Split
+from migxai.learning.family import Split
 from migxai.learning.layers import measure_receptive_fields
 from migxai.learning.weights import LoadedNetwork, load_network
 
@@ -24,21 +24,8 @@ if TYPE_CHECKING:
 class Backbone:
     """The frozen part of a network, ready to make features of images.
 
-    Parameters
-    ----------
-    split
-        Where the network is cut.
-    loaded
-        The intact network, its weights' hash, and what it wants its images to be normalised with.
-    precision
-        ``bf16`` computes the trunk in 16 bits (bfloat16), ``fp32`` in 32.
-    device
-        Where it computes; None is the CPU.
-
-    Attributes
-    ----------
-    network
-        The intact network in evaluation mode, in 32 bits, on the CPU; nothing changes it.
+    With `precision` ``bf16`` the trunk computes in 16 bits (bfloat16), with ``fp32`` in 32; without a `device` on the
+    CPU. `network` is the intact network in evaluation mode, in 32 bits, on the CPU; nothing changes it.
     """
 
     def __init__(
@@ -78,20 +65,10 @@ class Backbone:
 
     @torch.inference_mode()
     def features(self, images: Tensor, *, clean: bool = False) -> dict[str, Tensor]:
-        """Run the frozen trunk.
+        """Run the frozen trunk on images (B, 1 or 3, 224, 224) from 0 to 1.
 
-        Parameters
-        ----------
-        images
-            (B, 1 or 3, 224, 224), from 0 to 1.
-        clean
-            Whether to make what only explanations need too.
-
-        Returns
-        -------
-        dict
-            Features (B, ...) of ``split.features``, with ``clean`` also of ``split.clean``, on the CPU, in whatever
-            precision the trunk made them.
+        Returns features (B, ...) of ``split.features``, with `clean`, which only explanations need, also of
+        ``split.clean``, on the CPU, in whatever precision the trunk made them.
         """
         normalised = self.normalise(images.to(self._device)).to(self._dtype, memory_format=torch.channels_last)
         made = cast(dict[str, Tensor], self._trunk(normalised, clean))
@@ -129,18 +106,7 @@ class Backbone:
 
 
 def make_backbone(name: str, settings: Learning, seed: int, *, device: torch.device | None = None) -> Backbone:
-    """Load a network with its weights, ready to make features.
-
-    Parameters
-    ----------
-    name
-        A key of `migxai.learning.backbones.NETWORKS`.
-    settings
-        ``weights``, ``weights_dir``, ``unfreeze`` and ``precision`` matter.
-    seed
-        The seed of the weights where they are random.
-    device
-        Where it computes; None is the CPU.
+    """Load a network with its weights, ready to make features; `seed` is that of the weights where they are random.
 
     Raises
     ------

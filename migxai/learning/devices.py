@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 def choose_device(name: str) -> torch.device:
     """Return the device asked for: ``cpu``, ``cuda``, or ``auto``, the GPU where there is one.
 
-    Raises
-    ------
-    UsageError
-        If a GPU is asked for and PyTorch finds none.
+    Raises UsageError if a GPU is asked for and PyTorch finds none.
     """
     import torch
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from migxai.errors import AtlasError
 from migxai.metrics.types import FloatArray, IntArray
-from migxai.signal.regions import region_coverage, region_values
+from migxai.signal.maps import region_coverage, region_values
 
 if TYPE_CHECKING:
     from migxai.learning.store import FeatureStore

@@ -29,22 +29,11 @@ _MEASURED, _PICTURES = 5, 4
 
 
 def find_pooled_layer(network: nn.Module, images: Tensor) -> str:
-    """Name the layer that a network's maps are best made at, by running it.
+    """Name the layer that a network's maps are best made at, by running it on normalised images (B, 3, H, H).
 
     The last one that gives maps of more than one place; of a transformer the first normalisation of the last block,
-    since often nothing but the class token is read of what that block gives out.
-
-    Parameters
-    ----------
-    network
-        In evaluation mode.
-    images
-        Normalised, (B, 3, H, H).
-
-    Returns
-    -------
-    str
-        Empty if no layer gives maps.
+    since often nothing but the class token is read of what that block gives out. Empty if no layer gives maps. The
+    network must be in evaluation mode.
     """
     seen: dict[str, Tensor] = {}
 
@@ -74,10 +63,7 @@ def find_pooled_layer(network: nn.Module, images: Tensor) -> str:
 def map_layout(output: Tensor) -> str:
     """Say how a layer's output holds maps of a square picture: ``channels-first``, ``channels-last`` or ``tokens``.
 
-    Returns
-    -------
-    str
-        Empty if it holds none, or one value only.
+    Empty if it holds none, or one value only.
     """
     shape = tuple(output.shape)
     if len(shape) == 4 and shape[2] == shape[3] > 1:
@@ -99,19 +85,13 @@ def as_maps(output: Tensor) -> Tensor:
 
 
 def measure_receptive_fields(network: nn.Module, layer: str) -> tuple[float, float]:
-    """Measure where in the picture the maps of a layer look, good to half a pixel.
+    """Measure where in the picture the maps of a layer look, good to half a pixel; the network is not changed.
 
     What a value depends on is the gradient with respect to the picture. With trained or drawn weights that is ragged;
     with kernels that weigh all their places alike it is as symmetric as strides and paddings make it, and its centre
     of mass is the centre. What is the same everywhere, as of layers that look at the whole picture, does not count.
-
-    Parameters
-    ----------
-    network
-        In any state; it is not changed.
-    layer
-        Name of a layer with maps (B, K, h, w); of tokens and of maps with channels last nothing is measured, since the
-        patches that they are made of divide the picture evenly.
+    Of tokens and of maps with channels last nothing is measured, since the patches that they are made of divide the
+    picture evenly.
 
     Returns
     -------

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from migxai.errors import InputError
 from migxai.io import atomic, read_json, write_json
 from migxai.learning.augmentation import Augmentation, apply, draw
-from migxai.learning.backbones.base import Shapes, Split
 from migxai.learning.devices import single_thread
+from migxai.learning.family import Shapes, Split
 from migxai.learning.slices import SCALING, SliceGeometry, to_pixels
 from migxai.metrics.types import FloatArray, IntArray
 

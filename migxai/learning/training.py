@@ -1,10 +1,10 @@
-"""Train a head on frozen features: stochastic gradient descent with momentum, the same bits wherever it runs."""
+"""Networks on slices: heads are trained on frozen features by stochastic gradient descent, the same bits everywhere."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 import numpy as np
 import torch
@@ -13,14 +13,93 @@ from torch import Tensor
 from torch.nn import functional
 
 from migxai.config import Learning
-from migxai.errors import UsageError
-from migxai.learning.devices import single_thread
-from migxai.learning.heads import Head, dropout_factors
+from migxai.errors import InputError, UsageError
+from migxai.learning.backbones import find_split, make_head
+from migxai.learning.devices import choose_device, single_thread
+from migxai.learning.heads import Head, dropout_factors, from_arrays, to_arrays
+from migxai.learning.inputs import ModelInputs
 from migxai.learning.splits import inner_split
-from migxai.metrics.types import IntArray
+from migxai.metrics.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from migxai.learning.family import Split
+    from migxai.learning.store import FeatureStore
+
+
+class DeepEstimator:
+    """A pretrained network of which the last layer or block and the classifier are trained anew.
+
+    Of `settings`, ``unfreeze``, ``device`` and those of training matter; `seed` decides first weights, held-out
+    subjects, order, views and dropout. `history` tells what happened in training; it is None before.
+    """
+
+    level: Literal["slice", "subject"] = "slice"
+
+    def __init__(self, name: str, settings: Learning, *, n_classes: int, seed: int) -> None:
+        self.name = name
+        self.history: History | None = None
+        self._settings = settings
+        self._n_classes = n_classes
+        self._seed = seed
+        self._head: Head | None = None
+
+    @property
+    def split(self) -> Split:
+        """Where the network is cut."""
+        return find_split(self.name, self._settings.unfreeze)
+
+    def fit(self, inputs: ModelInputs, rows: IntArray, labels: IntArray) -> Self:
+        """Train a new head on the features of some subjects; see `Estimator.fit`.
+
+        Raises InputError if the store is absent or holds features of another network, and what `train_head` raises.
+        """
+        store = self._store(inputs)
+        self._head = self._new_head()
+        schedule = Schedule.of(self._settings)
+        device = choose_device(self._settings.device)
+        self.history = train_head(self._head, store, np.asarray(rows), np.asarray(labels), schedule, self._seed, device)
+        store.release()
+        return self
+
+    def predict(self, inputs: ModelInputs, rows: IntArray) -> FloatArray:
+        """Return class probabilities of every slice without augmentation, (n, S, C)."""
+        store = self._store(inputs)
+        made = predict_head(self.head_module(), store, np.asarray(rows), choose_device(self._settings.device))
+        store.release()
+        return made
+
+    def tensors(self) -> dict[str, FloatArray]:
+        """Return the trained head as named arrays, without its counters of batches."""
+        return dict(to_arrays(self.head_module()))
+
+    def restore(self, tensors: dict[str, FloatArray]) -> Self:
+        """Take on a trained head; one of another network, split or number of classes raises InputError."""
+        head = self._new_head()
+        from_arrays(head, tensors)
+        self._head = head.eval()
+        return self
+
+    def head_module(self) -> Head:
+        """Return the trained head in evaluation mode on the CPU, for explanations."""
+        if self._head is None:
+            raise ValueError("the estimator is neither fitted nor restored")
+        return self._head
+
+    def _new_head(self) -> Head:
+        seed = np.random.SeedSequence([self._seed, 1]).generate_state(1, np.uint64)[0]
+        return make_head(self.split, self._n_classes, torch.Generator().manual_seed(int(seed)))
+
+    def _store(self, inputs: ModelInputs) -> FeatureStore:
+        store = inputs.store
+        if store is None or store.split != self.split:
+            held = "no network" if store is None else f"{store.split.network} cut at {store.split.unfreeze}"
+            raise InputError(
+                f"{self.name} (cut at {self.split.unfreeze}) was given the frozen features of {held}: the group level "
+                "must make its features first."
+            )
+        return store
 
 
 class FeatureSource(Protocol):
@@ -65,36 +144,14 @@ class Schedule:
 class History:
     """What happened while a head was trained.
 
-    Attributes
-    ----------
-    losses
-        Mean loss over the training images of each epoch, as they were seen.
-    inner_losses
-        Loss on the held-out training subjects after each epoch; empty unless they choose the epoch.
-    chosen
-        The epoch whose weights were kept, from 1.
+    `losses` are the mean losses over the training images of each epoch, as they were seen; `inner_losses` those on the
+    held-out training subjects after each epoch, empty unless they choose the epoch. The weights of epoch `chosen`, from
+    1, were kept.
     """
 
     losses: list[float] = field(default_factory=list)
     inner_losses: list[float] = field(default_factory=list)
     chosen: int = 0
-
-
-@dataclass(frozen=True)
-class _Streams:
-    """Independent streams of random numbers for what training draws."""
-
-    inner: int
-    order: np.random.Generator
-    dropout: torch.Generator
-
-    @classmethod
-    def of(cls, seed: int) -> _Streams:
-        inner, order, dropout = np.random.SeedSequence(seed).spawn(3)
-        torch_seed = int(dropout.generate_state(1, np.uint64)[0])
-        return cls(
-            int(inner.generate_state(1)[0]), np.random.default_rng(order), torch.Generator().manual_seed(torch_seed)
-        )
 
 
 def train_head(
@@ -112,24 +169,8 @@ def train_head(
     none), all in random order. With ``feature_norm="batch"`` the classifier learns on standardised features; what comes
     out is the same kind of head all the same (see `Head.standardise`).
 
-    Parameters
-    ----------
-    head
-        With its first weights.
-    source
-        Of features.
-    rows, labels
-        Subjects to learn from, (n,), and their classes.
-    schedule
-        How.
-    seed
-        Of the held-out subjects, the order, the views and dropout.
-    device
-        Where; None is the CPU.
-
-    Returns
-    -------
-    History
+    `rows` and `labels` are the subjects to learn from, (n,), and their classes; `seed` decides held-out subjects, the
+    order, the views and dropout; without a `device` it is the CPU.
 
     Raises
     ------
@@ -139,10 +180,13 @@ def train_head(
         If an epoch is to be chosen and a class has one subject only.
     """
     device = device or torch.device("cpu")
-    streams = _Streams.of(seed)
+    # Independent streams of random numbers for what training draws.
+    inner_stream, order_stream, dropout_stream = np.random.SeedSequence(seed).spawn(3)
+    order = np.random.default_rng(order_stream)
+    dropout = torch.Generator().manual_seed(int(dropout_stream.generate_state(1, np.uint64)[0]))
     held = np.zeros(len(rows), dtype=bool)
     if schedule.epoch_choice == "inner":
-        held[inner_split(labels, streams.inner)[1]] = True
+        held[inner_split(labels, int(inner_stream.generate_state(1)[0]))[1]] = True
     weights = class_weights(labels[~held], head.classifier.out_features, schedule.class_weights)
     history, kept = History(), {}
     if schedule.feature_norm == "batch":
@@ -153,8 +197,8 @@ def train_head(
         head.to(device).to(memory_format=torch.channels_last)
         optimiser = _optimiser(head, schedule)
         for epoch in range(1, schedule.epochs + 1):
-            images = _epoch_images(rows[~held], labels[~held], source, schedule.batch_size, streams.order)
-            loss = _train_epoch(head, source, images, optimiser, weights.to(device), schedule, streams.dropout)
+            images = _epoch_images(rows[~held], labels[~held], source, schedule.batch_size, order)
+            loss = _train_epoch(head, source, images, optimiser, weights.to(device), schedule, dropout)
             _require_finite(loss, epoch, schedule)
             history.losses.append(loss)
             if held.any():

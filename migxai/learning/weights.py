@@ -19,8 +19,8 @@ from migxai.config import Learning
 from migxai.errors import InputError
 from migxai.io import read_json
 from migxai.learning.backbones import find_family
-from migxai.learning.backbones.base import Family, Normalisation
 from migxai.learning.devices import single_thread
+from migxai.learning.family import Family, Normalisation
 from migxai.learning.heads import draw_weights
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _SYNTHETIC = 16
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """An intact network with its weights, in evaluation mode; see `Backbone`."""
+    """An intact network with its weights, in evaluation mode, and what it wants its images to be normalised with."""
 
     network: nn.Module
     normalisation: Normalisation
@@ -48,24 +48,9 @@ class LoadedNetwork:
 
 
 def find_weights(name: str, settings: Learning) -> Path | None:
-    """Find the file with the weights of a network.
+    """Find the file with the weights of a network; None for random weights.
 
-    Parameters
-    ----------
-    name
-        Of the network.
-    settings
-        ``weights`` and ``weights_dir`` matter.
-
-    Returns
-    -------
-    pathlib.Path or None
-        None for random weights.
-
-    Raises
-    ------
-    InputError
-        If there is no such file, or several of the same rank.
+    Raises InputError if there is no such file, or several of the same rank.
     """
     if isinstance(settings.weights, Path):
         if not settings.weights.is_file():
@@ -105,17 +90,7 @@ def _folders(given: Path | None) -> list[Path]:
 def hash_weights(name: str, settings: Learning, seed: int) -> str:
     """Return what tells the weights of a network, and how images are normalised for them, from all others.
 
-    Parameters
-    ----------
-    name, settings
-        As for `find_weights`.
-    seed
-        Of random weights.
-
-    Raises
-    ------
-    InputError
-        As `find_weights`, or if the file is not what its name says.
+    The seed is that of random weights. Raises InputError as `find_weights`, or if the file is not what its name says.
     """
     path = find_weights(name, settings)
     if path is None:
@@ -141,15 +116,7 @@ def _hash_file(path: Path, modified: int) -> str:  # noqa: ARG001  (a changed fi
 def load_network(name: str, settings: Learning, seed: int) -> LoadedNetwork:
     """Build a network and give it its weights.
 
-    Parameters
-    ----------
-    name, settings, seed
-        As for `hash_weights`.
-
-    Raises
-    ------
-    InputError
-        As `hash_weights`, or if the file cannot be read, or holds code or the weights of another network.
+    Raises InputError as `hash_weights`, or if the file cannot be read, or holds code or the weights of another network.
     """
     family = find_family(name)
     path = find_weights(name, settings)
@@ -167,10 +134,7 @@ def load_network(name: str, settings: Learning, seed: int) -> LoadedNetwork:
 def read_state(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a file by name; no code in it is run.
 
-    Raises
-    ------
-    InputError
-        If the file is damaged, holds code, or holds anything else than tensors.
+    Raises InputError if the file is damaged, holds code, or holds anything else than tensors.
     """
     try:
         if path.suffix == ".safetensors":
@@ -246,13 +210,6 @@ def draw_network(family: Family, seed: int) -> nn.Module:
     Layers keep the variance of what goes through them (He et al. 2015), and statistics of batch normalisations are set
     on synthetic images that are the same for everyone: with the library's initial values, which presume training,
     activations of GoogLeNet vanish on the way. No subject's image is seen.
-
-    Parameters
-    ----------
-    family
-        Of the network.
-    seed
-        Of the weights.
     """
     network = build_network(family, 1000, seed)
     generator = torch.Generator().manual_seed(seed)
@@ -290,10 +247,7 @@ def _set_statistics(network: nn.Module, normalisation: Normalisation) -> None:
 def synthetic_images(count: int, size: int = 224) -> NDArray[Any]:
     """Draw smooth random pictures inside an ellipse, 0 to 1 and zero around, always the same.
 
-    Returns
-    -------
-    numpy.ndarray
-        (count, 1, size, size), float32.
+    Returns them as (count, 1, size, size), float32.
     """
     import numpy as np
     from scipy.ndimage import gaussian_filter

@@ -44,9 +44,6 @@ DEFINITIONS = {
     "the predicted class's probability, weighted by their rows",
 }
 
-#: Scores of which less is better.
-LOSSES = ("brier", "log_loss", "ece")
-
 
 @dataclass(frozen=True)
 class Sums:

@@ -15,9 +15,8 @@ from pathlib import Path
 import nibabel as nib
 
 from migxai.bids.fmriprep import is_fmriprep
-from migxai.bids.inputs import choose_task
+from migxai.bids.inputs import choose_task, dataset_root
 from migxai.bids.layout import check_dataset
-from migxai.bids.subjects import dataset_root
 from migxai.config import Config
 
 #: Voxels of the packaged template's grid, at this many mm.
@@ -60,12 +59,8 @@ class Memory:
     def gb(self, shape: Sequence[int] = (), resolution: float | None = None) -> float:
         """Estimate the step's memory in GB, rounded up to a tenth.
 
-        Parameters
-        ----------
-        shape
-            Shape of the acquired series (or fMRIPrep's); empty if unknown.
-        resolution
-            Voxels in template space, in mm; None for those of the series.
+        `shape` is that of the acquired (or fMRIPrep's) series, empty if unknown; `resolution` the voxels in template
+        space in mm, None for those of the series.
         """
         values = float(math.prod(shape) if shape else 0)
         if self.in_template:
@@ -75,20 +70,7 @@ class Memory:
 
 
 def estimate(config: Config, subjects: Sequence[str]) -> Demand | None:
-    """Estimate what is enough for each of the subjects, from the headers of their images.
-
-    Parameters
-    ----------
-    config
-        The run's configuration.
-    subjects
-        Labels, without ``sub-``.
-
-    Returns
-    -------
-    Demand or None
-        None if no header could be read.
-    """
+    """Estimate what is enough for each of the subjects, from their images' headers; None if none could be read."""
     root = dataset_root(config)
     task, _ = choose_task(root, config.selection.task_id)
     after_fmriprep = is_fmriprep(check_dataset(root))
@@ -100,15 +82,7 @@ def estimate(config: Config, subjects: Sequence[str]) -> Demand | None:
 
 
 def subject_demand(sizes: Sequence[int], *, after_fmriprep: bool) -> Demand:
-    """Estimate what one subject needs, one run after the other in one process.
-
-    Parameters
-    ----------
-    sizes
-        Voxels times volumes of each run.
-    after_fmriprep
-        Whether the runs are fMRIPrep's, so that no T1w image is processed.
-    """
+    """Estimate what one subject needs whose runs, of so many values each, come one after the other in one process."""
     largest, total = max(sizes, default=0), sum(sizes)
     if after_fmriprep:
         return Demand(
@@ -119,21 +93,10 @@ def subject_demand(sizes: Sequence[int], *, after_fmriprep: bool) -> Demand:
 
 
 def run_sizes(root: Path, label: str, task: str) -> list[int]:
-    """Return voxels times volumes of each BOLD run of a subject, without indexing the dataset.
+    """Return voxels times volumes of each BOLD run of a subject's task, without indexing the dataset.
 
-    Parameters
-    ----------
-    root
-        A dataset, raw or fMRIPrep's; of the latter only series in a template space count.
-    label
-        The subject, without ``sub-``.
-    task
-        Only runs of this task.
-
-    Returns
-    -------
-    list of int
-        Runs whose header can't be read are left out: they fail by themselves, with their own sentence.
+    Of fMRIPrep's only series in a template space count. Runs whose header can't be read are left out: they fail by
+    themselves, with their own sentence.
     """
     sizes = []
     for folder in (root / f"sub-{label}", *sorted((root / f"sub-{label}").glob("ses-*"))):

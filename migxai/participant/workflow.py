@@ -19,13 +19,11 @@ from migxai.bids.inputs import RawRun, Subject
 from migxai.bids.names import parse_name, run_entities
 from migxai.config import Config, Run
 from migxai.errors import UsageError
-from migxai.participant.interfaces.acquired import PrepareBold, Realign, ResampleBold
 from migxai.participant.interfaces.base import Step
 from migxai.participant.interfaces.denoising import Denoise, MeasureConfounds, ReadConfounds
-from migxai.participant.interfaces.derivatives import WriteAnatomy, WriteRun
-from migxai.participant.interfaces.figures import DrawRun
-from migxai.participant.interfaces.fmriprep import ResampleFmriprep
+from migxai.participant.interfaces.derivatives import DrawRun, WriteAnatomy, WriteRun
 from migxai.participant.interfaces.indicators import AverageRuns, ComputeIndicators
+from migxai.participant.interfaces.preparation import PrepareBold, Realign, ResampleBold, ResampleFmriprep
 from migxai.participant.interfaces.registration import CoregisterToT1w, ExtractBrain, NormaliseEpi, NormaliseT1w
 from migxai.participant.resources import image_shape
 

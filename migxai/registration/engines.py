@@ -30,15 +30,7 @@ _ANTS_METRICS = {"NMI": "mattes", "NCC": "GC"}
 
 @dataclass(frozen=True, eq=False)
 class Registration:
-    """Both directions of one registration, as point maps (see `transforms`).
-
-    Parameters
-    ----------
-    forward
-        Carries the moving image to the fixed one: fixed points to moving points.
-    inverse
-        Carries the fixed image to the moving one: moving points to fixed points.
-    """
+    """Both directions of one registration: `forward` maps fixed points to moving points, `inverse` the other way."""
 
     forward: Chain
     inverse: Chain
@@ -46,15 +38,10 @@ class Registration:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two images to bring together.
+    """Two images to bring together, background 0.
 
-    Parameters
-    ----------
-    moving, fixed
-        Images, background 0.
-    covered
-        Where the moving image was acquired (not 0), on its grid: beyond it nothing is known, which is not the same as
-        background. None if it covers all of the brain.
+    `covered` says where the moving one was acquired (not 0), on its grid: beyond it nothing is known, which is not the
+    same as background. None if it covers all of the brain.
     """
 
     moving: Volume

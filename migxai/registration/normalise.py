@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from migxai.registration import quality
 from migxai.registration.engines import Engine, Pair, Registration
+from migxai.registration.quality import KEPT, Gate, Quality, likeness, measure_quality, require_quality
 from migxai.registration.resample import resample_to_grid
 from migxai.registration.space import Affine, Chain, Volume, as_field, crop_grid, mask_centre, regrid, rigid_matrix
 
@@ -33,24 +33,11 @@ class Tissues:
 
 
 def template_as_seen(image: Volume, brain: Volume, chain: Chain, tissues: Tissues, resolution: Array) -> Volume:
-    """Draw the template with the contrast and the resolution of an image.
+    """Draw the template with the contrast and the resolution (3,) mm of an image, on the template's grid.
 
-    Parameters
-    ----------
-    image, brain
-        The image and its brain mask, on one grid.
-    chain
-        Maps template points to points of the image, as far as is known.
-    tissues
-        Of the template.
-    resolution
-        Voxel sizes that the image was acquired with, (3,) mm.
-
-    Returns
-    -------
-    Volume
-        On the template's grid: 1 + w WM + c CSF inside the mask, tissues blurred to the resolution, with w and c from a
-        robust linear fit of the image's intensity relative to its surroundings; 0 outside.
+    It is 1 + w WM + c CSF inside the mask, tissues blurred to the resolution, with w and c from a robust linear fit of
+    the image's intensity relative to its surroundings; 0 outside. `chain` maps template points to points of the image,
+    as far as is known.
     """
     inside = tissues.mask.data.astype(bool)
     seen = _on_template(image, tissues.mask, chain)
@@ -94,9 +81,9 @@ def _robust_fit(design: Array, values: Array) -> Array:
 
 
 #: What real and simulated heads reach lies well above (see tests/registration/test_quality.py for what fails).
-T1W_GATE = quality.Gate(dice=0.85, similarity=0.05)
-EPI_T1W_GATE = quality.Gate(dice=0.75, similarity=0.02, nearby=0.95)
-EPI_GATE = quality.Gate(dice=0.80, similarity=0.03, nearby=0.95)
+T1W_GATE = Gate(dice=0.85, similarity=0.05)
+EPI_T1W_GATE = Gate(dice=0.75, similarity=0.02, nearby=0.95)
+EPI_GATE = Gate(dice=0.80, similarity=0.03, nearby=0.95)
 
 #: Brightest value of an image handed to an engine.
 LEVEL = 1000.0
@@ -109,7 +96,7 @@ class Normalisation:
     """A registration that passed its gate, with the figures it passed with."""
 
     registration: Registration
-    quality: quality.Quality
+    quality: Quality
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +180,7 @@ def epi_to_t1w(epi: Brain, t1w: Brain, engine: Engine) -> Normalisation:
     moving, fixed = epi.on(2.0), t1w.on(2.0)
 
     def alike(matrix: Affine) -> float:
-        return quality.likeness(Chain((matrix,)), moving.image, moving.mask, fixed.image, fixed.mask)
+        return likeness(Chain((matrix,)), moving.image, moving.mask, fixed.image, fixed.mask)
 
     # Mutual information of a masked brain has many local maxima, and only the end tells which start was right.
     # Coarser grids, quick as they are, end in maxima of their own that the finer one does not leave.
@@ -201,7 +188,7 @@ def epi_to_t1w(epi: Brain, t1w: Brain, engine: Engine) -> Normalisation:
     matrix = max((engine.rigid(pair, start=start, metric="NMI") for start in _starts(moving, fixed)), key=alike)
     inverted = fixed.image.with_data(np.where(fixed.mask.data, LEVEL - fixed.image.data, 0).astype(np.float32))
     refined = engine.rigid(Pair(moving.image, inverted), start=matrix, metric="NCC")
-    if alike(refined) >= quality.KEPT * alike(matrix):
+    if alike(refined) >= KEPT * alike(matrix):
         matrix = refined
     found = Registration(Chain((matrix,)), Chain((matrix.inverse(),)))
     return _judged(found, moving, fixed, _centres(moving, fixed), EPI_T1W_GATE, "EPI to T1w")
@@ -282,13 +269,9 @@ def _starts(moving: Brain, fixed: Brain) -> list[Affine]:
     return starts
 
 
-def _measure(chain: Chain, moving: Brain, fixed: Brain, start: Affine) -> quality.Quality:
-    return quality.measure(moving.image, moving.mask, fixed.image, fixed.mask, result=chain, start=Chain((start,)))
-
-
-def _judged(
-    found: Registration, moving: Brain, fixed: Brain, start: Affine, gate: quality.Gate, what: str
-) -> Normalisation:
-    seen = _measure(found.forward, moving, fixed, start)
-    quality.check(seen, gate, what)
+def _judged(found: Registration, moving: Brain, fixed: Brain, start: Affine, gate: Gate, what: str) -> Normalisation:
+    seen = measure_quality(
+        moving.image, moving.mask, fixed.image, fixed.mask, result=found.forward, start=Chain((start,))
+    )
+    require_quality(seen, gate, what)
     return Normalisation(found, seen)

@@ -49,16 +49,9 @@ class Quality:
 
 @dataclass(frozen=True)
 class Gate:
-    """What is asked of a registration.
+    """What is asked of a registration: the least overlap, and the least similarity.
 
-    Parameters
-    ----------
-    dice
-        Least overlap.
-    similarity
-        Least similarity.
-    nearby
-        Greatest similarity allowed at displaced positions, as a share of that at the result.
+    `nearby` is the greatest similarity allowed at displaced positions, as a share of that at the result.
     """
 
     dice: float
@@ -98,24 +91,10 @@ def _entropy(probabilities: FloatArray) -> float:
     return float(-(positive * np.log(positive)).sum())
 
 
-def measure(
+def measure_quality(
     moving: Volume, moving_mask: Volume, fixed: Volume, fixed_mask: Volume, *, result: Chain, start: Chain
 ) -> Quality:
-    """Judge a registration from its images.
-
-    Parameters
-    ----------
-    moving, moving_mask
-        What was registered, and its brain.
-    fixed, fixed_mask
-        What it was registered to, on one grid, and its brain.
-    result, start
-        Maps of fixed points to moving points after and before.
-
-    Returns
-    -------
-    Quality
-    """
+    """Judge a registration from images and brain masks: `result` and `start` map fixed points to moving ones."""
     points = grid_points(fixed.affine, fixed.shape)
     where = result.map_points(points)
     inside = _inside(moving, where)
@@ -169,21 +148,8 @@ def _inside(volume: Volume, points: FloatArray) -> NDArray[np.bool_]:
     return inside
 
 
-def check(quality: Quality, gate: Gate, what: str) -> None:
-    """Refuse a registration that does not pass.
-
-    Parameters
-    ----------
-    quality, gate
-        Figures seen, and asked for.
-    what
-        Such as ``"T1w to MNI152NLin2009cAsym"``, for the message.
-
-    Raises
-    ------
-    RegistrationError
-        With the figures, and what to look at.
-    """
+def require_quality(quality: Quality, gate: Gate, what: str) -> None:
+    """Raise RegistrationError with the figures and what to look at, if a registration does not pass its gate."""
     faults = []
     if quality.dice < gate.dice:
         faults.append(f"the brains overlap by {quality.dice:.2f} (Dice; at least {gate.dice:.2f} is needed)")

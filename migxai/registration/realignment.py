@@ -38,6 +38,21 @@ TOLERANCE = 1e-8
 #: A step needs at least this many sampled points inside the volume.
 MIN_POINTS = 32
 
+#: Fewer volumes do not tell a steady point from a restless one.
+MIN_VOLUMES = 20
+#: Fewer points in common to all volumes do not determine six parameters well.
+COMMON_POINTS = 320
+#: Of the second pass.
+ITERATIONS = 6
+#: Iterations before which the mean and its derivatives are computed anew.
+RENEWED = (0, 2)
+#: Volumes that the mean's derivatives are averaged over.
+GRADIENT_VOLUMES = 32
+#: Variance below which steadiness no longer counts, as a share of the median over points.
+LEAST_VARIANCE = 0.25
+#: Distance around the brain within which points are used, mm: its edge is the strongest sign of position.
+MARGIN = 6.0
+
 
 @dataclass(frozen=True, eq=False)
 class _Template:
@@ -237,34 +252,9 @@ def _align(
     return transform
 
 
-#: Fewer volumes do not tell a steady point from a restless one.
-MIN_VOLUMES = 20
-#: Fewer points in common to all volumes do not determine six parameters well.
-COMMON_POINTS = 320
-ITERATIONS = 6
-#: Iterations before which the mean and its derivatives are computed anew.
-RENEWED = (0, 2)
-#: Volumes that the mean's derivatives are averaged over.
-GRADIENT_VOLUMES = 32
-#: Variance below which steadiness no longer counts, as a share of the median over points.
-LEAST_VARIANCE = 0.25
-#: Distance around the brain within which points are used, mm: its edge is the strongest sign of position.
-MARGIN = 6.0
-
-
 @dataclass(frozen=True, eq=False)
 class _Series:
-    """Smoothed volumes, and the points they are compared at.
-
-    Attributes
-    ----------
-    coefficients
-        Quadratic B-spline coefficients of each volume, (X, Y, Z).
-    affine, to_voxel
-        Voxels to RAS mm, and back.
-    points
-        Voxel positions in the first volume, (N, 3).
-    """
+    """Spline coefficients of smoothed volumes, and the points (N, 3), in voxels of the first, to compare them at."""
 
     coefficients: Sequence[NDArray[np.float32]]
     affine: FloatArray
@@ -319,26 +309,11 @@ def refine(
     separation: float,
     executor: ThreadPoolExecutor,
 ) -> FloatArray:
-    """Improve the transforms of a first pass.
+    """Improve the transforms (T, 4, 4) of a first pass; the first one becomes the identity.
 
-    Parameters
-    ----------
-    coefficients
-        Quadratic B-spline coefficients of each smoothed volume, T of shape (X, Y, Z).
-    transforms
-        Of the first pass, (T, 4, 4).
-    mean
-        Mean of the series, for finding the brain.
-    separation
-        Distance between points, mm.
-    executor
-        Threads to use; the result does not depend on their number.
-
-    Returns
-    -------
-    numpy.ndarray
-        (T, 4, 4), the first one the identity. A series of less than `MIN_VOLUMES`, or whose volumes have too few
-        points in common, keeps what the first pass found.
+    `coefficients` are each smoothed volume's quadratic B-spline, `mean` serves for finding the brain, `separation` is
+    the distance between points in mm. A series of less than `MIN_VOLUMES`, or whose volumes have too few points in
+    common, keeps what the first pass found.
     """
     if len(coefficients) < MIN_VOLUMES:
         return transforms

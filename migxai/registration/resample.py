@@ -39,7 +39,7 @@ def resample_series(
         Maps points of the mask's world to the world of the series' reference volume (default: the same world).
         Evaluated once.
     motion
-        Reference to each volume, (T, 4, 4), as `realign.realign` returns it (default: none).
+        Reference to each volume, (T, 4, 4), as `realign` returns it (default: none).
     n_threads
         Threads to use (default: all that this process may). The result does not depend on it.
 

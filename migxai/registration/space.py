@@ -14,8 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.data import template
-from migxai.data.templates import TemplateName
+from migxai.data import TemplateName, template
 from migxai.errors import ImageError, RegistrationError
 
 FloatArray = NDArray[np.float64]
@@ -125,18 +124,7 @@ def template_volume(name: TemplateName) -> Volume:
 
 
 def template_brain(shape: tuple[int, int, int], affine: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Bring the template's brain mask onto a grid: voxels of which at least half is brain.
-
-    Parameters
-    ----------
-    shape, affine
-        The grid, (X, Y, Z), and its voxels to RAS mm (4, 4).
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (X, Y, Z), bool.
-    """
+    """Bring the template's brain mask onto a grid: voxels (X, Y, Z) of which at least half is brain."""
     brain: NDArray[np.bool_] = regrid(template_volume("mask"), affine, shape).data >= 0.5
     return brain
 

@@ -17,28 +17,10 @@ _ROUNDING = 1e-9
 
 
 def band_basis(volumes: int, repetition_time: float, low: float, high: float) -> NDArray[np.float64]:
-    """Orthonormal cosines and sines of the Fourier frequencies k / (T TR) that lie in a band.
+    """Return an orthonormal basis (T, D) of the Fourier frequencies k / (T TR) from `low` to `high` Hz, without zero.
 
-    Parameters
-    ----------
-    volumes
-        Length T of the series.
-    repetition_time
-        Seconds between volumes.
-    low, high
-        Edges of the band in Hz, both included; zero frequency never is.
-
-    Returns
-    -------
-    array
-        Basis (T, D), D the band's dimensions: 2 a frequency, 1 at the Nyquist frequency.
-
-    Raises
-    ------
-    TimingError, UsageError
-        If repetition time or band are impossible.
-    DenoisingError
-        If the run is too short to have a frequency in the band.
+    D counts two dimensions a frequency, and one at the Nyquist frequency. What `check_band` refuses raises its errors,
+    and a run too short to have a frequency in the band a DenoisingError.
     """
     check_band(repetition_time, low, high)
     duration = volumes * repetition_time

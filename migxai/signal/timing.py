@@ -265,15 +265,7 @@ def correct_slice_timing(
 
 
 def shift_matrix(volumes: int, shift: float) -> NDArray[np.float64]:
-    """Matrix (T, T) that takes a series to its values `shift` samples later; constants pass unchanged.
-
-    Parameters
-    ----------
-    volumes
-        Length T of the series.
-    shift
-        Samples, between -1 and 1.
-    """
+    """Matrix (T, T) that takes a series to its values `shift` (-1 to 1) samples later; constants pass unchanged."""
     samples = np.eye(volumes)
     first, last = samples[:1], samples[-1:]
     # Reflected this far, the shift's ringing has died out before it meets the wrap-around.

@@ -93,17 +93,7 @@ def serial_blas() -> Iterator[None]:
 
 
 def for_chunks(task: Callable[[int, int], None], count: int, size: int = CHUNK) -> None:
-    """Call ``task(start, stop)`` for every chunk of ``range(count)``.
-
-    Parameters
-    ----------
-    task
-        Writes its results for items start..stop itself; must not depend on other chunks.
-    count
-        Number of items.
-    size
-        Items in one chunk.
-    """
+    """Call ``task(start, stop)`` for every chunk of ``range(count)``; it must write its own part alone."""
     starts = range(0, count, size)
     workers = min(worker_count(), len(starts))
     with serial_blas():

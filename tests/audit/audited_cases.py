@@ -21,7 +21,7 @@ from migxai.explain.methods import METHODS, CamMethod
 from migxai.explain.saliency_maps import SaliencyMaps, join_folds, scale_folds
 from migxai.explain.volumes import SliceSpace
 from migxai.learning.backbones import find_split, make_head
-from migxai.learning.backbones.base import HALF
+from migxai.learning.family import HALF
 from migxai.learning.slices import cut, stack, to_pixels
 from migxai.learning.splits import Fold, make_folds
 from migxai.learning.training import Schedule, predict_head, train_head

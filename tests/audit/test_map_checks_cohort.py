@@ -18,7 +18,7 @@ from migxai.demo.map_model import effect_map, effect_names
 from migxai.explain.explainers import explain_people
 from migxai.explain.saliency_maps import SaliencyMaps, join_folds, scale_folds
 from migxai.explain.volumes import SliceSpace
-from migxai.group.prepare import common_template, prepare_maps
+from migxai.group.plan import common_template, prepare_maps
 from migxai.learning.backbone import make_backbone
 from migxai.learning.backbones import make_head
 from migxai.learning.slices import cut

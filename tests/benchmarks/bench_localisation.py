@@ -45,7 +45,7 @@ from migxai.explain.methods.fused import fused_people
 from migxai.explain.regions import regional_t
 from migxai.explain.saliency_maps import SaliencyMaps, difference, scale_folds
 from migxai.explain.volumes import SliceSpace
-from migxai.group.prepare import PreparedMaps, Template, common_template, prepare_maps
+from migxai.group.plan import PreparedMaps, Template, common_template, prepare_maps
 from migxai.learning.backbone import make_backbone
 from migxai.learning.crossval import run_fold
 from migxai.learning.heads import Head

@@ -15,8 +15,15 @@ import pytest
 
 from migxai.bids.inputs import collect_inputs
 from migxai.bids.names import derivative_path
-from migxai.bids.outputs import BIDSIGNORE, IMAGE_VARIABLE, SourceDataset, initialise_output, resolution_label, sidecar
-from migxai.bids.participants import update_participants
+from migxai.bids.outputs import (
+    BIDSIGNORE,
+    IMAGE_VARIABLE,
+    SourceDataset,
+    initialise_output,
+    resolution_label,
+    sidecar,
+    update_participants,
+)
 from migxai.config import Config
 from migxai.errors import InputError, OutputError
 from migxai.io import write_json, write_nifti, write_text, write_tsv

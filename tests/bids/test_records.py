@@ -12,8 +12,8 @@ from migxai.bids.records import (
     is_complete,
     missing_outputs,
     read_record,
-    read_status,
     record_path,
+    subject_status,
     without_paths,
     write_record,
 )
@@ -61,23 +61,23 @@ def test_the_status_says_which_and_why(tmp_path, complete):
     gone = dataclasses.replace(complete.outputs[0], path="sub-03/func/x.tsv")
     write_record(tmp_path, SubjectRecord("03", "complete", "abcd1234", outputs=(gone,)))
     write_record(tmp_path, SubjectRecord("05", "complete", "older"))
-    status = read_status(tmp_path, ["01", "02", "03", "04"], config_hash="abcd1234").set_index("participant_id")
-    assert status["state"].to_dict() == {
-        "sub-01": "complete",
-        "sub-02": "failed",
-        "sub-03": "incomplete",
-        "sub-04": "missing",
-        "sub-05": "outdated",
+    status = {label: subject_status(tmp_path, label, "abcd1234") for label in ("01", "02", "03", "04", "05")}
+    assert {label: item.state for label, item in status.items()} == {
+        "01": "complete",
+        "02": "failed",
+        "03": "incomplete",
+        "04": "missing",
+        "05": "outdated",
     }
-    assert "cut short" in status.loc["sub-02", "reason"]
-    assert "sub-03/func/x.tsv" in status.loc["sub-03", "reason"]
-    assert status.loc["sub-01", ["usable_runs", "excluded_runs"]].tolist() == [1, 1]
-    assert status.loc["sub-01", "reason"] == "task-rest_run-2: translation of 2.4 mm"
+    assert "cut short" in status["02"].reason
+    assert "sub-03/func/x.tsv" in status["03"].reason
+    assert (status["01"].usable_runs, status["01"].excluded_runs) == (1, 1)
+    assert status["01"].reason == "task-rest_run-2: translation of 2.4 mm"
+    assert subject_status(tmp_path, "05").state == "complete"
 
 
-def test_an_output_never_used_has_an_empty_status(tmp_path):
-    assert read_status(tmp_path).empty
-    assert list(read_status(tmp_path, ["01"])["state"]) == ["missing"]
+def test_an_output_never_used_has_no_record(tmp_path):
+    assert subject_status(tmp_path, "01").state == "missing"
 
 
 def test_no_path_of_the_machine_gets_into_a_record(tmp_path):

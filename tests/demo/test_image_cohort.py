@@ -15,10 +15,8 @@ from scipy import ndimage
 
 from migxai.data import load_atlas, template
 from migxai.demo import main
-from migxai.demo.activity import Activity, make_activity, make_motion
-from migxai.demo.anatomy import apply, make_anatomy, rigid, sample
-from migxai.demo.bold import acquire, still_head
-from migxai.demo.head import EFFECT_REGIONS, head, region_maps
+from migxai.demo.bold import Activity, acquire, make_activity, make_motion, still_head
+from migxai.demo.head import EFFECT_REGIONS, apply, head, make_anatomy, region_maps, rigid, sample
 from migxai.demo.image_cohort import make_cohort, make_participant
 from migxai.demo.settings import SMALL, DemoSettings
 from migxai.errors import OutputError

@@ -9,7 +9,7 @@ from scipy import stats
 
 from migxai.errors import InputError
 from migxai.evaluation.cohort_statistics import cramers_v, describe_cohort, independence, kruskal_wallis
-from migxai.metrics.paired_tests import holm
+from migxai.metrics.inference import holm
 
 
 def test_kruskal_wallis_equals_published_examples():

@@ -12,7 +12,7 @@ from migxai.explain.targets import Target, watch
 from migxai.explain.volumes import SliceSpace, find_receptive_fields
 from migxai.learning.backbone import make_backbone
 from migxai.learning.backbones import NETWORKS, find_split, make_head
-from migxai.learning.backbones.base import Split
+from migxai.learning.family import Split
 from migxai.learning.slices import cut, plan_slices, to_pixels
 from migxai.learning.weights import synthetic_images
 

@@ -10,7 +10,7 @@ The package around it is this module and a pyproject with an entry point:
     [project.entry-points."migxai.networks"]
     small_cnn = "small_cnn:ENTRY"
 
-`migxai.learning.backbones.Network` describes each field, `migxai.learning.backbones.base.Family` what `load` returns.
+`migxai.learning.backbones.Network` describes each field, `migxai.learning.family.Family` what `load` returns.
 Where in the picture its maps look is not stated here, so it is measured.
 """
 
@@ -23,7 +23,7 @@ def load():
     """Return what builds and cuts the network; only this imports torch."""
     from torch import nn
 
-    from migxai.learning.backbones.base import IMAGENET, Split
+    from migxai.learning.family import IMAGENET, Split
     from migxai.learning.heads import LinearHead
 
     def layer(inside, outside):

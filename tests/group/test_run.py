@@ -11,7 +11,7 @@ import pytest
 
 from migxai.config import Config, Run
 from migxai.errors import InputError, OutputError
-from migxai.evaluation.group_folder import GroupFolder
+from migxai.evaluation.results import GroupFolder
 from migxai.execution.locks import LOCK_DIR, group_lock, this_process
 from migxai.group import fit as learning
 from migxai.group.run import UNFINISHED, describe_group, group_status, run_group, score_group

@@ -15,9 +15,9 @@ from torch import nn
 from migxai.errors import UsageError
 from migxai.learning.backbone import Backbone
 from migxai.learning.backbones import NETWORKS, find_family, find_split, make_head
-from migxai.learning.backbones.base import IMAGENET, Split
 from migxai.learning.devices import single_thread
-from migxai.learning.families.vision_transformer import TokenHead, ViT
+from migxai.learning.family import IMAGENET, Split
+from migxai.learning.timm_networks import PlainTransformer, TokenHead
 from tests.learning.networks import backbone, network, pictures
 
 CUTS = [
@@ -220,8 +220,8 @@ def test_cuts_that_are_the_same_have_one_name() -> None:
 
 
 def test_a_vit_with_layer_scale_is_not_taken_for_a_plain_one() -> None:
-    assert isinstance(find_family("timm:vit_tiny_patch16_224"), ViT)
-    assert not isinstance(find_family("timm:vit_small_patch14_dinov2"), ViT)
+    assert isinstance(find_family("timm:vit_tiny_patch16_224"), PlainTransformer)
+    assert not isinstance(find_family("timm:vit_small_patch14_dinov2"), PlainTransformer)
 
 
 def test_a_backbone_leaves_torchs_state_alone() -> None:
@@ -234,7 +234,7 @@ def test_a_backbone_leaves_torchs_state_alone() -> None:
 
 def test_names_need_no_torch() -> None:
     code = (
-        "import sys; from migxai.learning.backbones import NETWORKS; import migxai.learning.deep, "
+        "import sys; from migxai.learning.backbones import NETWORKS; import migxai.learning.estimators, "
         "migxai.learning.store; assert 'resnet18' in NETWORKS; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -243,3 +243,13 @@ def test_names_need_no_torch() -> None:
 def test_random_googlenet_carries_signal() -> None:
     pooled = backbone("googlenet", "linear").features(pictures(6))["pooled"].numpy()
     assert np.median(pooled.std(axis=0) / pooled.mean(axis=0)) > 0.1
+
+
+def test_a_default_stands_for_a_network_that_is_not_there() -> None:
+    assert NETWORKS.get("resnet81") is None
+    assert NETWORKS.get("resnet81", "none") == "none"
+    assert NETWORKS.get("timm:vit_tiny_patch16_224").name == "timm:vit_tiny_patch16_224"
+
+
+def test_networks_are_listed_in_the_order_of_their_publication() -> None:
+    assert list(NETWORKS) == ["googlenet", "resnet18", "vit_b_16"]

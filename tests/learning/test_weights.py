@@ -11,7 +11,7 @@ import torchvision
 from migxai.config import Learning
 from migxai.errors import InputError
 from migxai.learning.backbones import find_family
-from migxai.learning.backbones.base import HALF, IMAGENET
+from migxai.learning.family import HALF, IMAGENET
 from migxai.learning.weights import find_weights, hash_weights, load_network, read_state
 from tests.learning.networks import network, pictures
 

@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migxai.config import Config, Run
-from migxai.participant.interfaces.acquired import PrepareBold, Realign, ResampleBold
 from migxai.participant.interfaces.denoising import Denoise, MeasureConfounds
-from migxai.participant.interfaces.derivatives import WriteRun
-from migxai.participant.interfaces.figures import DrawRun
+from migxai.participant.interfaces.derivatives import DrawRun, WriteRun
 from migxai.participant.interfaces.indicators import ComputeIndicators
+from migxai.participant.interfaces.preparation import PrepareBold, Realign, ResampleBold
 from migxai.participant.resources import estimate, run_sizes, subject_demand
 
 SIZES = st.lists(st.integers(1, 10**9), min_size=1, max_size=5)

@@ -11,10 +11,10 @@ from migxai.registration.space import Affine, Chain, Volume, rigid_matrix
 
 def judge(brain, matrix, image=None):
     start = Chain((Affine(rigid_matrix(np.array([0.0, 15.0, 0, 0.2, 0, 0]))),))
-    seen = quality.measure(
+    seen = quality.measure_quality(
         image or brain.image, brain.mask, brain.image, brain.mask, result=Chain((Affine(matrix),)), start=start
     )
-    quality.check(seen, T1W_GATE, "a head to itself")
+    quality.require_quality(seen, T1W_GATE, "a head to itself")
     return seen
 
 

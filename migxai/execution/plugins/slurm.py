@@ -16,7 +16,7 @@ from typing import Any
 
 from nipype.pipeline.plugins.slurm import SLURMPlugin
 
-from migxai.data.templates import packaged
+from migxai.data import packaged
 from migxai.errors import ResourceError, UsageError
 from migxai.execution.plugins.pool import quieten
 from migxai.execution.scheduler import explain

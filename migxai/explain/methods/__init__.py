@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from migxai.explain.volumes import SliceSpace
     from migxai.learning.backbone import Backbone
-    from migxai.learning.backbones.base import Split
-    from migxai.learning.families.vision_transformer import TokenHead
+    from migxai.learning.family import Split
     from migxai.learning.heads import Features, Head
+    from migxai.learning.timm_networks import TokenHead
     from migxai.metrics.types import FloatArray, IntArray
 
 

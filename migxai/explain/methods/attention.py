@@ -9,8 +9,8 @@ from migxai.explain.methods import CamMethod
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from migxai.learning.families.vision_transformer import TokenHead
     from migxai.learning.heads import Features
+    from migxai.learning.timm_networks import TokenHead
 
 
 def attend(block: TokenHead | None, features: Features) -> Tensor:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from migxai.explain.targets import Target
     from migxai.explain.volumes import SliceSpace
     from migxai.learning.backbone import Backbone
-    from migxai.learning.backbones.base import Split
+    from migxai.learning.family import Split
     from migxai.learning.heads import Head
     from migxai.metrics.types import FloatArray, IntArray
 

@@ -1,7 +1,7 @@
 """Networks that look at slices: the registry of their entries, and what of them is known without building them.
 
-Imports no torch by itself. An entry names what builds and cuts its network (`migxai.learning.families`), so a new
-network is one module with an `ENTRY`, here or in another package (entry points ``migxai.networks``).
+Imports no torch by itself. An entry names what builds and cuts its network (a `Family`), so a new network is one module
+with an `ENTRY`, here or in another package (entry points ``migxai.networks``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from migxai.errors import UsageError
-from migxai.learning.backbones.base import Family, Split, Unfreeze
+from migxai.learning.family import Family, Split, Unfreeze
 from migxai.registry import Entry, Registry
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ class _Networks(Registry[Network]):
             raise UsageError(f"{TIMM} needs the name of a network of timm behind it.")
 
         def load() -> Family:
-            from migxai.learning.families.timm_network import family
+            from migxai.learning.timm_networks import timm_family
 
-            return family(name)
+            return timm_family(name)
 
         return Network(name=name, title=name, load=load)
 
@@ -80,25 +80,13 @@ NETWORKS: Registry[Network] = _Networks("network", Network, package=__name__, gr
 
 @functools.cache
 def find_family(name: str) -> Family:
-    """Return what builds and cuts a network.
-
-    Raises
-    ------
-    UsageError
-        If there is no such network.
-    """
+    """Return what builds and cuts a network; UsageError if there is none of that name."""
     return NETWORKS[name].load()
 
 
 @functools.cache
 def find_split(name: str, unfreeze: Unfreeze) -> Split:
-    """Say how a network is cut; see `Split`.
-
-    Raises
-    ------
-    UsageError
-        If there is no such network, or it cannot be cut there.
-    """
+    """Say how a network is cut; UsageError if there is no such network, or it cannot be cut there."""
     return find_family(name).split(unfreeze)
 
 

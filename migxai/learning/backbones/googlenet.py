@@ -1,11 +1,11 @@
 """GoogLeNet of torchvision."""
 
 from migxai.learning.backbones import Network
-from migxai.learning.backbones.base import Family
+from migxai.learning.family import Family
 
 
 def _load() -> Family:
-    from migxai.learning.families.googlenet import GoogLeNet
+    from migxai.learning.torchvision_networks import GoogLeNet
 
     return GoogLeNet()
 
@@ -14,7 +14,7 @@ ENTRY = Network(
     name="googlenet",
     title="GoogLeNet",
     citation="szegedy2015",
-    order=20,
+    order=10,
     load=_load,
     pooled_layer="inception5b",
     fused_layers=("conv3", "inception3b", "inception4e", "inception5b"),

@@ -1,11 +1,11 @@
 """ResNet18 of torchvision."""
 
 from migxai.learning.backbones import Network
-from migxai.learning.backbones.base import Family
+from migxai.learning.family import Family
 
 
 def _load() -> Family:
-    from migxai.learning.families.resnet18 import ResNet18
+    from migxai.learning.torchvision_networks import ResNet18
 
     return ResNet18()
 
@@ -14,7 +14,7 @@ ENTRY = Network(
     name="resnet18",
     title="ResNet18",
     citation="he2016",
-    order=10,
+    order=20,
     load=_load,
     pooled_layer="layer4.1",
     fused_layers=("layer1", "layer2", "layer3", "layer4"),

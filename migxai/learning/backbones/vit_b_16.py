@@ -1,14 +1,14 @@
 """ViT-B/16 of timm; torchvision's weights are read too."""
 
 from migxai.learning.backbones import Network
-from migxai.learning.backbones.base import Family
+from migxai.learning.family import Family
 
 
 def _load() -> Family:
-    from migxai.learning.families.vision_transformer import ViT
+    from migxai.learning.timm_networks import PlainTransformer
 
     theirs = ("vit_b_16-*.pth", "vit_b_16*.pth", "vit_b_16*.pt", "vit_b_16*.safetensors")
-    return ViT("vit_b_16", "vit_base_patch16_224", theirs)
+    return PlainTransformer("vit_b_16", "vit_base_patch16_224", theirs)
 
 
 #: All its blocks have the same patches: nothing can be fused.

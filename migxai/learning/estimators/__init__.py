@@ -141,7 +141,7 @@ def make_estimator(name: str, settings: Learning, *, n_classes: int, seed: int) 
     if name in ESTIMATORS:
         return ESTIMATORS[name].make(settings, n_classes=n_classes, seed=seed)
     check_models([name])
-    from migxai.learning.deep import DeepEstimator
+    from migxai.learning.training import DeepEstimator
 
     return DeepEstimator(name, settings, n_classes=n_classes, seed=seed)
 

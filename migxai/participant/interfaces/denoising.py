@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from migxai.bids.fmriprep import MOTION, read_confounds
 from migxai.config import Config, Denoising
-from migxai.data.templates import TemplateName
+from migxai.data import TemplateName
 from migxai.errors import DenoisingError, InputError
 from migxai.indicators.registry import INDICATORS
 from migxai.io import read_tsv, write_tsv
@@ -19,6 +19,7 @@ from migxai.participant.facts import AcquisitionFacts, DenoisingFacts, MotionFac
 from migxai.participant.interfaces.base import Step, inputs, load_array, load_image, outputs, save_array
 from migxai.participant.resources import Memory
 from migxai.registration.masks import tissue_compartment
+from migxai.registration.resample import resample_to_grid
 from migxai.registration.space import template_volume, voxel_sizes
 from migxai.signal.denoising import DOF_MINIMUM, band_dimensions, bandpass, motion_expansion, nuisance_model, regress
 from migxai.signal.maps import smooth
@@ -210,3 +211,15 @@ def require_length(volumes: int, tr: float, config: Config, name: str) -> None:
             f"{' and '.join(f'{edge:g}' for edge in band)} Hz, and {DOF_MINIMUM} must remain after the nuisance "
             "regression."
         )
+
+
+def tissue_classes(mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+    """Most probable tissue of each voxel, as three masks (V,) named GM, WM and CSF."""
+    shape = (mask.shape[0], mask.shape[1], mask.shape[2])
+    names: tuple[TemplateName, ...] = ("GM", "WM", "CSF")
+    priors = []
+    for name in names:
+        volume = template_volume(name)
+        priors.append(resample_to_grid(volume.data, volume.affine, target_affine=affine, target_shape=shape)[mask])
+    likeliest = np.argmax(priors, axis=0)
+    return {name: likeliest == place for place, name in enumerate(names)}

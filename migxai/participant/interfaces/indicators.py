@@ -28,8 +28,15 @@ from migxai.participant.interfaces.derivatives import RunFiles
 from migxai.participant.resources import Memory
 from migxai.registration.resample import labels_on_grid
 from migxai.registration.space import voxel_sizes
-from migxai.signal.maps import mean_normalised, smooth, z_scored
-from migxai.signal.regions import correlation_matrix, region_coverage, region_means, region_values
+from migxai.signal.maps import (
+    correlation_matrix,
+    mean_normalised,
+    region_coverage,
+    region_means,
+    region_values,
+    smooth,
+    z_scored,
+)
 
 Maps = dict[str, NDArray[Any]]
 
@@ -93,13 +100,7 @@ def atlas_of(config: Config, space: str) -> Atlas:
 
 
 def regional_series(atlas: Atlas, labels: NDArray[Any], series: NDArray[Any], mask: NDArray[np.bool_]) -> Maps:
-    """Mean series and coverage of every region.
-
-    Raises
-    ------
-    AtlasError
-        If no region has a voxel in the mask.
-    """
+    """Mean series and coverage of every region; AtlasError if no region has a voxel in the mask."""
     index = np.asarray(atlas.indices, dtype=np.int64)
     coverage = np.nan_to_num(region_coverage(labels, mask, index))
     if not coverage.any():
@@ -189,22 +190,7 @@ def usable_runs(runs: Sequence[RunFacts]) -> list[int]:
 
 
 def weighted_mean(values: list[NDArray[Any]], weights: NDArray[np.float64], empty: float = 0.0) -> NDArray[np.float32]:
-    """Mean of arrays of one shape where each has data.
-
-    Parameters
-    ----------
-    values
-        Arrays; NaN, and `empty`, mark where one has none.
-    weights
-        One weight an array.
-    empty
-        What the mean holds where no array has data.
-
-    Returns
-    -------
-    array
-        float32.
-    """
+    """Mean (float32) of arrays of one shape where each has data, not NaN or `empty`; `empty` where none has any."""
     stack = np.stack(values).astype(np.float64)
     has_data = np.isfinite(stack) & (stack != empty)
     share = has_data * weights.reshape(-1, *[1] * (stack.ndim - 1))

@@ -30,7 +30,7 @@ from migxai.registration.normalise import (
 from migxai.registration.quality import Gate, Quality
 from migxai.registration.resample import resample_to_grid
 from migxai.registration.space import Volume, crop_grid, save_transform, template_volume
-from migxai.reports.participant.run_summary import ProcessingStep, QualityMeasure
+from migxai.reports.participant.report import ProcessingStep, QualityMeasure
 
 
 class ExtractBrain(Step):
@@ -52,13 +52,7 @@ class ExtractBrain(Step):
 
 
 def read_anatomy(path: Path) -> Volume:
-    """Read a T1w image.
-
-    Raises
-    ------
-    ImageError
-        If it can't be read, is not 3-D, or is empty.
-    """
+    """Read a T1w image; ImageError if it can't be read, is not 3-D, or is empty."""
     try:
         image = nib.nifti1.load(path)
         data = np.nan_to_num(image.get_fdata(dtype=np.float32))

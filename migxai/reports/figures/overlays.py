@@ -82,15 +82,7 @@ class Layout:
 
 
 def box(mask: Volume, margin: float = 6.0) -> tuple[Array, Array]:
-    """Return the corners (world mm) of the box around a mask.
-
-    Parameters
-    ----------
-    mask
-        Non-zero inside.
-    margin
-        Added on each side, in mm.
-    """
+    """Return the corners (world mm) of the box around a mask, with a margin in mm on each side."""
     inside = np.argwhere(np.asarray(mask.data) != 0)
     if not len(inside):
         inside = np.array([[0, 0, 0], np.array(mask.data.shape) - 1])
@@ -119,23 +111,9 @@ def _spread(axis: int, lower: Array, upper: Array, count: int) -> tuple[Cut, ...
 
 
 def picture(volume: Volume, layout: Layout, order: Literal[0, 1] = 1, outside: float = 0.0) -> Array:
-    """Sample a volume on a layout.
+    """Sample a volume on a layout, row 0 at the top; `order` 0 is for labels and maps with holes, 1 linear.
 
-    Parameters
-    ----------
-    volume
-        The image.
-    layout
-        What to show.
-    order
-        0 for nearest neighbour (labels, maps with holes), 1 for linear.
-    outside
-        Value beyond the image and in the padding.
-
-    Returns
-    -------
-    Array
-        Shape `layout.shape`, row 0 at the top.
+    `outside` is the value beyond the image and in the padding.
     """
     from scipy.ndimage import map_coordinates
 
@@ -215,23 +193,8 @@ def plot_registration(
 ) -> Path:
     """Draw two registered images in one place: the second flickers over the first, with outlines on both.
 
-    Parameters
-    ----------
-    fixed, moving
-        Images in one world space (mm); their grids may differ.
-    mask
-        Brain mask in that space; it sets the field of view and is outlined in red.
-    out_file
-        SVG file to write.
-    names
-        What `fixed` and `moving` are, for the title.
-    contour
-        A tissue (probability or mask, such as white matter) outlined in blue.
-
-    Returns
-    -------
-    Path
-        `out_file`.
+    Grids may differ. The brain mask sets the field of view and is outlined in red, `contour` (a tissue's probability or
+    mask) in blue; `names` say in the title what `fixed` and `moving` are.
     """
     layout = three_axes_layout(mask)
     inside = picture(mask, layout, order=1)
@@ -263,24 +226,7 @@ def plot_masks(
     wm: Volume | None = None,
     csf: Volume | None = None,
 ) -> Path:
-    """Draw the brain mask and the tissues whose signals are used, outlined on the mean EPI.
-
-    Parameters
-    ----------
-    image
-        Mean EPI.
-    mask
-        Brain mask, outlined in red.
-    out_file
-        SVG file to write.
-    wm, csf
-        Masks (or probabilities) of these tissues, outlined in orange and green.
-
-    Returns
-    -------
-    Path
-        `out_file`.
-    """
+    """Outline the brain mask (red), white matter (orange) and CSF (green) on the mean EPI."""
     layout = axial_layout(mask, count=16, columns=8)
     inside = picture(mask, layout)
     given = (("white matter", wm, ORANGE), ("CSF", csf, GREEN))
@@ -318,25 +264,8 @@ def plot_map(
     """Draw axial slices of a map over the template, with a colour bar.
 
     Colours span the 2nd to the 98th percentile inside the mask. A map with values on both sides of zero (a z-scored
-    one) gets a range symmetric about zero and a diverging scale. Where the run has no data, the template shows in grey.
-
-    Parameters
-    ----------
-    values
-        The map.
-    mask
-        Where it is defined, on the same grid; NaN inside it counts as no data.
-    template, template_mask
-        The brain of the space it is in; grids may differ.
-    out_file
-        SVG file to write.
-    name, unit
-        Of the map, for title and colour bar.
-
-    Returns
-    -------
-    Path
-        `out_file`.
+    one) gets a range symmetric about zero and a diverging scale. Where the run has no data, outside the mask or NaN,
+    the template shows in grey; its grid may be another. `name` and `unit` are for the title and the colour bar.
     """
     data = np.asarray(values.data, dtype=np.float64)
     valid = (np.asarray(mask.data) != 0) & np.isfinite(data)

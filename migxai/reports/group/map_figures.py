@@ -48,18 +48,9 @@ _VIEWS = (("l", "left", (1, -1), 2), ("y", "back", (0, 1), 2), ("r", "right", (1
 class PreparedMap:
     """A map ready to be shown.
 
-    Attributes
-    ----------
-    volume
-        Values, NaN where there are none.
-    signed
-        Whether there are values on both sides of zero.
-    threshold
-        Absolute values below it are not shown; 0 if nothing is above it.
-    limit
-        Absolute value at the end of the colours.
-    peak
-        Of the largest absolute value, world mm (3,), and that value; NaN for an empty map.
+    `volume` is NaN where there are no values, which are `signed` if some are below zero. Absolute values below
+    `threshold` are not shown (0 if nothing is above it), and colours end at `limit`. `peak` is where the largest
+    absolute value lies, world mm (3,), and that value; NaN for an empty map.
     """
 
     volume: Volume
@@ -75,13 +66,7 @@ class PreparedMap:
 
 
 def prepare(one: ExplainedMap) -> PreparedMap:
-    """Read a map and settle how it is shown.
-
-    Raises
-    ------
-    ImageError
-        If it cannot be read.
-    """
+    """Read a map and settle how it is shown; an ImageError says that it cannot be read."""
     volume = one.read()
     data = np.asarray(volume.data, dtype=np.float64)
     size = np.abs(np.nan_to_num(data))
@@ -257,18 +242,10 @@ _FINE, _COARSE = 2.0, 3.0
 
 
 def pack_scene(atlas: str) -> dict[str, Any]:
-    """Pack what all maps share.
+    """Pack what all maps share; regions are named for the packaged atlas alone.
 
-    Parameters
-    ----------
-    atlas
-        Name of the run's atlas; regions are named for the packaged one alone.
-
-    Returns
-    -------
-    dict
-        ``template`` and ``labels`` (volumes), ``regions`` (names by label), ``surface`` (points and normals) and
-        ``colours`` (256 RGB triples of one-sided and of signed maps).
+    These are ``template`` and ``labels`` (volumes), ``regions`` (names by label), ``surface`` (points and normals) and
+    ``colours`` (256 RGB triples of one-sided and of signed maps).
     """
     brain, mask = load_template()
     fine = resample(Volume(np.asarray(mask.data > 0, dtype=np.float32), mask.affine), _FINE)
@@ -289,17 +266,7 @@ def pack_scene(atlas: str) -> dict[str, Any]:
 
 
 def pack_map(one: ExplainedMap, shown: PreparedMap, heading: str) -> dict[str, Any]:
-    """Pack a map: its values in 63 steps up to the largest, on its own grid where that is upright.
-
-    Parameters
-    ----------
-    one
-        What it is.
-    shown
-        Its values.
-    heading
-        Of the group of maps it stands in.
-    """
+    """Pack a map: its values in 63 steps up to the largest, on its own grid where that is upright."""
     volume = shown.volume if is_upright(shown.volume) else resample(shown.volume, _COARSE)
     data = np.nan_to_num(np.asarray(volume.data, dtype=np.float64))
     largest = float(np.abs(data).max()) or 1.0

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migxai.evaluation.results import Results, ScoredModel, indicator_name, model_name
-from migxai.metrics.intervals import resample_groups
+from migxai.metrics.inference import resample_groups
 from migxai.reports.figures.drawing import BLUE, GREEN, GREY, INK, ORANGE, RED, WIDTH, new_figure
 from migxai.reports.group.gallery import Drawn
 
@@ -207,23 +207,7 @@ def roc_band(unit: PredictionSet, positive: int, *, seed: int, resamples: int = 
 
     Subjects are drawn with replacement within their classes; all trials of a subject are drawn together. At each false
     positive rate the band spans the 2.5th to 97.5th percentile of the resampled curves (vertical averaging; Fawcett
-    2006, doi:10.1016/j.patrec.2005.10.010).
-
-    Parameters
-    ----------
-    unit
-        Predictions.
-    positive
-        Place of the class.
-    seed
-        Of the resamples.
-    resamples
-        How many.
-
-    Returns
-    -------
-    Band or None
-        None if a trial lacks people of the class, or others.
+    2006, doi:10.1016/j.patrec.2005.10.010). It is None if a trial lacks people of the class, or others.
     """
     weights = resample_groups(unit.subject_classes(), resamples=resamples, seed=seed)
     points, curves = [], []
@@ -258,24 +242,9 @@ def calibration_band(
 ) -> Band:
     """Compare probabilities of a class with how often it is true, in bins of equal width, with bars from resampling.
 
-    Parameters
-    ----------
-    unit
-        Predictions; those of all trials are taken together.
-    positive
-        Place of the class.
-    seed
-        Of the resamples of subjects within classes.
-    bins
-        Of equal width; few, since people are few.
-    resamples
-        How many.
-
-    Returns
-    -------
-    Band
-        A point for each bin that holds anybody: mean probability, share of people who are of the class, and the 95 %
-        interval of that share (NaN in a bin that more than one resample in twenty leaves empty).
+    All trials' predictions are taken together. There is a point for each bin that holds anybody: mean probability,
+    share of people who are of the class, and the 95 % interval of that share (NaN in a bin that more than one resample
+    in twenty leaves empty).
     """
     p, truth = unit.p[:, positive], (unit.y == positive).astype(np.float64)
     index = np.clip(np.ceil(p * bins).astype(np.intp) - 1, 0, bins - 1)

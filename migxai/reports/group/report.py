@@ -14,9 +14,8 @@ from typing import Any
 from migxai.audit.checks import Check
 from migxai.audit.runner import check_results, checks_of_audit
 from migxai.audit.verdict import HEADLINES, AssessedResult, assess_results, verdict
-from migxai.evaluation.group_folder import GroupFolder
 from migxai.evaluation.paper import TABLE_2
-from migxai.evaluation.results import Results, indicator_name, model_name, read_results
+from migxai.evaluation.results import GroupFolder, Results, indicator_name, model_name, read_results
 from migxai.evaluation.wording import Tone, cell_text, listed, plural
 from migxai.explain.methods import METHODS
 from migxai.io import read_json, write_text
@@ -37,24 +36,8 @@ def write_report(folder: GroupFolder) -> Path:
     """Write ``group/report.html`` and ``group/figures`` from what the group level left in its folder.
 
     Only ``description.json`` must be there: what else is missing is said to be. The same files give the same bytes.
-    Reports of participants that lie in the output are linked, and get a link to this one.
-
-    Parameters
-    ----------
-    folder
-        The group level's.
-
-    Returns
-    -------
-    Path
-        The HTML file.
-
-    Raises
-    ------
-    InputError, ImageError
-        If a file is damaged, or not what the report reads.
-    OutputError, ResourceError
-        If a file cannot be written.
+    Reports of participants that lie in the output are linked, and get a link to this one. An InputError or ImageError
+    says which file is damaged, or not what the report reads.
     """
     results = read_results(folder)
     maps = read_explained_maps(folder)
@@ -87,13 +70,7 @@ def write_report(folder: GroupFolder) -> Path:
 
 
 def read_checks(folder: GroupFolder) -> list[Check]:
-    """Return all checks of the results and of the maps, as the report shows them.
-
-    Raises
-    ------
-    InputError
-        If a file is damaged.
-    """
+    """Return all checks of the results and of the maps, as the report shows them."""
     return _checks(folder, read_results(folder))
 
 

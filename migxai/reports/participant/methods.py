@@ -61,15 +61,7 @@ class Paragraph(NamedTuple):
 
 @dataclass(frozen=True)
 class MethodsText:
-    """The methods paragraphs.
-
-    Attributes
-    ----------
-    paragraphs
-        Heading and text of each.
-    references
-        What they cite, in order.
-    """
+    """The methods paragraphs: heading and text of each, and the references that they cite, in order."""
 
     paragraphs: tuple[Paragraph, ...]
     references: tuple[Reference, ...]
@@ -86,15 +78,7 @@ class MethodsText:
 
 
 def methods_text(config: Config, facts: MethodsFacts) -> MethodsText:
-    """Write the methods paragraphs, with the references that they cite.
-
-    Parameters
-    ----------
-    config
-        The run's configuration.
-    facts
-        What was really done.
-    """
+    """Write the methods paragraphs of what was really done, with the references that they cite."""
     steps: Sequence[tuple[str, Callable[[Config, MethodsFacts], list[str]]]] = (
         ("Software", _software),
         ("Preprocessing", _raw if facts.source == "raw" else _fmriprep),

@@ -12,7 +12,7 @@ import pandas as pd
 
 from migxai.config import Learning
 from migxai.data import load_atlas
-from migxai.evaluation.group_folder import GroupFolder, write_cohort_statistics, write_predictions, write_scores
+from migxai.evaluation.results import GroupFolder, write_cohort_statistics, write_predictions, write_scores
 from migxai.group.score import TestedFold, prediction_tables
 from migxai.io import write_json, write_nifti, write_tsv
 from migxai.reports.group.explained_maps import ExplainedMap, Kind

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from migxai.evaluation.group_folder import GroupFolder
-from migxai.evaluation.results import Results, read_results
+from migxai.evaluation.results import GroupFolder, Results, read_results
 from migxai.reports.group import gallery
 from migxai.reports.group.report import write_report
 from tests.reports.group.building import make_group, write_audit, write_maps

@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from migxai.errors import InputError
-from migxai.evaluation.group_folder import (
+from migxai.evaluation.results import (
     GroupFolder,
     read_description,
     write_cohort_statistics,

@@ -36,8 +36,6 @@ class Split:
 
     Attributes
     ----------
-    network
-        Its name, such as ``resnet18``.
     unfreeze
         What the head holds beside the classifier; options that come to the same for a network are one.
     features
@@ -96,7 +94,7 @@ class Split:
 
 
 class Family(Protocol):
-    """A kind of network: how it is built and cut. `migxai.learning.families` holds those that are built in."""
+    """A kind of network: how it is built and cut. Entries in `migxai.learning.backbones` load it."""
 
     @property
     def normalisation(self) -> Normalisation:
@@ -104,13 +102,7 @@ class Family(Protocol):
         ...
 
     def split(self, unfreeze: Unfreeze) -> Split:
-        """Say how the network is cut.
-
-        Raises
-        ------
-        UsageError
-            If it cannot be cut there.
-        """
+        """Say how the network is cut; UsageError if it cannot be cut there."""
         ...
 
     def files(self) -> tuple[str, ...]:
@@ -122,13 +114,7 @@ class Family(Protocol):
         ...
 
     def convert(self, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], Normalisation]:
-        """Bring a checkpoint of any known layout to the layout of `network`.
-
-        Returns
-        -------
-        state, normalisation
-            The weights, and what the checkpoint was trained with.
-        """
+        """Bring a checkpoint of any known layout to that of `network`; add the normalisation it was trained with."""
         ...
 
     def trunk(self, network: nn.Module, split: Split) -> nn.Module:

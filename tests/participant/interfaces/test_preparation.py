@@ -8,8 +8,8 @@ import pytest
 from migxai.bids.inputs import RawRun
 from migxai.config import Config, Preprocessing
 from migxai.errors import DenoisingError, ImageError, TimingError
-from migxai.participant.interfaces.acquired import PrepareBold, time_slices, volumes_to_drop
 from migxai.participant.interfaces.denoising import require_length
+from migxai.participant.interfaces.preparation import PrepareBold, time_slices, volumes_to_drop
 
 
 def series(volumes: int = 40) -> np.ndarray:

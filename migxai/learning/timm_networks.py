@@ -1,9 +1,9 @@
-"""Plain vision transformers of timm that classify by their class token; ViT-B/16 (Dosovitskiy et al. 2021) above all.
+"""Networks of timm. Of a plain vision transformer the last block can be trained, of any other network the classifier.
 
-Only the class token of the last block is read, so in that block one query is enough. Its keys and values need not be
-made either: with y the normalised tokens, ``q . (K y + k) = (K' q) . y + const``, where the constant is the same for
-every token and cancels in the softmax, and as the weights a add up to 1, ``sum_j a_j (V y_j + v) = V (sum_j a_j y_j) +
-v``. That is exact, and some 75 times cheaper than the block as it stands.
+ViT-B/16 (Dosovitskiy et al. 2021) above all. Only the class token of the last block is read, so in that block one query
+is enough. Its keys and values need not be made either: with y the normalised tokens, ``q . (K y + k) = (K' q) . y +
+const``, where the constant is the same for every token and cancels in the softmax, and as the weights a add up to 1,
+``sum_j a_j (V y_j + v) = V (sum_j a_j y_j) + v``. That is exact, and some 75 times cheaper than the block as it stands.
 """
 
 from __future__ import annotations
@@ -16,22 +16,128 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from migxai.errors import UsageError
-from migxai.learning.backbones.base import IMAGENET, Normalisation, Shapes, Split, Unfreeze
-from migxai.learning.heads import Features, Head, LinearHead
+from migxai.learning.family import IMAGENET, Normalisation, Shapes, Split, Unfreeze
+from migxai.learning.heads import Features, Head, LinearHead, channels_last
+from migxai.learning.layers import find_pooled_layer
 
 
-class ViT:
-    """How a plain vision transformer is built and cut.
+def timm_family(name: str) -> TimmNetwork:
+    """Return what builds and cuts ``timm:<name>``.
 
-    Parameters
-    ----------
-    name
-        Of the network here.
-    timm_name
-        Of the network in timm.
-    files
-        Patterns of the names of files with its weights beside timm's own.
+    Raises
+    ------
+    UsageError
+        If timm has no such network.
     """
+    import timm
+
+    timm_name = name.partition(":")[2]
+    if not timm.is_model(timm_name):
+        raise UsageError(f"timm has no network {timm_name!r}; timm.list_models() lists those it has.")
+    with torch.device("meta"):
+        network = timm.create_model(timm_name, pretrained=False)
+    return (PlainTransformer if is_plain(network) else TimmNetwork)(name, timm_name)
+
+
+class TimmNetwork:
+    """How a network of timm that this package does not know is built and cut: in front of its classifier.
+
+    `name` is what the network is called here, `timm_name` in timm; `files` are patterns of the names of files with its
+    weights beside timm's own.
+    """
+
+    def __init__(self, name: str, timm_name: str, files: tuple[str, ...] = ()) -> None:
+        self.name = name
+        self.timm_name = timm_name
+        self._files = files
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """What timm's own checkpoint was trained with."""
+        import timm
+
+        settings = timm.get_pretrained_cfg(self.timm_name)
+        mean, sd = (IMAGENET.mean, IMAGENET.sd) if settings is None else (settings.mean, settings.std)
+        return Normalisation(cast(tuple[float, float, float], tuple(mean)), cast(tuple[float, float, float], tuple(sd)))
+
+    def files(self) -> tuple[str, ...]:
+        """Patterns of file names: timm's in the cache of Hugging Face, then timm's copied elsewhere, then others."""
+        import timm
+
+        settings = timm.get_pretrained_cfg(self.timm_name)
+        patterns: list[str] = []
+        if settings is not None and settings.hf_hub_id:
+            folder = f"models--{settings.hf_hub_id.replace('/', '--')}/snapshots/*"
+            patterns += [f"{folder}/{file}" for file in ("model.safetensors", "pytorch_model.bin")]
+        if settings is not None and isinstance(settings.url, str) and settings.url:
+            patterns.append(settings.url.rsplit("/", 1)[-1])
+        return (*patterns, *(f"{self.timm_name}*.{suffix}" for suffix in ("safetensors", "pth", "pt")), *self._files)
+
+    def network(self, n_classes: int) -> nn.Module:
+        """Build the intact network."""
+        import timm
+
+        return timm.create_model(self.timm_name, pretrained=False, num_classes=n_classes)
+
+    def split(self, unfreeze: Unfreeze) -> Split:
+        """Say how the network is cut.
+
+        Raises
+        ------
+        UsageError
+            If more than the classifier is to be trained, there is no single linear classifier, or slices do not fit.
+        """
+        if unfreeze != "linear":
+            raise UsageError(
+                f"What the last layer of {self.name} is, is not known here: only its classifier can be trained. Give "
+                "--unfreeze linear, or leave this network out."
+            )
+        network: Any = self.network(2).eval()
+        place = network.pretrained_cfg.get("classifier")
+        if not isinstance(place, str) or not isinstance(network.get_submodule(place), nn.Linear):
+            raise UsageError(f"{self.name} has no single linear classifier, so it cannot be used.")
+        images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+        try:
+            with torch.inference_mode():
+                made = _WholeTrunk(network)(images, clean=True)
+        except (AssertionError, RuntimeError) as error:
+            raise UsageError(f"{self.name} does not take images of 224 x 224 pixels: {error}") from error
+        pooled, maps = made["pooled"], made["maps"]
+        # Only where the classifier reads the mean of maps are they of use.
+        closed = maps.ndim == 4 and maps.shape[3] == pooled.shape[1] and torch.allclose(maps.mean(dim=(1, 2)), pooled)
+        clean: Shapes = {"maps": tuple(maps.shape[1:])} if closed else {}
+        features = {"pooled": tuple(pooled.shape[1:])}
+        layer = find_pooled_layer(network, images)
+        return Split(self.name, "linear", features, clean, {"classifier": place}, pooled_layer=layer)
+
+    def convert(self, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], Normalisation]:
+        """Take timm's layout as it is."""
+        return state, self.normalisation
+
+    def trunk(self, network: nn.Module, split: Split) -> nn.Module:  # noqa: ARG002  (there is one way to cut it)
+        """Cut off what is frozen."""
+        return _WholeTrunk(network)
+
+    def head(self, split: Split, n_classes: int) -> Head:
+        """Build what is trained."""
+        return LinearHead(split.features["pooled"][0], n_classes)
+
+
+class _WholeTrunk(nn.Module):
+    """The whole network but its classifier."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor, clean: bool) -> dict[str, Tensor]:
+        maps = self.network.forward_features(images)
+        features: dict[str, Tensor] = {"pooled": self.network.forward_head(maps, pre_logits=True)}
+        return features | {"maps": channels_last(maps) if maps.ndim == 4 else maps} if clean else features
+
+
+class PlainTransformer(TimmNetwork):
+    """How a vision transformer that classifies by its class token, as the original one does, is built and cut."""
 
     #: torchvision's names of modules and what timm calls them, outermost first.
     _names: ClassVar[tuple[tuple[str, str], ...]] = (
@@ -51,31 +157,38 @@ class ViT:
         (".mlp.3.", ".mlp.fc2."),
     )
 
-    def __init__(self, name: str, timm_name: str, files: tuple[str, ...] = ()) -> None:
-        self.name = name
-        self.timm_name = timm_name
-        self._files = files
-
-    @property
-    def normalisation(self) -> Normalisation:
-        """Of timm's own checkpoint."""
-        return timm_normalisation(self.timm_name)
-
-    def files(self) -> tuple[str, ...]:
-        """Patterns of file names: timm's in its cache, then timm's copied elsewhere, then others."""
-        return timm_files(self.timm_name) + self._files
-
-    def network(self, n_classes: int) -> nn.Module:
-        """Build the intact network."""
-        import timm
-
-        return timm.create_model(self.timm_name, pretrained=False, num_classes=n_classes)
-
     def split(self, unfreeze: Unfreeze) -> Split:
-        """Say how the network is cut; its last block holds no convolution, so that stands for it."""
+        """Say how the network is cut; its last block holds no convolution, so that stands for it.
+
+        Raises
+        ------
+        UsageError
+            If it takes images of another size than 224.
+        """
         with torch.device("meta"):
-            network = self.network(1)
-        return plain_split(self.name, network, "linear" if unfreeze == "linear" else "last-block")
+            network: Any = self.network(1)
+        rows, columns = network.patch_embed.grid_size
+        size = network.patch_embed.img_size
+        if tuple(size) != (224, 224):
+            raise UsageError(
+                f"{self.name} takes images of {size[0]} pixels; slices have 224, so choose a network for 224."
+            )
+        block = network.blocks[-1]
+        width, tokens, heads = int(network.embed_dim), rows * columns + 1, int(block.attn.num_heads)
+        details = {
+            "width": width,
+            "heads": heads,
+            "hidden": int(block.mlp.fc1.out_features),
+            "eps": float(block.norm1.eps),
+            "rows": rows,
+            "columns": columns,
+        }
+        if unfreeze == "linear":
+            clean: Shapes = {"attention": (heads, tokens), "rollout": (tokens,)}
+            return Split(self.name, unfreeze, {"pooled": (width,)}, clean, {"classifier": "head"}, details)
+        features = {"tokens": (tokens, width), "cls": (width,)}
+        modules = {"block": f"blocks.{len(network.blocks) - 1}", "norm": "norm", "classifier": "head"}
+        return Split(self.name, "last-block", features, {"rollout": (tokens, tokens)}, modules, details)
 
     def convert(self, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], Normalisation]:
         """Take timm's layout as it is, and rename torchvision's."""
@@ -90,36 +203,11 @@ class ViT:
 
     def trunk(self, network: nn.Module, split: Split) -> nn.Module:
         """Cut off what is frozen."""
-        return _Trunk(network, split)
+        return _TransformerTrunk(network, split)
 
     def head(self, split: Split, n_classes: int) -> Head:
         """Build what is trained."""
-        if split.unfreeze == "linear":
-            return LinearHead(split.features["pooled"][0], n_classes)
-        return TokenHead(split, n_classes)
-
-
-def timm_normalisation(name: str) -> Normalisation:
-    """Return what timm's own checkpoint of a network was trained with."""
-    import timm
-
-    settings = timm.get_pretrained_cfg(name)
-    mean, sd = (IMAGENET.mean, IMAGENET.sd) if settings is None else (settings.mean, settings.std)
-    return Normalisation(cast(tuple[float, float, float], tuple(mean)), cast(tuple[float, float, float], tuple(sd)))
-
-
-def timm_files(name: str) -> tuple[str, ...]:
-    """Patterns of the files of timm's own checkpoint, in the cache of Hugging Face and elsewhere."""
-    import timm
-
-    settings = timm.get_pretrained_cfg(name)
-    patterns: list[str] = []
-    if settings is not None and settings.hf_hub_id:
-        folder = f"models--{settings.hf_hub_id.replace('/', '--')}/snapshots/*"
-        patterns += [f"{folder}/{file}" for file in ("model.safetensors", "pytorch_model.bin")]
-    if settings is not None and isinstance(settings.url, str) and settings.url:
-        patterns.append(settings.url.rsplit("/", 1)[-1])
-    return (*patterns, *(f"{name}*.{suffix}" for suffix in ("safetensors", "pth", "pt")))
+        return super().head(split, n_classes) if split.unfreeze == "linear" else TokenHead(split, n_classes)
 
 
 def is_plain(network: nn.Module) -> bool:
@@ -153,37 +241,7 @@ def is_plain(network: nn.Module) -> bool:
     )
 
 
-def plain_split(name: str, network: Any, unfreeze: Unfreeze) -> Split:
-    """Say how a plain vision transformer is cut.
-
-    Raises
-    ------
-    UsageError
-        If it takes images of another size than 224.
-    """
-    rows, columns = network.patch_embed.grid_size
-    size = network.patch_embed.img_size
-    if tuple(size) != (224, 224):
-        raise UsageError(f"{name} takes images of {size[0]} pixels; slices have 224, so choose a network for 224.")
-    block = network.blocks[-1]
-    width, tokens, heads = int(network.embed_dim), rows * columns + 1, int(block.attn.num_heads)
-    details = {
-        "width": width,
-        "heads": heads,
-        "hidden": int(block.mlp.fc1.out_features),
-        "eps": float(block.norm1.eps),
-        "rows": rows,
-        "columns": columns,
-    }
-    if unfreeze == "linear":
-        clean: Shapes = {"attention": (heads, tokens), "rollout": (tokens,)}
-        return Split(name, unfreeze, {"pooled": (width,)}, clean, {"classifier": "head"}, details)
-    features = {"tokens": (tokens, width), "cls": (width,)}
-    modules = {"block": f"blocks.{len(network.blocks) - 1}", "norm": "norm", "classifier": "head"}
-    return Split(name, "last-block", features, {"rollout": (tokens, tokens)}, modules, details)
-
-
-class _Trunk(nn.Module):
+class _TransformerTrunk(nn.Module):
     """All blocks but the last, or all of them. Tokens stay in 32 bits between the blocks."""
 
     def __init__(self, network: Any, split: Split) -> None:
@@ -197,7 +255,7 @@ class _Trunk(nn.Module):
         self.norm = network.norm if whole else None
         self.eps = split.details["eps"]
 
-    def lower(self, dtype: torch.dtype) -> _Trunk:
+    def lower(self, dtype: torch.dtype) -> _TransformerTrunk:
         """Compute convolutions and matrix products in fewer bits."""
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
@@ -299,17 +357,8 @@ class TokenHead(Head):
     def _attend(self, tokens: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
         """Attend from the class token to all, keys and values folded.
 
-        Parameters
-        ----------
-        tokens
-            (B, N, D), to be scaled and shifted to what the block's first normalisation gives.
-        scale, shift
-            (D,).
-
-        Returns
-        -------
-        mixed, attention
-            (B, D) before the projection, and (B, heads, N).
+        Tokens (B, N, D) are scaled and shifted, (D,) each, to what the block's first normalisation gives. What comes
+        out is mixed, (B, D) before the projection, and the attention, (B, heads, N).
         """
         qkv = self.block.attn.qkv
         width = tokens.shape[-1]
