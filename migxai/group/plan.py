@@ -42,7 +42,7 @@ from migxai.learning.slices import SliceGeometry, cut, plan_slices, scale_intens
 from migxai.learning.splits import Fold, folds_from_table, folds_to_table, make_folds
 from migxai.registration.resample import labels_on_grid
 from migxai.registration.space import template_brain
-from migxai.signal.regions import covered_means
+from migxai.signal.maps import covered_means
 
 
 @dataclass(frozen=True)

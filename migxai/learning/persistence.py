@@ -66,7 +66,7 @@ class ModelCard:
         `migxai.learning.slices.SliceGeometry` as a dictionary, for a network.
     regions
         For a model of regional means: ``atlas`` (name), ``indices`` (labels) and, if not that of
-        `migxai.signal.regions.covered_means`, ``min_coverage``.
+        `migxai.signal.maps.covered_means`, ``min_coverage``.
     trunk
         For a network, of its frozen part, from `trunk_facts`.
     metrics

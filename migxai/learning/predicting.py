@@ -25,7 +25,7 @@ from migxai.learning.slices import SliceGeometry, cut, scale_intensity
 from migxai.metrics.scores import aggregate_subjects
 from migxai.metrics.types import FloatArray
 from migxai.registration.space import template_brain
-from migxai.signal.regions import covered_means
+from migxai.signal.maps import covered_means
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ from migxai.cohort.maps import common_grid
 from migxai.config import Learning
 from migxai.demo.map_cohort import make_map_cohort
 from migxai.demo.map_model import effect_map, effect_names
-from migxai.explain.closed_form import explain_people
+from migxai.explain.explainers import explain_people
 from migxai.explain.saliency_maps import SaliencyMaps, join_folds, scale_folds
 from migxai.explain.volumes import SliceSpace
 from migxai.group.plan import common_template, prepare_maps

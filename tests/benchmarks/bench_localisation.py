@@ -40,9 +40,9 @@ from migxai.config import Learning
 from migxai.demo.map_cohort import make_map_cohort
 from migxai.demo.map_model import effect_map, effect_names
 from migxai.demo.settings import MapSettings
-from migxai.explain.closed_form import explain_people
-from migxai.explain.fusion import fused_people
-from migxai.explain.group_differences import regional_t
+from migxai.explain.explainers import explain_people
+from migxai.explain.methods.fused import fused_people
+from migxai.explain.regions import regional_t
 from migxai.explain.saliency_maps import SaliencyMaps, difference, scale_folds
 from migxai.explain.volumes import SliceSpace
 from migxai.group.plan import PreparedMaps, Template, common_template, prepare_maps

@@ -29,7 +29,7 @@ from migxai.demo.map_model import (
 )
 from migxai.demo.settings import MapSettings
 from migxai.errors import OutputError, UsageError
-from migxai.signal.regions import covered_means
+from migxai.signal.maps import covered_means
 from tests.demo_fixtures import TINY
 from tests.map_fixtures import SUBJECTS, map_cohort
 

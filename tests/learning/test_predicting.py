@@ -20,7 +20,7 @@ from migxai.learning.predicting import MapFacts, predict_maps
 from migxai.learning.slices import cut, plan_slices, scale_intensity
 from migxai.registration.resample import labels_on_grid
 from migxai.registration.space import template_brain
-from migxai.signal.regions import covered_means
+from migxai.signal.maps import covered_means
 
 SHAPE = (20, 24, 20)
 AFFINE = np.array([[9.0, 0, 0, -86], [0, 9.0, 0, -122], [0, 0, 9.0, -66], [0, 0, 0, 1]])
