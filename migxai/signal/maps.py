@@ -214,6 +214,46 @@ def region_coverage(atlas: ArrayLike, mask: ArrayLike, indices: ArrayLike) -> ND
     return region_values(inside, labels, indices)
 
 
+def covered_means(
+    volume: ArrayLike, labels: ArrayLike, indices: ArrayLike, covered: ArrayLike, min_coverage: float = 0.5
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Average a map (X, Y, Z) over the covered part of each region.
+
+    Parameters
+    ----------
+    labels, indices
+        Atlas on the map's grid (X, Y, Z), 0 for none, and the labels of the regions in the order wanted, (R,).
+    covered
+        Where the subject has data (X, Y, Z); voxels that are not finite count as not covered.
+
+    Returns
+    -------
+    means
+        (R,), NaN for regions covered by less than `min_coverage` or not at all: a mean over a rim would pass for one
+        over the region.
+    coverage
+        Share of each region's voxels that is covered, (R,), 0 to 1; 0 for a region without a voxel on the grid.
+
+    Raises
+    ------
+    AtlasError
+        If the shapes differ.
+    """
+    values = np.asarray(volume)
+    if values.shape != np.shape(labels) or values.shape != np.shape(covered):
+        raise AtlasError(
+            f"A map of shape {values.shape}, an atlas of shape {np.shape(labels)} and a mask of shape "
+            f"{np.shape(covered)} do not fit each other."
+        )
+    inside = np.asarray(covered, dtype=bool) & np.isfinite(values)
+    wanted = np.asarray(indices)
+    means = region_values(values[inside], np.asarray(labels)[inside], wanted)
+    # `region_coverage` refuses an empty mask, but a map without any data covers nothing of every region.
+    coverage = np.nan_to_num(region_coverage(labels, inside, wanted)) if inside.any() else np.zeros(len(wanted))
+    means[coverage < min_coverage] = np.nan
+    return means, coverage
+
+
 def paint(values: ArrayLike, atlas: ArrayLike, indices: ArrayLike, *, missing: float = np.nan) -> NDArray[np.float64]:
     """Give every voxel the value of its region.
 

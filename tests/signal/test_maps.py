@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from migxai.errors import AtlasError, ImageError, UsageError
 from migxai.signal import (
@@ -19,6 +20,7 @@ from migxai.signal import (
     smooth,
     z_scored,
 )
+from migxai.signal.maps import covered_means
 
 
 @pytest.fixture
@@ -225,3 +227,53 @@ def test_wrong_requests_of_connectivity_are_refused():
         rfcs(np.eye(5), divisor="n+1")
     with pytest.raises(ImageError, match="at least 3 volumes"):
         rfcs(np.ones((2, 5)))
+
+
+@pytest.fixture
+def covered_scene():
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 6, (9, 8, 7)) * 10
+    return rng.normal(size=labels.shape), labels, rng.random(labels.shape) < 0.8
+
+
+def test_means_and_coverage_equal_scipys(covered_scene):
+    volume, labels, covered = covered_scene
+    indices = [30, 10, 50]
+    means, coverage = covered_means(volume, labels, indices, covered)
+    np.testing.assert_allclose(means, ndimage.mean(volume, np.where(covered, labels, 0), indices), rtol=1e-12)
+    np.testing.assert_allclose(coverage, ndimage.mean(covered.astype(float), labels, indices), rtol=1e-12)
+
+
+def test_a_region_covered_too_little_has_no_mean(covered_scene):
+    volume, labels, covered = covered_scene
+    rim = np.flatnonzero(labels.ravel() == 20)
+    covered.ravel()[rim] = False
+    covered.ravel()[rim[: len(rim) // 2 - 1]] = True
+    means, coverage = covered_means(volume, labels, [10, 20], covered)
+    assert np.isfinite(means[0])
+    assert np.isnan(means[1])
+    assert 0.3 < coverage[1] < 0.5
+    assert np.isfinite(covered_means(volume, labels, [10, 20], covered, min_coverage=0.3)[0]).all()
+
+
+def test_numbers_outside_the_mask_and_nan_inside_it_do_not_enter(covered_scene):
+    volume, labels, covered = covered_scene
+    expected = covered_means(volume, labels, [10, 20], covered)
+    dirty = np.where(covered, volume, np.nan)
+    np.testing.assert_array_equal(covered_means(dirty, labels, [10, 20], np.ones_like(covered)), expected)
+
+
+def test_absent_regions_and_empty_maps_are_covered_by_nothing(covered_scene):
+    volume, labels, covered = covered_scene
+    means, coverage = covered_means(volume, labels, [10, 99], covered, min_coverage=0.0)
+    assert np.isnan(means[1])
+    assert coverage[1] == 0
+    means, coverage = covered_means(volume, labels, [10, 20], np.zeros_like(covered))
+    assert np.isnan(means).all()
+    assert not coverage.any()
+
+
+def test_shapes_must_agree(covered_scene):
+    volume, labels, covered = covered_scene
+    with pytest.raises(AtlasError, match="do not fit each other"):
+        covered_means(volume[1:], labels, [10], covered)
