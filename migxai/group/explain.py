@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -79,15 +80,15 @@ def make_explainer(experiment: Experiment, method: str, workspace: Workspace) ->
     if by_network is None and not METHODS[method].reads_store(
         find_split(experiment.model, workspace.settings.unfreeze)
     ):
-        from migxai.explain.engines import network_explainer
+        from migxai.explain.explainers import explain_people_by_network
 
-        by_network = network_explainer(method)
+        by_network = partial(explain_people_by_network, method=method)
     if by_network is not None:
         backbone, planes = network_of(experiment, workspace), arrays.read_planes()
         return lambda head, rows, trained: by_network(
             backbone, head, planes, space, rows=rows, trained=trained, n_classes=classes
         )
-    from migxai.explain.closed_form import explain_people
+    from migxai.explain.explainers import explain_people
 
     store = workspace.store(experiment.model, experiment.indicator)
     return lambda head, rows, _: explain_people(head, store, rows, method, space, classes)

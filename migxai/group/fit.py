@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save
 from migxai.config import Config
 from migxai.errors import InputError
 from migxai.evaluation.permutation import SCORES, permuted_scores
-from migxai.explain.group_differences import RegionalNull
+from migxai.explain.regions import RegionalNull
 from migxai.group.features import FeatureJob
 from migxai.group.job import Job, Workspace
 from migxai.group.plan import Plan, checked_method, saliency_methods

@@ -23,9 +23,8 @@ from migxai.execution.workflows import Crash, MeasuredInterface, PoolPlugin, exe
 from migxai.explain.volumes import SliceSpace
 from migxai.io import read_json, write_json
 from migxai.learning.estimators import is_deep
-from migxai.learning.inputs import ModelInputs
+from migxai.learning.inputs import FeatureStore, ModelInputs, make_feature_spec
 from migxai.learning.slices import SliceGeometry
-from migxai.learning.store import FeatureStore, make_feature_spec
 from migxai.metrics.types import IntArray
 
 #: Where a job that failed leaves its error, in its node's directory.

@@ -34,15 +34,15 @@ from migxai.explain.methods import METHODS
 from migxai.indicators.registry import INDICATORS
 from migxai.io import read_tsv, write_json, write_tsv
 from migxai.learning.backbones import find_split
-from migxai.learning.cards import software_versions
 from migxai.learning.crossval import unit_seed
 from migxai.learning.estimators import baselines, check_models, is_deep
-from migxai.learning.inputs import regional_means
+from migxai.learning.inputs import make_feature_spec
+from migxai.learning.persistence import software_versions
 from migxai.learning.slices import SliceGeometry, cut, plan_slices, scale_intensity
 from migxai.learning.splits import Fold, folds_from_table, folds_to_table, make_folds
-from migxai.learning.store import make_feature_spec
 from migxai.registration.resample import labels_on_grid
 from migxai.registration.space import template_brain
+from migxai.signal.maps import covered_means
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def prepare_maps(indicator: str, people: Sequence[Sequence[Path]], template: Tem
         except InputError as error:
             raise ImageError(f"{paths[0].name}: {error} Make it anew or leave this person out.") from error
         planes.append(cut(scaled, template.geometry))
-        regions.append(regional_means(volume, template.labels, indices, inside)[0])
+        regions.append(covered_means(volume, template.labels, indices, inside)[0])
         fov.append(float((inside & expected).sum() / expected.sum()))
     hashes = tuple(content_hash(paths) for paths in people)
     return PreparedMaps(np.stack(planes), np.stack(regions), np.asarray(fov), hashes)

@@ -20,9 +20,8 @@ from migxai.bids.outputs import sidecar
 from migxai.cohort.maps import covered, read_mean_map
 from migxai.config import Config
 from migxai.evaluation.results import GroupFolder, write_if_any
-from migxai.explain.group_differences import GroupTest, compare_groups, region_p, regional_t
 from migxai.explain.methods import METHODS
-from migxai.explain.regions import mean_by_region, region_table
+from migxai.explain.regions import GroupTest, compare_groups, mean_by_region, region_p, region_table, regional_t
 from migxai.explain.saliency_maps import (
     SaliencyMaps,
     agreement,

@@ -19,9 +19,8 @@ from migxai.group.fit import Experiment, fitted_models, permutation_files, permu
 from migxai.group.job import Workspace
 from migxai.group.plan import Plan
 from migxai.io import read_json
-from migxai.learning.cards import ModelCard, cohort_summary, software_versions, trunk_facts
 from migxai.learning.estimators import is_deep, make_estimator, options_of
-from migxai.learning.persistence import save_model
+from migxai.learning.persistence import ModelCard, cohort_summary, save_model, software_versions, trunk_facts
 from migxai.metrics.scores import aggregate_subjects
 from migxai.metrics.types import FloatArray, IntArray
 

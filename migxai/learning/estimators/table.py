@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, Self
-
-import numpy as np
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from migxai.config import Learning
 from migxai.errors import InputError
 from migxai.learning.estimators import Table
-from migxai.learning.inputs import ModelInputs
-from migxai.metrics.types import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from migxai.learning.inputs import ModelInputs
+    from migxai.metrics.types import FloatArray, IntArray
 
 #: A standard deviation below this share of the mean is the rounding error of a constant column.
 _CONSTANT = 1e-10
@@ -25,8 +25,6 @@ class TableClassifier(ABC):
 
     Attributes
     ----------
-    level
-        Always ``subject``: probabilities are made for each subject at once.
     reads
         The tables of `ModelInputs` whose columns, side by side, it reads.
     fitted
@@ -46,40 +44,25 @@ class TableClassifier(ABC):
     def fit(self, inputs: ModelInputs, rows: IntArray, labels: IntArray) -> Self:
         """Learn from the subjects `rows` (n,) with the classes `labels` (n,), 0 to C - 1.
 
-        Raises
-        ------
-        InputError
-            If they are of one class only, or a number of theirs is infinite.
+        InputError if they are of one class only, or a number of theirs is infinite.
         """
-        self._arrays = self.learn(self._columns(inputs, rows), np.asarray(labels))
+        self._arrays = self.learn(self._columns(inputs, rows), labels)
         return self
 
     def predict(self, inputs: ModelInputs, rows: IntArray) -> FloatArray:
-        """Return class probabilities of the subjects `rows`, shape (n, 1, C).
-
-        Raises
-        ------
-        InputError
-            If a number of theirs is infinite.
-        """
-        return self.classify(self._columns(inputs, rows))[:, np.newaxis, :]
+        """Return class probabilities (n, 1, C) of the subjects `rows`; InputError if a number of theirs is infinite."""
+        return self.classify(self._columns(inputs, rows))[:, None, :]
 
     def tensors(self) -> dict[str, FloatArray]:
         """Return what was fitted, as named arrays."""
         return dict(self._arrays)
 
     def restore(self, tensors: dict[str, FloatArray]) -> Self:
-        """Take on what `tensors` of a fitted estimator returned.
-
-        Raises
-        ------
-        InputError
-            If an array is missing.
-        """
+        """Take on what `tensors` of a fitted estimator returned; InputError if an array is missing."""
         missing = [name for name in self.fitted if name not in tensors]
         if missing:
             raise InputError(f"A saved model of this kind needs the array {missing[0]!r}, which is not there.")
-        self._arrays = {name: np.asarray(tensors[name]) for name in self.fitted}
+        self._arrays = {name: tensors[name] for name in self.fitted}
         return self
 
     @property
@@ -87,6 +70,8 @@ class TableClassifier(ABC):
         return "balanced" if self.settings.class_weights == "balanced" else None
 
     def _columns(self, inputs: ModelInputs, rows: IntArray) -> FloatArray:
+        import numpy as np
+
         empty = np.zeros((len(rows), 0))
         values = np.concatenate([empty, *(np.asarray(getattr(inputs, table))[rows] for table in self.reads)], axis=1)
         infinite = np.isinf(values).any(axis=1)
@@ -105,16 +90,13 @@ class TableClassifier(ABC):
 
 
 def classes_of(labels: IntArray) -> IntArray:
-    """Return the classes that training subjects have, ascending.
+    """Return the classes that training subjects have, ascending; InputError if there are fewer than two.
 
     A class may be absent from one training set (a site left out may be the only one that has it); its probability is
     then 0.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than two.
     """
+    import numpy as np
+
     present: IntArray = np.unique(labels)
     if len(present) < 2:
         raise InputError(
@@ -126,24 +108,20 @@ def classes_of(labels: IntArray) -> IntArray:
 
 def spread(probabilities: FloatArray, present: FloatArray, n_classes: int) -> FloatArray:
     """Put the probabilities (n, K) of the classes that were trained on into their columns of all classes (n, C)."""
+    import numpy as np
+
     full = np.zeros((len(probabilities), n_classes))
     full[:, present.astype(np.intp)] = probabilities
     return full
 
 
 def column_means(values: FloatArray) -> FloatArray:
-    """Return the mean of each column's numbers, to fill its gaps with.
+    """Return the mean (P,) of each column's numbers in training subjects (n, P), to fill its gaps (NaN) with.
 
-    Parameters
-    ----------
-    values
-        Training subjects (n, P); NaN where unknown.
-
-    Returns
-    -------
-    numpy.ndarray
-        (P,); 0 for a column without any number.
+    It is 0 for a column without any number.
     """
+    import numpy as np
+
     known = ~np.isnan(values)
     sums, counts = np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0)
     means: FloatArray = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
@@ -152,43 +130,29 @@ def column_means(values: FloatArray) -> FloatArray:
 
 def filled(values: FloatArray, means: FloatArray) -> FloatArray:
     """Replace NaN in (n, P) by the column's mean (P,)."""
+    import numpy as np
+
     return np.where(np.isnan(values), means, values)
 
 
 def column_scales(values: FloatArray, means: FloatArray) -> FloatArray:
-    """Return the standard deviation of each column once its gaps are filled.
+    """Return the standard deviation (P,), divisor n, of columns (n, P) whose gaps their `column_means` fill.
 
-    Parameters
-    ----------
-    values
-        Training subjects (n, P); NaN where unknown.
-    means
-        Their `column_means` (P,).
-
-    Returns
-    -------
-    numpy.ndarray
-        (P,), with divisor n; 0 for a column that is constant, which `standardised` drops.
+    It is 0 for a column that is constant, which `standardised` drops.
     """
+    import numpy as np
+
     complete = filled(values, means)
     scales = complete.std(axis=0)
     return np.where(scales > _CONSTANT * np.abs(means), scales, 0.0)
 
 
 def standardised(values: FloatArray, means: FloatArray, scales: FloatArray) -> FloatArray:
-    """Fill gaps, subtract means and divide by scales; a column whose scale is 0 becomes 0 for everybody.
+    """Fill gaps of any subjects (n, P), subtract means and divide by scales (P,) of the training subjects.
 
-    Parameters
-    ----------
-    values
-        Any subjects (n, P).
-    means, scales
-        `column_means` and `column_scales` of the training subjects (P,).
-
-    Returns
-    -------
-    numpy.ndarray
-        (n, P), finite.
+    A column whose scale is 0 becomes 0 for everybody; all is finite.
     """
+    import numpy as np
+
     centred = filled(values, means) - means
     return np.divide(centred, scales, out=np.zeros_like(centred), where=scales > 0)

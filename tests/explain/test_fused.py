@@ -5,12 +5,11 @@ from torch import nn
 
 from migxai.config import Learning
 from migxai.errors import UsageError
-from migxai.explain.engines import explain_network
-from migxai.explain.fusion import explain_fused, fuse, fused_layers, fused_people, respond_to_average
+from migxai.explain.explainers import explain_network
 from migxai.explain.methods import METHODS
-from migxai.explain.receptive_fields import find_receptive_fields
+from migxai.explain.methods.fused import explain_fused, fuse, fused_layers, fused_people, respond_to_average
 from migxai.explain.targets import Target, watch
-from migxai.explain.volumes import SliceSpace
+from migxai.explain.volumes import SliceSpace, find_receptive_fields
 from migxai.learning.backbone import make_backbone
 from migxai.learning.backbones import NETWORKS, find_split, make_head
 from migxai.learning.family import Split
