@@ -15,8 +15,8 @@ from nipype.interfaces.utility import Function
 from nipype.pipeline import engine as pe
 
 from migxai.errors import ResourceError, UsageError
-from migxai.execution.plugins import slurm
 from migxai.execution.environment import UNKNOWN, explain
+from migxai.execution.plugins import slurm
 from migxai.execution.plugins.slurm import SlurmPlugin, cancel, memory_mb, queue
 from migxai.execution.plugins.workflows import execute
 
