@@ -217,27 +217,11 @@ def region_coverage(atlas: ArrayLike, mask: ArrayLike, indices: ArrayLike) -> ND
 def covered_means(
     volume: ArrayLike, labels: ArrayLike, indices: ArrayLike, covered: ArrayLike, min_coverage: float = 0.5
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Average a map (X, Y, Z) over the covered part of each region.
+    """Average a map (X, Y, Z) over the covered part of each region of an atlas on its grid; also say what is covered.
 
-    Parameters
-    ----------
-    labels, indices
-        Atlas on the map's grid (X, Y, Z), 0 for none, and the labels of the regions in the order wanted, (R,).
-    covered
-        Where the subject has data (X, Y, Z); voxels that are not finite count as not covered.
-
-    Returns
-    -------
-    means
-        (R,), NaN for regions covered by less than `min_coverage` or not at all: a mean over a rim would pass for one
-        over the region.
-    coverage
-        Share of each region's voxels that is covered, (R,), 0 to 1; 0 for a region without a voxel on the grid.
-
-    Raises
-    ------
-    AtlasError
-        If the shapes differ.
+    Voxels that are not finite count as not covered. Means (R,) are NaN for regions covered by less than `min_coverage`
+    or not at all: a mean over a rim would pass for one over the region. Coverage (R,) is the share of each region's
+    voxels, 0 to 1; 0 for a region without a voxel on the grid. AtlasError if the shapes differ.
     """
     values = np.asarray(volume)
     if values.shape != np.shape(labels) or values.shape != np.shape(covered):
