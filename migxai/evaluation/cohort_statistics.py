@@ -45,18 +45,11 @@ class GroupTest:
 
 @dataclass(frozen=True)
 class Variable:
-    """One characteristic, described by group.
+    """One characteristic, described by group: people with and without a value, and the test of a difference.
 
-    Attributes
-    ----------
-    n, missing
-        People with and without a value, by group.
-    quartiles
-        First quartile, median and third quartile by group (linear interpolation); empty for a category.
-    counts
-        People by level and group; empty for a number.
-    p_adjusted
-        Corrected by Holm's method for the number of variables tested.
+    `quartiles` are the first, the median and the third by group (linear interpolation), empty for a category; `counts`
+    are people by level and group, empty for a number. `p_adjusted` is corrected by Holm's method for the number of
+    variables tested.
     """
 
     name: str

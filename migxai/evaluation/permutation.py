@@ -73,23 +73,11 @@ def permuted_scores(
     in every fold that the true labels have; with folds that stayed where they are it would not, and its scores would
     have another distribution than the one that the observed score is drawn from.
 
-    Parameters
-    ----------
-    estimator_name, inputs, labels, folds, settings, classes, people
-        As in `migxai.learning.crossval.run_fold`; the folds of one trial or of several.
-    seed
-        That of the cross-validation, for the observed score to be the one reported.
-    numbers
-        Which permutations; those of one test can be divided over processes.
-    strata
-        Site of each person (n,). Needed with leave-one-site-out, where labels are exchangeable within sites only.
-    watch
-        Shown each fold and what it gave, one permutation after the other.
-
-    Raises
-    ------
-    InputError
-        If no permutation can change a label.
+    Arguments are those of `migxai.learning.crossval.run_fold`, with the folds of one trial or of several, and the seed
+    of the cross-validation whose score is reported. `numbers` says which permutations: those of one test can be divided
+    over processes. `strata` (n,) holds the site of each person; leave-one-site-out needs it, since labels are
+    exchangeable within sites only. `watch` is shown each fold and what it gave, one permutation after the other.
+    InputError if no permutation can change a label.
     """
     require_exchange(np.asarray(labels), strata)
     rows = np.arange(len(labels)) if people is None else people
