@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,19 +19,6 @@ SCORES = ("roc_auc", "balanced_accuracy")
 
 #: Scores this close are equal: the same predictions may be summed in another order.
 _TIE = 1e-9
-
-
-@dataclass(frozen=True, eq=False)
-class PermutationResult:
-    """What was observed, and what chance gives: scores with permuted labels, shape (P,).
-
-    p is (1 + #{null >= observed}) / (P + 1): counting the observed labels as one of the permutations keeps the test
-    exact (Phipson and Smyth, Stat Appl Genet Mol Biol 9:39, 2010).
-    """
-
-    observed: float
-    null: FloatArray
-    p: float
 
 
 def permuted_orders(
@@ -134,12 +120,15 @@ def pooled_scores(labels: IntArray, probabilities: FloatArray, classes: Sequence
     return [float(area), float(found["balanced_accuracy"])]
 
 
-def compare_with_null(observed: float, null: FloatArray) -> PermutationResult:
-    """Set an observed score against those of permuted labels, (P,); InputError if one of them is NaN."""
+def permutation_p_value(observed: float, null: FloatArray) -> float:
+    """Return p of a score among those of permuted labels, (P,): (1 + #{null >= observed}) / (P + 1).
+
+    Counting the observed labels as one of the permutations keeps the test exact (Phipson and Smyth, Stat Appl Genet Mol
+    Biol 9:39, 2010). InputError if a score is NaN.
+    """
     if np.isnan(observed) or np.isnan(null).any():
         raise InputError("A permutation test's score is undefined (NaN) for some labels; use another score or folds.")
-    as_high = int((null >= observed - _TIE).sum())
-    return PermutationResult(observed, null, (1 + as_high) / (len(null) + 1))
+    return (1 + int((null >= observed - _TIE).sum())) / (len(null) + 1)
 
 
 def require_exchange(labels: IntArray, strata: Sequence[str] | IntArray | None) -> None:
