@@ -84,7 +84,7 @@ ENV PATH=/opt/migxai/bin:/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 \
 # A broken image is no image: all that is loaded late is loaded once here.
 RUN migxai --version && python -c "import torch, torchvision, timm, deepbet.bet, pytorch_grad_cam, nilearn, bids"
 
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0.dev0
 ENV MIGXAI_IMAGE=migxai:${VERSION}
 LABEL org.opencontainers.image.title="migxai" \
       org.opencontainers.image.description="BIDS-App: resting-state fMRI to interpretable, audited classification of migraine" \

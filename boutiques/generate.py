@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from migxai import __version__
-from migxai.cli import values
+from migxai import __version__, options
 from migxai.cli.options import GROUPS, Option, all_options
 from migxai.cli.parser import DESCRIPTION
 from migxai.options import count, number, whole
@@ -30,10 +29,10 @@ NUMBERS: dict[Callable[[str], Any], dict[str, Any]] = {
     number: {},
     whole: {"integer": True, "minimum": 0},
     count: {"integer": True, "minimum": 1},
-    values.memory_gb: {"minimum": 0},
-    values.memory_mb: {"minimum": 0},
+    options.memory_gb: {"minimum": 0},
+    options.memory_mb: {"minimum": 0},
 }
-PATHS = (values.path, values.bids_filters)
+PATHS = (options.path, options.bids_filters)
 CODES = {
     1: "Some subjects failed and the others are complete, or --status found gaps.",
     2: "Wrong usage: unknown option or label, or an output that can't be written or is locked.",

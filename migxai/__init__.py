@@ -1,3 +1,3 @@
 """Migraine classification from resting-state fMRI: from BIDS to indicator maps to audited, explained models."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"

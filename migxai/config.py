@@ -259,15 +259,7 @@ def directories(config: Config) -> tuple[Path, Path, Path]:
 def to_toml(config: Config) -> str:
     """Write a configuration as TOML that names no path: those become a placeholder.
 
-    Parameters
-    ----------
-    config
-        The configuration of a run.
-
-    Returns
-    -------
-    str
-        TOML text; `from_toml` reads it back, and the command line fills the placeholders.
+    `from_toml` reads it back, and the command line fills the placeholders.
     """
     import tomli_w
 
@@ -289,25 +281,10 @@ def to_toml(config: Config) -> str:
 
 
 def from_toml(text: str, base: Config | None = None, origin: str = "configuration") -> Config:
-    """Read a configuration from TOML.
+    """Read a configuration from TOML with the sections of `Config`; sections and keys may be missing.
 
-    Parameters
-    ----------
-    text
-        TOML with the sections of `Config`; sections and keys may be missing.
-    base
-        What a missing key takes its value from (default: the defaults).
-    origin
-        The file's name, for messages.
-
-    Returns
-    -------
-    Config
-
-    Raises
-    ------
-    UsageError
-        If the text is no TOML, or holds an unknown section, key, or value.
+    A missing key takes its value from `base` (default: the defaults); `origin` is the file's name, for messages.
+    Raises `UsageError` if the text is no TOML, or holds an unknown section, key, or value.
     """
     config = base or Config()
     content = _load(text, origin)
@@ -329,13 +306,7 @@ def from_toml(text: str, base: Config | None = None, origin: str = "configuratio
 
 
 def placeholders(text: str, origin: str = "configuration") -> tuple[str, ...]:
-    """Name the settings (``section.key``) that a written configuration leaves to the command line.
-
-    Raises
-    ------
-    UsageError
-        If the text is no TOML.
-    """
+    """Name the settings (``section.key``) that a written configuration leaves to the command line."""
     sections = ((name, section) for name, section in _load(text, origin).items() if isinstance(section, dict))
     return tuple(
         f"{name}.{key}" for name, section in sections for key, item in section.items() if _is_placeholder(item)
@@ -401,9 +372,8 @@ def _convert(hint: Any, value: Any) -> Any:
     origin = typing.get_origin(hint)
     if origin is Literal:
         # 24 == 24.0 == True in Python, but the hash of a configuration must not depend on how a number was written.
-        return next(
-            (choice for choice in typing.get_args(hint) if choice == value and type(choice) is type(value)), None
-        )
+        fitting = (choice for choice in typing.get_args(hint) if choice == value and type(choice) is type(value))
+        return next(fitting, None)
     if origin is tuple and isinstance(value, list | tuple):
         inner = typing.get_args(hint)
         kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)

@@ -37,7 +37,7 @@ class Entry:
     title
         As people read it in reports and texts.
     citation
-        Reference for the methods text, in full; empty where there is none.
+        Reference for the methods text, in full, or a key of ``reports/references.yml``; empty where there is none.
     order
         Entries are listed by it, then by name; those of other packages come last.
     options

@@ -15,17 +15,9 @@ if TYPE_CHECKING:
 
 
 def check_maps(audited: AuditedMaps) -> list[Check]:
-    """Make all checks of the maps of one network, indicator and comparison.
+    """Make all checks of the maps of one network, indicator and comparison, in the order of `CHECKS`.
 
-    Parameters
-    ----------
-    audited
-        Maps, and everything that they were made from.
-
-    Returns
-    -------
-    list of Check
-        In the order of `CHECKS`; the same for the same maps and seed.
+    They are the same for the same maps and seed.
 
     Raises
     ------
@@ -56,12 +48,8 @@ def check_results(results: Results) -> list[Check]:
 def check_results_by_extensions(folder: GroupFolder) -> list[Check]:
     """Make the checks of a run's results that other packages brought, for ``audit.json``.
 
-    They are kept there, so that a report shows them also where the packages are not installed.
-
-    Raises
-    ------
-    InputError
-        If the group level has not been run, or a file is damaged.
+    They are kept there, so that a report shows them also where the packages are not installed. An `InputError` says if
+    the group level has not been run, or a file is damaged.
     """
     entries = [entry for entry in CHECKS.values() if entry.of_results and entry.origin]
     if not entries:
@@ -82,19 +70,9 @@ def _make(entry: CheckEntry, check: Callable[[Any], list[Check]], what: object) 
 
 
 def trusted(checks: Sequence[Check]) -> tuple[bool | None, str]:
-    """Say what checks of maps come to, and the sentence to stamp on figures.
+    """Say what checks of one network's maps come to, and the sentence to stamp on figures.
 
-    Parameters
-    ----------
-    checks
-        The checks of one network's maps, from `check_maps`.
-
-    Returns
-    -------
-    verdict
-        False if any check failed; None if none could be made; else True.
-    sentence
-        What people who see the figure should know.
+    The verdict is False if any check failed; None if none could be made; else True.
     """
     failed = [check.name for check in checks if check.passed is False]
     made = sum(check.passed is not None for check in checks)
@@ -110,16 +88,8 @@ def trusted(checks: Sequence[Check]) -> tuple[bool | None, str]:
 def checks_of_audit(audit: Mapping[str, Any]) -> list[Check]:
     """Read the checks of an ``audit.json``.
 
-    Parameters
-    ----------
-    audit
-        ``{"checks": [{"name": ..., "of": ..., "value": ..., "limit": ..., "passed": true, "detail": ...}, ...]}``, of
-        which ``name`` and ``passed`` must be there; other keys are left to their readers.
-
-    Raises
-    ------
-    InputError
-        If it is not as described.
+    ``{"checks": [{"name": ..., "of": ..., "value": ..., "limit": ..., "passed": true, "detail": ...}, ...]}``, of which
+    ``name`` and ``passed`` must be there; other keys are left to their readers. An `InputError` says what is wrong.
     """
     found = []
     items = audit.get("checks", [])

@@ -30,7 +30,6 @@ HEADLINES: dict[VersusChance, tuple[str, Tone]] = {
     "unknown": ("no result", "warn"),
 }
 
-
 #: What each case of `VersusChance` means, after the numbers.
 _MEANING: dict[VersusChance, str] = {
     "above": "The interval lies above that.",
@@ -47,16 +46,9 @@ _MEANING: dict[VersusChance, str] = {
 
 @dataclass(frozen=True)
 class Chance:
-    """What is right without looking at a brain.
+    """What is right without looking at a brain: the accuracy of always naming the largest of so many classes.
 
-    Attributes
-    ----------
-    level
-        Accuracy of always naming the largest class; NaN if the classes' sizes are not known.
-    largest
-        That class.
-    classes
-        How many there are.
+    NaN if the classes' sizes are not known.
     """
 
     level: float
@@ -66,16 +58,9 @@ class Chance:
 
 @dataclass(frozen=True)
 class AssessedResult:
-    """A result with what may be said of it.
+    """A result with what may be said of it, and the p value of its permutation test, NaN without one.
 
-    Attributes
-    ----------
-    cell
-        The scores.
-    versus_chance
-        How it stands against chance.
-    p_holm
-        The p value of the permutation test, corrected for the other results of the comparison; NaN without a test.
+    It is corrected for the other results of the comparison.
     """
 
     cell: ScoredModel
@@ -127,22 +112,10 @@ def _versus_chance(cell: ScoredModel, chance: float, p: float) -> VersusChance:
 
 
 def verdict(results: Results, comparison: str, assessed: Sequence[AssessedResult]) -> list[str]:
-    """Put the best result of a comparison into sentences.
+    """Put the best result of a comparison, judged by `assess_results`, into sentences.
 
-    Parameters
-    ----------
-    results
-        All results.
-    comparison
-        Which.
-    assessed
-        From `assess_results`.
-
-    Returns
-    -------
-    list of str
-        What was reached, by whom, against what; what the choice of the best does to it; what permuted labels and the
-        nuisance variables reach.
+    What was reached, by whom, against what; what the choice of the best does to it; what permuted labels and the
+    nuisance variables reach.
     """
     if not assessed:
         return ["No model that looks at brain maps has been scored."]
@@ -183,22 +156,15 @@ def _permuted(best: AssessedResult, tested: int) -> str:
 
 
 def _nuisance(results: Results, best: AssessedResult) -> list[str]:
-    cell = next(
-        (
-            cell
-            for cell in results.scored_models_of(best.cell.comparison)
-            if cell.model == "nuisance" and cell.indicator == best.cell.indicator
-        ),
-        None,
-    )
-    if cell is None:
-        return []
-    score = cell.scores["accuracy"]
-    beaten = ", no less than the maps do" if score.value >= best.accuracy else ""
-    return [
-        f"Age, sex, site, head motion and coverage alone, without any brain map, reach {percent(score.value)} "
-        f"(95 % interval {interval(score.low, score.high)}){beaten}."
-    ]
+    for cell in results.scored_models_of(best.cell.comparison):
+        if cell.model == "nuisance" and cell.indicator == best.cell.indicator:
+            score = cell.scores["accuracy"]
+            beaten = ", no less than the maps do" if score.value >= best.accuracy else ""
+            return [
+                f"Age, sex, site, head motion and coverage alone, without any brain map, reach {percent(score.value)} "
+                f"(95 % interval {interval(score.low, score.high)}){beaten}."
+            ]
+    return []
 
 
 def _p(value: float) -> str:

@@ -8,26 +8,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from migxai import __version__
-from migxai.cli.preflight import check_shared_memory, doubts, prepare_output
+from migxai.cli.preflight import check_plugin, check_shared_memory, doubts, prepare_output
 from migxai.config import Config, directories
 from migxai.errors import EXIT_AUDIT, EXIT_OK, EXIT_PARTIAL
-from migxai.execution.executor import running, tidy, write_config
-from migxai.execution.plugins.engine import read_plugin
-from migxai.execution.resources import cpu_count, memory_gb
+from migxai.execution.environment import cpu_count, memory_gb
+from migxai.execution.run import running, tidy, write_config
 
 
 def process(config: Config) -> int:
-    """Run the group level and return the exit code.
-
-    Raises
-    ------
-    MigxaiError
-        If it can't begin, or nothing could be computed.
-    """
+    """Run the group level and return the exit code; raises `MigxaiError` if it can't begin, or nothing was computed."""
     notes = prepare_output(config)
     check_shared_memory()
-    if config.run.use_plugin is not None:
-        read_plugin(config.run.use_plugin)
+    check_plugin(config)
     processes, memory = config.run.nprocs or cpu_count(), config.run.mem_gb or memory_gb()
     write_config(config)
     # Now that the places are known where libraries may keep their caches; they ask once, when they are imported.

@@ -34,10 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MigxaiError as error:
         return _say(str(error), error.exit_code)
     # Imported late, here and below, so that --help, --version and wrong arguments are answered at once.
-    from migxai.execution.executor import Terminated, signals_raise
-    from migxai.execution.worker import failure
+    from migxai.execution.children import failure
+    from migxai.execution.run import Terminated, signals_raise
 
-    for sentence in problems(request.level):
+    for sentence in problems():
         sys.stderr.write(f"migxai: {sentence}\n")
     try:
         with signals_raise():
@@ -62,16 +62,13 @@ def _participant_level(request: Request) -> int:
     from migxai.bids.inputs import select_subjects
     from migxai.cli import participant
     from migxai.cli.preflight import check_places
-    from migxai.cli.status import show_status
-    from migxai.execution.resources import divide
-    from migxai.execution.scheduler import array_part
-    from migxai.execution.worker import prepare_environment
+    from migxai.execution.environment import array_part, divide, prepare_environment
 
     config = request.config
     check_places(config, level="participant")
     subjects = array_part(request.array_index, select_subjects(config))
     if request.action == "status":
-        return show_status(config, subjects)
+        return participant.show_status(config, subjects)
     if request.action == "write_sbatch":
         return participant.write_sbatch(config, subjects, request.argv, group=request.sbatch_group)
     from migxai.participant.resources import estimate
@@ -90,7 +87,7 @@ def _participant_level(request: Request) -> int:
 def _group_level(request: Request) -> int:
     from migxai.cli import group
     from migxai.cli.preflight import check_places
-    from migxai.execution.worker import prepare_environment
+    from migxai.execution.environment import prepare_environment
 
     config = request.config
     check_places(config, level="group")
@@ -115,7 +112,7 @@ def _say(text: str, code: int) -> int:
 
 def _keep_traceback(request: Request) -> str:
     """Write the traceback of the current exception to the run's log, or show it if there is none."""
-    from migxai.execution.executor import log_file
+    from migxai.execution.run import log_file
 
     work_dir = directories(request.config)[2]
     if not (work_dir / "logs").is_dir():

@@ -15,10 +15,10 @@ from typing import Any, Literal, NoReturn
 
 from migxai import __version__
 from migxai.cli.options import FORMS, GROUPS, POSITIONALS, Option, all_options
-from migxai.cli.values import path
 from migxai.config import PAPER_PRESET, Config, from_toml, placeholders
 from migxai.errors import UsageError
 from migxai.indicators.registry import INDICATORS
+from migxai.options import path
 
 Action = Literal["run", "status", "dry_run", "reports_only", "boilerplate_only", "write_sbatch"]
 Level = Literal["participant", "group"]
@@ -79,14 +79,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def build_parser(read: Callable[[Option], Callable[[str], Any]] | None = None) -> argparse.ArgumentParser:
-    """Return the argparse parser of the table of options.
+    """Return the argparse parser of the table of options; only what is typed appears in the namespace it yields.
 
-    Only what is typed appears in the namespace it yields.
-
-    Parameters
-    ----------
-    read
-        Chooses what reads the values of an option (default: what the table says).
+    `read` chooses what reads the values of an option (default: what the table says).
     """
     parser = _Parser(
         prog="migxai",
@@ -139,23 +134,10 @@ def _arguments(option: Option, read: Callable[[str], Any]) -> dict[str, Any]:
 
 
 def parse(argv: Sequence[str] | None = None) -> Request:
-    """Read a command line.
+    """Read a command line, without the program's name (default: that of this process).
 
-    Parameters
-    ----------
-    argv
-        The arguments without the program's name (default: those of this process).
-
-    Returns
-    -------
-    Request
-
-    Raises
-    ------
-    UsageError
-        If options contradict each other, a setting is out of range, or the configuration file can't be used.
-    SystemExit
-        From argparse: after ``--help`` and ``--version`` with 0, otherwise with 2.
+    Raises `UsageError` if options contradict each other, a setting is out of range, or the configuration file can't be
+    used, and argparse's `SystemExit` with 0 after ``--help`` and ``--version``, otherwise with 2.
     """
     typed = vars(build_parser().parse_args(argv))
     from migxai.cli.preflight import check_settings
@@ -202,17 +184,7 @@ def _check_actions(level: Level, action: Action, typed: dict[str, Any]) -> None:
 
 
 def build_config(typed: dict[str, Any]) -> Config:
-    """Merge what was typed with a configuration file, a preset and the defaults.
-
-    Parameters
-    ----------
-    typed
-        Namespace of `build_parser` as a dictionary.
-
-    Returns
-    -------
-    Config
-    """
+    """Merge what was typed (the namespace of `build_parser`) with a configuration file, a preset and the defaults."""
     config = _from_file(typed.get("action.config_file"), typed)
     preset = typed.get("config.preset")
     if preset is not None:
@@ -238,10 +210,7 @@ def build_config(typed: dict[str, Any]) -> Config:
 def _with_extensions(config: Config) -> Config:
     """Check the settings of other packages, and name those of the indicators that are made also where none was given.
 
-    Raises
-    ------
-    UsageError
-        If a setting is of no package that is installed, or does not fit.
+    Raises `UsageError` if a setting is of no package that is installed, or does not fit.
     """
     known = {option.field: option for option in all_options() if option.section == "extensions"}
     for key, value in config.extensions.items():

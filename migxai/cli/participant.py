@@ -1,4 +1,4 @@
-"""The participant level of the command line: process subjects, or show what would be done."""
+"""The participant level of the command line: process subjects, or show what would be done and where each stands."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import logging
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from migxai import __version__
-from migxai.cli.preflight import doubts, prepare_output
-from migxai.config import Config, directories, to_toml
+from migxai.bids.records import record_path, subject_status
+from migxai.cli.preflight import check_plugin, doubts, prepare_output
+from migxai.config import Config, Selection, directories, to_toml
 from migxai.errors import EXIT_INPUT, EXIT_OK, EXIT_PARTIAL, EXIT_USAGE, MigxaiError
-from migxai.execution.children import Children
-from migxai.execution.executor import exit_code, running, tidy, write_config
-from migxai.execution.plugins.engine import read_plugin
-from migxai.execution.progress import Journal, LogTo, Outcome
-from migxai.execution.resources import Share
-from migxai.execution.worker import failure
+from migxai.execution.children import Children, failure
+from migxai.execution.environment import UNKNOWN, Share, explain
+from migxai.execution.locks import LockState, boot_id, lock_state
+from migxai.execution.run import Journal, LogTo, Outcome, exit_code, running, tidy, write_config
 
 
 def run_subject(config: Config, subject: str, report: Callable[[str], None]) -> None:
@@ -35,26 +35,12 @@ def report_subject(config: Config, subject: str, report: Callable[[str], None]) 
 
 
 def process(config: Config, subjects: Sequence[str], share: Share, *, reports_only: bool = False) -> int:
-    """Process subjects and return the exit code.
+    """Process subjects (maybe none, for an array task beyond the last one) and return the exit code.
 
-    Parameters
-    ----------
-    config
-        The run's configuration.
-    subjects
-        Labels; may be none, for an array task beyond the last subject.
-    share
-        How the machine is divided.
-    reports_only
-        Rebuild the reports of the results there are. Otherwise subjects that are complete are left out, and the output
-        gets the configuration and a record of each failure.
-
-    Raises
-    ------
-    MigxaiError
-        If the run can't begin.
+    `reports_only` rebuilds the reports of the results there are. Otherwise subjects that are complete are left out, and
+    the output gets the configuration and a record of each failure. Raises `MigxaiError` if the run can't begin.
     """
-    plugin = read_plugin(config.run.use_plugin) if config.run.use_plugin else None
+    plugin = check_plugin(config)
     notes = prepare_output(config)
     if not reports_only:
         write_config(config)
@@ -178,17 +164,10 @@ def write_sbatch(config: Config, subjects: Sequence[str], argv: Sequence[str] | 
 
 
 def show_plan(config: Config, subjects: Sequence[str], share: Share) -> int:
-    """Print what would be run, and with what; nothing is written or computed.
-
-    Raises
-    ------
-    MigxaiError
-        If the run could not begin.
-    """
+    """Print what would be run, and with what; nothing is written. Raises `MigxaiError` if the run could not begin."""
     from migxai.bids.inputs import collect_inputs
 
-    if config.run.use_plugin is not None:
-        read_plugin(config.run.use_plugin)
+    check_plugin(config)
     lines = [f"Configuration {config.hash()}, preset {config.preset}:"]
     lines += [f"  {line}" for line in to_toml(config).splitlines() if line]
     done, failures = finished(config, subjects), 0
@@ -210,3 +189,51 @@ def show_plan(config: Config, subjects: Sequence[str], share: Share) -> int:
     if not failures:
         return EXIT_OK
     return EXIT_INPUT if failures == len(subjects) else EXIT_PARTIAL
+
+
+def show_status(config: Config, subjects: Sequence[str]) -> int:
+    """Print which subjects are complete, and return 0 if all are, else 1.
+
+    If the command line holds no settings, whatever configuration made the results will do.
+    """
+    plain = Config(run=config.run, selection=Selection(participant_label=config.selection.participant_label))
+    key = None if config == plain and not config.run.derivatives else config.resume_key()
+    output_dir = directories(config)[1]
+    states, lines = [], []
+    for subject in subjects:
+        recorded = subject_status(output_dir, subject, key)
+        state, reason = current_state(output_dir, subject, recorded.state, recorded.reason)
+        runs = f"{recorded.usable_runs} usable, {recorded.excluded_runs} excluded"
+        states.append(state)
+        lines.append(f"sub-{subject}\t{state}\t{runs}\t{reason}".rstrip())
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    sys.stdout.write("\n".join([*lines, f"{len(subjects)} subjects: {counts or 'none'}."]) + "\n")
+    return EXIT_OK if all(state == "complete" for state in states) else EXIT_PARTIAL
+
+
+def current_state(output_dir: Path, label: str, state: str, reason: str) -> tuple[str, str]:
+    """Add to what a subject's record says what its lock says: whether it is running, or was killed, and by whom."""
+    lock = lock_state(output_dir, f"sub-{label}")
+    if lock is None:
+        return state, reason
+    if lock.alive is not False:
+        return "running", _describe_living(lock)
+    if state == "complete":
+        return state, reason
+    ended = _describe_dead(lock)
+    record = record_path(output_dir, label)
+    # Whoever had started the process may have outlived it and recorded its end; or the record is an earlier one's.
+    if state == "failed" and record.is_file() and record.stat().st_mtime_ns >= lock.changed_ns:
+        return "failed", reason if ended.startswith(UNKNOWN) else f"{reason}; {ended}"
+    return "failed", ended
+
+
+def _describe_living(lock: LockState) -> str:
+    return lock.who if lock.alive else f"{lock.who}, but no sign of life for {lock.age:.0f} seconds"
+
+
+def _describe_dead(lock: LockState) -> str:
+    text = explain(lock.job)
+    if lock.owner is not None and lock.owner.boot != boot_id():
+        text += f"; no sign of life from {lock.owner.machine} for {lock.age:.0f} seconds"
+    return text

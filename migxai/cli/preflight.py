@@ -8,13 +8,13 @@ import math
 import multiprocessing
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from migxai.bids.inputs import check_output_place
 from migxai.bids.outputs import IMAGE_VARIABLE, refuse_foreign_output
 from migxai.config import Config, directories
 from migxai.errors import InputError, MissingDependencyError, OutputError, ResourceError, UsageError
-from migxai.execution.resources import cpu_count, memory_gb, provide_scratch
+from migxai.execution.environment import cpu_count, memory_gb, provide_scratch
 from migxai.io import free_gb, prepare_directory
 
 #: Free space in GB below which a run is not begun.
@@ -23,14 +23,9 @@ ATTEMPTS = 5
 
 
 def check_settings(config: Config) -> None:
-    """Refuse settings that are out of range or contradict each other, before any data are seen.
+    """Refuse settings that are out of range or contradict each other, before any data are seen: a `UsageError`.
 
     What depends on the data (the Nyquist frequency, the number of volumes) is checked with the data.
-
-    Raises
-    ------
-    UsageError
-        With the first problem found.
     """
     for problem, sentence in [*_problems(config), *_group_problems(config)]:
         if problem:
@@ -136,15 +131,9 @@ def _finite(config: Config) -> bool:
 def check_places(config: Config, *, level: Literal["participant", "group"] = "participant") -> None:
     """Check that what is read exists and that nothing would be written into it. Writes nothing.
 
-    At group level the output may be the dataset of maps that is read, since all that is written lies in its
-    ``group`` folder.
-
-    Raises
-    ------
-    UsageError
-        If something that was named does not exist, or a directory lies where it must not.
-    InputError
-        If a dataset may not be read.
+    At group level the output may be the dataset of maps that is read, since all that is written lies in its ``group``
+    folder. Raises `UsageError` if something that was named does not exist, or a directory lies where it must not, and
+    `InputError` if a dataset may not be read.
     """
     bids_dir, output_dir, work_dir = directories(config)
     if not bids_dir.is_dir():
@@ -189,13 +178,7 @@ def _check_readable(folder: Path, what: str) -> None:
 
 
 def check_shared_memory() -> None:
-    """Check that the processes of a pool can share locks.
-
-    Raises
-    ------
-    ResourceError
-        If there is no shared memory, or it is full.
-    """
+    """Raise `ResourceError` if there is no shared memory, or it is full: a pool's processes share locks in it."""
     try:
         multiprocessing.get_context("spawn").Lock()
     except OSError as error:
@@ -205,20 +188,21 @@ def check_shared_memory() -> None:
         ) from error
 
 
+def check_plugin(config: Config) -> dict[str, Any] | None:
+    """Return the nipype plugin that the user names, and its arguments; None without. Only then nipype is imported."""
+    if config.run.use_plugin is None:
+        return None
+    from migxai.execution.workflows import read_plugin
+
+    return read_plugin(config.run.use_plugin)
+
+
 def prepare_output(config: Config) -> list[str]:
     """Make the output and work directories, and check that they can be written and have room.
 
-    Returns
-    -------
-    list of str
-        What the log should tell: where temporary files go instead of the usual place, if they do.
-
-    Raises
-    ------
-    OutputError
-        If a directory can't be made or written, or the output belongs to another program.
-    ResourceError
-        If there is no room left.
+    Returns what the log should tell: where temporary files go instead of the usual place, if they do. Raises
+    `OutputError` if a directory can't be made or written, or the output belongs to another program, and
+    `ResourceError` if there is no room left.
     """
     _, output_dir, work_dir = directories(config)
     for what, folder in (("output", output_dir), ("work", work_dir)):
@@ -234,13 +218,7 @@ def prepare_output(config: Config) -> list[str]:
 
 
 def doubts(config: Config) -> list[str]:
-    """Say what is allowed, but hardly meant: more asked for than there is, or an output that goes with its container.
-
-    Returns
-    -------
-    list of str
-        Sentences, none if all is well.
-    """
+    """Say what is allowed, but hardly meant: more asked for than there is, an output that goes with its container."""
     run, cpus, memory = config.run, cpu_count(), memory_gb()
     limit = "by its affinity, its cgroup (a container's limit) or its batch job"
     sentences = []

@@ -13,12 +13,12 @@ from typing import Any
 from migxai import __version__
 from migxai.cli.options import Option, all_options
 from migxai.cli.parser import build_parser
-from migxai.cli.values import bids_filters, derivative, path, plugin, weights
 from migxai.config import Config, directories
 from migxai.data import packaged
 from migxai.errors import InputError
-from migxai.execution.resources import MAX_THREADS
+from migxai.execution.environment import MAX_THREADS
 from migxai.learning.estimators import is_deep
+from migxai.options import bids_filters, derivative, path, plugin, weights
 from migxai.participant.resources import estimate
 
 #: CPUs of a task, unless --nprocs says otherwise: one subject makes good use of two.
@@ -49,29 +49,10 @@ def sbatch_script(
     group: bool,
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """Write the script.
+    """Write the script: one task for each of the subjects, which are all participants.
 
-    Parameters
-    ----------
-    config
-        The run's configuration.
-    subjects
-        Labels of all participants, one task for each.
-    argv
-        The command line, whose options the script hands on (default: this process's).
-    group
-        Whether the group level is to follow.
-    environment
-        Environment variables (default: this process's).
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    InputError
-        If no run's header can be read, so that nothing can be estimated.
+    It hands on the options of the command line `argv` (default: this process's). Raises `InputError` if no run's header
+    can be read, so that nothing can be estimated.
     """
     from jinja2 import Environment
 
@@ -106,13 +87,7 @@ def sbatch_script(
 
 
 def given_words(argv: Sequence[str] | None) -> list[str]:
-    """Return the options of a command line as it was typed, with every path from the root.
-
-    Parameters
-    ----------
-    argv
-        Arguments that the parser has accepted.
-    """
+    """Return the options of a command line that the parser has accepted as it was typed, every path from the root."""
     typed = vars(build_parser(read=lambda option: _PLACES.get(option.parse, str)).parse_args(argv))
     words: list[str] = []
     for option in all_options():

@@ -22,7 +22,7 @@ from migxai.errors import UsageError
 from migxai.registration.masks import brain_mask_in_target, template_grid
 from migxai.registration.resample import labels_on_grid
 from migxai.registration.space import Volume, regrid
-from migxai.signal.regions import paint, region_coverage
+from migxai.signal.maps import paint, region_coverage
 
 #: Full width at half maximum of a Gaussian, in standard deviations.
 _FWHM = float(np.sqrt(8.0 * np.log(2.0)))

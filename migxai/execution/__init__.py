@@ -1,1 +1,1 @@
-"""Carry out work in other processes: children, locks, resources, progress, signals."""
+"""Carry out work in other processes: children, locks, workflows and their plugins, progress, signals."""

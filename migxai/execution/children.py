@@ -1,31 +1,40 @@
 """One child process a subject, as many at once as there is room for.
 
 nipype's own process pool waits for ever when one of its workers is killed; here a killed child is an outcome like any
-other, and the subjects beside it go on.
+other, and the subjects beside it go on. The child leads its own process group, so that the parent can end it with
+everything it has started (registration engines, nipype's workers); it ends itself and that group if the parent
+vanishes.
 """
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
+import errno
 import json
 import logging
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
+import sys
+import threading
 import time
+import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import Literal
 
 from migxai.config import Config
-from migxai.errors import EXIT_INTERNAL, EXIT_OK, EXIT_PARTIAL, EXIT_RESOURCES
-from migxai.execution.progress import Journal, Outcome
-from migxai.execution.resources import Share
-from migxai.execution.worker import ChildTask, Event, ProcessSubject, work
+from migxai.errors import EXIT_INTERNAL, EXIT_OK, EXIT_PARTIAL, EXIT_RESOURCES, MigxaiError
+from migxai.execution.environment import Share, prepare_environment
+from migxai.execution.run import Journal, LogTo, Outcome
 
 #: Seconds a child gets to go quietly.
 GRACE = 2.0
@@ -35,6 +44,132 @@ LINGER = 20.0
 SAMPLING = 0.5
 
 MEMORY_SIGNALS = (signal.SIGKILL, signal.SIGBUS)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+#: Options of glibc's mallopt, and the bytes they are set to.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _KEPT = -1, -3, 2**29
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a child tells its parent.
+
+    A ``step`` began; a ``log`` record of level `code`; the subject is ``done`` or has ``failed`` with exit code `code`.
+    `detail` is the traceback of an internal error, `peak_mb` the largest resident memory of one process of the child,
+    in MB, once done or failed.
+    """
+
+    kind: Literal["step", "log", "done", "failed"]
+    text: str = ""
+    code: int = 0
+    detail: str = ""
+    peak_mb: float = 0.0
+
+
+#: Processes one subject, in a child: called with the configuration, the subject and a function that is told each step.
+ProcessSubject = Callable[[Config, str, Callable[[str], None]], None]
+
+
+@dataclass(frozen=True)
+class ChildTask:
+    """All a child needs to know, picklable.
+
+    `threads` is how many numerical libraries may use, `output` a file that takes over standard output and error.
+    """
+
+    process_subject: ProcessSubject
+    config: Config
+    subject: str
+    threads: int
+    output: Path | None = None
+
+
+def keep_freed_memory() -> Callable[[], object]:
+    """Have glibc keep what is freed for what comes next; returns a function that gives it back to the system.
+
+    By default every large array is fetched from the kernel, which zeroes it page by page, and returned when it is
+    freed: an eighth of a subject's CPU time, and what subjects side by side slow each other down by. Elsewhere than
+    with glibc nothing is changed.
+    """
+    library = ctypes.CDLL(None)
+    if not (hasattr(library, "mallopt") and hasattr(library, "malloc_trim")):
+        return lambda: None
+    for option in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
+        library.mallopt(option, _KEPT)
+    return partial(library.malloc_trim, 0)
+
+
+def failure(error: BaseException, subject: str) -> Event:
+    """Describe an exception as the event ``failed``: its sentence and exit code, a traceback only for a bug."""
+    if isinstance(error, MigxaiError):
+        return Event("failed", str(error), error.exit_code, peak_mb=_peak_mb())
+    detail = "".join(traceback.format_exception(error))
+    if isinstance(error, MemoryError):
+        text = f"sub-{subject} ran out of memory; give it more, or try a smaller --nprocs or --low-mem."
+        return Event("failed", text, EXIT_RESOURCES, detail, _peak_mb())
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        where = f" at {error.filename}" if error.filename else ""
+        text = f"The disk is full{where}; make room, or put the work directory elsewhere with --work-dir."
+        return Event("failed", text, EXIT_RESOURCES, detail, _peak_mb())
+    text = f"internal error, {type(error).__name__}: {error}".splitlines()[0]
+    return Event("failed", text, EXIT_INTERNAL, detail, _peak_mb())
+
+
+def work(connection: Connection, task: ChildTask) -> None:
+    """Process one subject in a child, telling the parent through its end of a duplex pipe how it goes."""
+    os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_die_with_parent, args=(connection,), daemon=True).start()
+    lock = threading.Lock()
+
+    def send(event: Event) -> None:
+        with lock:
+            connection.send(event)
+
+    if task.output is not None:
+        _redirect(task.output)
+    prepare_environment(task.threads)
+    logger = logging.getLogger("migxai")
+    logger.setLevel(logging.DEBUG if task.config.run.verbose else logging.INFO)
+    logger.addHandler(LogTo(lambda text, level: send(Event("log", text, level))))
+    give_back = keep_freed_memory()
+
+    def report(step: str) -> None:
+        # What one step has freed would otherwise add to the peak of the next.
+        give_back()
+        send(Event("step", step))
+
+    try:
+        task.process_subject(task.config, task.subject, report)
+        event = Event("done", peak_mb=_peak_mb())
+    except BaseException as error:
+        event = failure(error, task.subject)
+        sys.stderr.write(event.detail)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    send(event)
+
+
+def _die_with_parent(connection: Connection) -> None:
+    # Nothing is ever sent this way: the read ends only when the parent's end of the pipe is gone.
+    try:
+        connection.recv()
+    except (EOFError, OSError):
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def _redirect(output: Path) -> None:
+    """Send standard output and error, also those of programs started from here, to a file."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("a", encoding="utf-8") as stream:
+        for descriptor in (1, 2):
+            os.dup2(stream.fileno(), descriptor)
+
+
+def _peak_mb() -> float:
+    """Return the largest resident set of this process or one it has waited for, in MB."""
+    unit = 1e6 if sys.platform == "darwin" else 1e3
+    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / unit
 
 
 @dataclass
@@ -55,21 +190,10 @@ class _Child:
 
 
 class Children:
-    """Runs subjects in child processes.
+    """Runs subjects in child processes; each gets its own share of CPUs and memory, and a folder in `work_dir`.
 
-    Parameters
-    ----------
-    config
-        The run's configuration; children get it with their own share of CPUs and memory.
-    share
-        How the machine is divided.
-    process_subject
-        Called in the child as ``process_subject(config, subject, report)``; a function of a module that imports nothing
-        heavy, since a child imports it before it has set its environment, and this process for nothing.
-    journal
-        Told how it goes.
-    work_dir
-        Each child gets a folder in it of its own; ``logs`` in it takes the children's output.
+    `process_subject` is a function of a module that imports nothing heavy, since a child imports it before it has set
+    its environment, and this process for nothing. ``logs`` in `work_dir` takes the children's output.
     """
 
     def __init__(

@@ -22,14 +22,17 @@ import logging
 import os
 import platform
 import secrets
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from migxai.errors import OutputError
-from migxai.execution.heartbeat import Heartbeat
-from migxai.execution.scheduler import job_name
+from migxai.execution.environment import job_name
 
 logger = logging.getLogger("migxai")
 
@@ -46,25 +49,38 @@ POLL = 0.02
 #: Looks, `POLL` seconds apart, that have to find an owner alive.
 LOOKS = 3
 
-_heartbeat = Heartbeat()
+#: Reads ``[path, inode]`` (to hold) and ``[path]`` (to let go) from its input, a line each, until that is closed: by
+#: this process, or by the kernel if this process was killed. The inode keeps it from reviving a lock that was taken
+#: over. Ctrl-C reaches all processes of a terminal, and must not end the signs before the owner has ended.
+_SIGNS = """
+import json, os, select, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+held, text = {}, b""
+while True:
+    if select.select([0], [], [], float(sys.argv[1]))[0]:
+        read = os.read(0, 65536)
+        if not read:
+            break
+        *lines, text = (text + read).split(b"\\n")
+        for path, *inode in map(json.loads, lines):
+            held.pop(path, None)
+            if inode:
+                held[path] = inode[0]
+    for path, inode in held.items():
+        try:
+            if os.stat(path).st_ino == inode:
+                os.utime(path)
+        except OSError:
+            pass
+"""
 
 
 @dataclass(frozen=True)
 class Owner:
     """What a lock file says of the process that made it.
 
-    Attributes
-    ----------
-    token
-        Drawn anew for each lock.
-    boot
-        Identifies the running kernel, shared by all containers on it.
-    machine, pid
-        Host name and process.
-    job
-        The batch job, such as ``SLURM 12_3``; empty if there is none.
-    flocked
-        Whether the owner also has the kernel's lock on the file.
+    `token` is drawn anew for each lock, `boot` identifies the running kernel, shared by all containers on it, `job` is
+    the batch job, such as ``SLURM 12_3``, and `flocked` says whether the owner also has the kernel's lock on the file.
     """
 
     token: str
@@ -79,16 +95,8 @@ class Owner:
 class LockState:
     """What can be seen of a lock.
 
-    Attributes
-    ----------
-    owner
-        None while the file is just being written.
-    alive
-        Whether the owner lives; None if only time will tell.
-    age
-        Seconds since the last sign of life.
-    changed_ns
-        The time of that sign by the file system's clock, in ns.
+    `owner` is None while the file is just being written, `alive` is None if only time will tell, `age` is in seconds
+    since the last sign of life, and `changed_ns` the time of that sign by the file system's clock, in ns.
     """
 
     owner: Owner | None
@@ -110,74 +118,43 @@ class LockState:
         return self.owner.job if self.owner else ""
 
 
-@contextlib.contextmanager
-def subject_lock(output_dir: Path, label: str) -> Iterator[None]:
-    """Hold a subject for one run; another run on the same subject is refused at once.
+def subject_lock(output_dir: Path, label: str) -> AbstractContextManager[None]:
+    """Hold a subject for one run; raises `OutputError` at once if another living process holds it.
 
-    Parameters
-    ----------
-    output_dir
-        The output dataset.
-    label
-        The subject, without ``sub-``.
-
-    Raises
-    ------
-    OutputError
-        If another living process holds the subject, or the lock cannot be written. The lock of a process that was
-        killed is void at once, and that of one whose machine died after `STALE` seconds.
+    The lock of a process that was killed is void at once, and that of one whose machine died after `STALE` seconds.
     """
     message = (
         f"sub-{label} is being processed by another run ({{owner}}) into the same output directory; wait until it "
         "ends, or choose another output directory."
     )
-    with _locked(output_dir, f"sub-{label}", timeout=0, busy=message, heartbeat=True):
-        yield
+    return _locked(output_dir, f"sub-{label}", timeout=0, busy=message, heartbeat=True)
 
 
-@contextlib.contextmanager
-def group_lock(output_dir: Path) -> Iterator[None]:
-    """Hold the output's ``group`` folder for one run of the group level; another one is refused at once.
-
-    Raises
-    ------
-    OutputError
-        If another living process holds it, or the lock cannot be written.
-    """
+def group_lock(output_dir: Path) -> AbstractContextManager[None]:
+    """Hold the output's ``group`` folder for one run; raises `OutputError` at once if another living process does."""
     message = (
         "The group level is being run by another process ({owner}) into the same output directory; wait until it "
         "ends, or choose another output directory."
     )
-    with _locked(output_dir, "group", timeout=0, busy=message, heartbeat=True):
-        yield
+    return _locked(output_dir, "group", timeout=0, busy=message, heartbeat=True)
 
 
-@contextlib.contextmanager
-def shared_lock(output_dir: Path, timeout: float = SHARED_TIMEOUT) -> Iterator[None]:
+def shared_lock(output_dir: Path, timeout: float = SHARED_TIMEOUT) -> AbstractContextManager[None]:
     """Hold the files that every subject's run writes (dataset_description.json, participants.tsv), briefly.
 
-    Raises
-    ------
-    OutputError
-        If other runs hold them for longer than `timeout` seconds, or the lock cannot be written.
+    Raises `OutputError` if other runs hold them for longer than `timeout` seconds.
     """
     message = (
         f"Other runs have held the shared files of the output directory for more than {timeout:g} seconds; "
         "check whether one of them hangs ({owner})."
     )
     # No signs of life: it is held for far less than the time that it would be found stale in.
-    with _locked(output_dir, "shared", timeout=timeout, busy=message):
-        yield
+    return _locked(output_dir, "shared", timeout=timeout, busy=message)
 
 
-def subject_lock_state(output_dir: Path, label: str) -> LockState | None:
-    """See who is processing a subject, or was when it was killed; None if nobody."""
-    return read_lock(output_dir / LOCK_DIR / f"sub-{label}.lock")
-
-
-def group_lock_state(output_dir: Path) -> LockState | None:
-    """See who is running the group level, or was when it was killed; None if nobody."""
-    return read_lock(output_dir / LOCK_DIR / "group.lock")
+def lock_state(output_dir: Path, name: str) -> LockState | None:
+    """See who is processing a subject (``sub-<label>``) or the ``group`` level, or was when killed; None if nobody."""
+    return read_lock(output_dir / LOCK_DIR / f"{name}.lock")
 
 
 def read_lock(path: Path) -> LockState | None:
@@ -197,6 +174,53 @@ def read_lock(path: Path) -> LockState | None:
         return LockState(owner, alive, age, found.st_mtime_ns)
     finally:
         os.close(descriptor)
+
+
+class _Heartbeat:
+    """Gives the signs of life of all locks of this process, by a small process that lives as long as this one.
+
+    A thread would not do: a registration engine keeps the interpreter's lock for minutes, and nothing else runs
+    meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._helper: subprocess.Popen[bytes] | None = None
+        self._held: dict[str, int] = {}
+
+    def start(self, path: Path, inode: int, seconds: float) -> None:
+        """Begin to set the time of a lock file, every so many seconds."""
+        with self._guard:
+            self._held[str(path)] = inode
+            if self._helper is None or self._helper.poll() is not None:
+                command = [sys.executable, "-I", "-S", "-c", _SIGNS, str(seconds)]
+                self._helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+                for held in self._held.items():
+                    self._tell(*held)
+            else:
+                self._tell(str(path), inode)
+
+    def stop(self, path: Path) -> None:
+        """Set it no more; the helper ends with the last lock."""
+        with self._guard:
+            self._held.pop(str(path), None)
+            self._tell(str(path))
+            if not self._held and self._helper is not None:
+                assert self._helper.stdin is not None
+                with contextlib.suppress(BrokenPipeError):
+                    self._helper.stdin.close()
+                self._helper.wait()
+                self._helper = None
+
+    def _tell(self, *message: str | int) -> None:
+        assert self._helper is not None
+        assert self._helper.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it was killed; the next lock starts another
+            self._helper.stdin.write(json.dumps(message).encode() + b"\n")
+            self._helper.stdin.flush()
+
+
+_heartbeat = _Heartbeat()
 
 
 @contextlib.contextmanager
@@ -297,18 +321,16 @@ def _take_away(path: Path, state: LockState, *, by_kernel: bool) -> None:
     with contextlib.suppress(FileNotFoundError):
         if not by_kernel and not _make_marker(marker):
             return
-        descriptor = -1
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            if by_kernel and flock(descriptor) is not True:
-                return
-            opened, named = os.fstat(descriptor), path.stat()
-            same = os.path.samestat(opened, named) and opened.st_mtime_ns == state.changed_ns
-            if same and _read_owner(descriptor) == state.owner:
-                path.unlink()
+            with path.open("r+b", buffering=0) as file:
+                descriptor = file.fileno()
+                if by_kernel and flock(descriptor) is not True:
+                    return
+                opened, named = os.fstat(descriptor), path.stat()
+                same = os.path.samestat(opened, named) and opened.st_mtime_ns == state.changed_ns
+                if same and _read_owner(descriptor) == state.owner:
+                    path.unlink()
         finally:
-            if descriptor >= 0:
-                os.close(descriptor)
             if not by_kernel:
                 marker.unlink(missing_ok=True)
 

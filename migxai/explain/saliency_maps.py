@@ -19,6 +19,9 @@ from migxai.metrics.types import IntArray
 
 Maps = NDArray[np.floating[Any]]
 
+#: The fields of `SaliencyMaps` with a row for each person.
+_BY_PERSON = ("places", "labels", "predicted", "maps", "fold")
+
 
 @dataclass(frozen=True, eq=False)
 class SaliencyMaps:
@@ -62,8 +65,7 @@ class SaliencyMaps:
 
     def select(self, rows: NDArray[Any]) -> SaliencyMaps:
         """Return the maps of some people, by their rows or by a mask of rows."""
-        names = ("places", "labels", "predicted", "maps", "fold")
-        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+        return replace(self, **{name: getattr(self, name)[rows] for name in _BY_PERSON})
 
 
 def favouring(maps: Maps, pair: tuple[int, int]) -> Maps:
@@ -76,9 +78,8 @@ def favouring(maps: Maps, pair: tuple[int, int]) -> Maps:
 
 def join_folds(parts: Sequence[SaliencyMaps]) -> SaliencyMaps:
     """Put the folds of one trial together."""
-    names = ("places", "labels", "predicted", "maps", "fold")
-    places, labels, predicted, maps, fold = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
-    return SaliencyMaps(places, labels, predicted, maps, fold, parts[0].trial)
+    joined: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _BY_PERSON}
+    return replace(parts[0], **joined)
 
 
 def scale_folds(saliency: SaliencyMaps) -> SaliencyMaps:
@@ -95,25 +96,11 @@ def scale_folds(saliency: SaliencyMaps) -> SaliencyMaps:
 def class_mean(
     trials: Sequence[SaliencyMaps], label: int, predicted: int | None = None
 ) -> tuple[Maps | None, IntArray]:
-    """Average the maps of a class over its people.
+    """Average the maps of a class, over trials and then over its people, (V,); None if there is nobody.
 
-    Parameters
-    ----------
-    trials
-        The maps of each trial, from `scale_folds`.
-    label
-        The class that people are of.
-    predicted
-        The class that they were put into, and whose map is averaged (default: their own). Another one than `label`
-        gives the misclassified.
-
-    Returns
-    -------
-    mean
-        (V,): each person's mean over the trials in which they were classified so, averaged over people; None if
-        nobody was.
-    places
-        Those people, ascending.
+    Counted are the people of the class `label`, in trials in which they were put into the class `predicted`, whose map
+    is averaged (default: their own). Another one than `label` gives the misclassified. Also returned are those people's
+    places, ascending.
     """
     wanted = label if predicted is None else predicted
     people = _means_by_person(trials, label, wanted, [trial.predicted == wanted for trial in trials])
@@ -141,24 +128,12 @@ def _means_by_person(
 
 
 def fold_differences(trials: Sequence[SaliencyMaps], pair: tuple[int, int]) -> NDArray[np.float64]:
-    """Set two classes' test subjects against each other, fold by fold.
+    """Set two classes' test subjects against each other, (K, V): a row for each fold in which both were tested.
 
     The mean over the second class of what speaks for it rather than for the first, less the same mean over the first
     class. With HiResCAM, or Grad-CAM of a network that pools its maps by averaging, its sum over a picture is how far
     the model's margins separate the two classes in people it has not seen; so a positive value marks a place whose
     content tells the classes apart, and a negative one a place that misleads.
-
-    Parameters
-    ----------
-    trials
-        The maps of each trial, from `scale_folds`.
-    pair
-        Two classes.
-
-    Returns
-    -------
-    numpy.ndarray
-        (K, V), a row for each fold in which both classes were tested.
     """
     rows = [
         gap
@@ -170,15 +145,10 @@ def fold_differences(trials: Sequence[SaliencyMaps], pair: tuple[int, int]) -> N
 
 
 def difference(trials: Sequence[SaliencyMaps], pair: tuple[int, int]) -> NDArray[np.float64] | None:
-    """Set two classes against each other over all folds and trials.
+    """Set two classes against each other over all folds and trials, (V,); None if a class has nobody.
 
     As `fold_differences`, but over all people of a trial at once, so that folds in which one class is not tested (as
     with leave-one-out) count as well; then averaged over trials.
-
-    Returns
-    -------
-    numpy.ndarray or None
-        (V,); None if a class has nobody.
     """
     gaps = [_gap(trial, pair) for trial in trials]
     found = [gap for gap in gaps if gap is not None]
@@ -196,23 +166,13 @@ def _gap(saliency: SaliencyMaps, pair: tuple[int, int]) -> NDArray[np.float64] |
 
 
 def agreement(differences: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Say how far folds agree on a difference.
+    """Say how far folds agree on a difference (K, V), from `fold_differences`.
 
-    Parameters
-    ----------
-    differences
-        (K, V), from `fold_differences`.
-
-    Returns
-    -------
-    share
-        The share of folds whose sign is that of their mean, (V,): 0.5 is no agreement, 1 is full agreement.
-    correlation
-        Mean Pearson correlation of all pairs of folds; NaN for fewer than two.
+    Returned are the share of folds whose sign is that of their mean, (V,): 0.5 is no agreement, 1 is full agreement;
+    and the mean Pearson correlation of all pairs of folds, NaN for fewer than two.
     """
     sign = np.sign(differences.mean(axis=0))
-    share = (np.sign(differences) == sign).mean(axis=0)
-    return share, mean_correlation(differences)
+    return (np.sign(differences) == sign).mean(axis=0), mean_correlation(differences)
 
 
 def mean_correlation(rows: NDArray[np.float64]) -> float:

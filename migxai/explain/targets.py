@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,18 +32,7 @@ class Target:
     margin: bool = False
 
     def coefficients(self, logits: Tensor) -> Tensor:
-        """Return the weight of each logit, (B, C).
-
-        Parameters
-        ----------
-        logits
-            (B, C).
-
-        Raises
-        ------
-        UsageError
-            If there is no such class.
-        """
+        """Return the weight of each logit, both (B, C); `UsageError` says if there is no such class."""
         import torch
 
         count, classes = logits.shape
@@ -55,13 +44,7 @@ class Target:
 
 
 def find_layer(network: nn.Module, name: str) -> nn.Module:
-    """Return a layer by its name in the network.
-
-    Raises
-    ------
-    UsageError
-        If there is none of that name.
-    """
+    """Return a layer by its name in the network; `UsageError` says which there are if none has it."""
     layers: dict[str, nn.Module] = dict(network.named_modules())
     if name and name in layers:
         return layers[name]
@@ -73,23 +56,23 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
 
 
 @contextmanager
-def watch(network: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Keep what layers give out, by name, while the network runs inside.
+def watch(
+    network: nn.Module, names: Sequence[str], keep: Callable[[str, Any, Mapping[str, Any]], Any] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Keep what layers give out, by name, while the network runs inside; a `UsageError` says if one is missing.
 
-    Raises
-    ------
-    UsageError
-        If a layer does not exist.
+    `keep` may replace an output, for the network too, by its layer's name and what was kept before.
     """
-    seen: dict[str, Tensor] = {}
+    seen: dict[str, Any] = {}
 
-    def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:  # noqa: ARG001
-            seen[name] = output
+    def hook_of(name: str) -> Callable[[nn.Module, Any, Any], Any]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> Any:  # noqa: ARG001
+            seen[name] = output if keep is None else keep(name, output, seen)
+            return seen[name]
 
         return hook
 
-    handles = [find_layer(network, name).register_forward_hook(keep(name)) for name in names]
+    handles = [find_layer(network, name).register_forward_hook(hook_of(name)) for name in names]
     try:
         yield seen
     finally:

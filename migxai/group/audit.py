@@ -15,7 +15,7 @@ from migxai.config import Config
 from migxai.evaluation.results import GroupFolder
 from migxai.explain.methods import METHODS
 from migxai.explain.saliency_maps import scale_folds
-from migxai.group.explain import ExplainJob, network_of, read_saliency, trained_networks
+from migxai.group.explain import ExplainJob, network_of, read_saliency, trained_heads
 from migxai.group.fit import Experiment
 from migxai.group.job import Job, Workspace
 from migxai.group.plan import checked_method
@@ -29,15 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CheckJob(Job):
-    """Check maps of a network, indicator and comparison.
-
-    Attributes
-    ----------
-    experiments
-        All trials of the network, the first one first.
-    method
-        The way to make maps that is checked.
-    """
+    """Check the maps that a method made of a network, in all trials on one indicator and comparison."""
 
     experiments: tuple[Experiment, ...]
     method: str
@@ -76,13 +68,7 @@ def check_jobs(explained: Sequence[ExplainJob], config: Config, workspace: Works
 
 
 def gather_maps(experiments: Sequence[Experiment], method: str, workspace: Workspace) -> AuditedMaps:
-    """Put together what the checks look at.
-
-    Raises
-    ------
-    InputError
-        If features or weights are missing.
-    """
+    """Put together what the checks look at; an InputError says which features or weights are missing."""
     from migxai.audit.audited_maps import AuditedMaps, GroundTruth
 
     first = experiments[0]
@@ -100,7 +86,7 @@ def gather_maps(experiments: Sequence[Experiment], method: str, workspace: Works
         labels=np.asarray(first.labels),
         people=np.asarray(first.people),
         folds=first.folds or (),
-        heads=[network.head_module() for network in trained_networks(first, workspace)],
+        heads=list(trained_heads(first, workspace)),
         trials=[scale_folds(maps) for maps in read_saliency(workspace.folds, experiments, method)],
         store=workspace.store(first.model, first.indicator),
         space=space,
@@ -122,15 +108,7 @@ def checks_path(folder: Path, experiment: Experiment, method: str) -> Path:
 def write_audit(folder: GroupFolder, config: Config, experiments: Sequence[Experiment], folds: Path) -> dict[str, str]:
     """Write what the checks of all maps found, or remove what those of an earlier run found.
 
-    Returns
-    -------
-    dict
-        By a series of experiments, why its maps must not be trusted; empty where they passed.
-
-    Raises
-    ------
-    OutputError, ResourceError
-        If the file cannot be written.
+    Returns by a series of experiments why its maps must not be trusted; empty where they passed.
     """
     warnings: dict[str, str] = {}
     checks: list[Any] = []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 
@@ -40,15 +41,7 @@ _KEPT = ("places", "labels", "predicted", "maps", "fold")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ExplainJob(Job):
-    """Make maps of everybody who was tested in an experiment.
-
-    Attributes
-    ----------
-    experiment
-        A trial of a network.
-    methods
-        The ways to make maps, which fit the network.
-    """
+    """Make maps of everybody who was tested in a trial of a network, by the methods that fit the network."""
 
     experiment: Experiment
     methods: tuple[str, ...]
@@ -80,41 +73,29 @@ def explain_jobs(experiments: Sequence[Experiment], config: Config, workspace: W
 
 
 def make_explainer(experiment: Experiment, method: str, workspace: Workspace) -> Explainer:
-    """Return what makes maps by the heads of an experiment.
-
-    Raises
-    ------
-    InputError
-        If features or weights are missing.
-    """
+    """Return what makes maps by the heads of an experiment; an InputError names missing features or weights."""
     arrays, classes = workspace.arrays[experiment.indicator], len(experiment.classes)
     space, _, _ = arrays.slice_space()
     by_network = METHODS[method].explain_network
     if by_network is None and not METHODS[method].reads_store(
         find_split(experiment.model, workspace.settings.unfreeze)
     ):
-        from migxai.explain.engines import network_explainer
+        from migxai.explain.explainers import explain_people_by_network
 
-        by_network = network_explainer(method)
+        by_network = partial(explain_people_by_network, method=method)
     if by_network is not None:
         backbone, planes = network_of(experiment, workspace), arrays.read_planes()
         return lambda head, rows, trained: by_network(
             backbone, head, planes, space, rows=rows, trained=trained, n_classes=classes
         )
-    from migxai.explain.closed_form import explain_people
+    from migxai.explain.explainers import explain_people
 
     store = workspace.store(experiment.model, experiment.indicator)
     return lambda head, rows, _: explain_people(head, store, rows, method, space, classes)
 
 
 def network_of(experiment: Experiment, workspace: Workspace) -> Backbone:
-    """Load the network of an experiment, as it was before it was trained.
-
-    Raises
-    ------
-    InputError
-        If weights are missing.
-    """
+    """Load the network of an experiment, as it was before it was trained; an InputError says what is missing."""
     from migxai.learning.backbone import make_backbone
 
     settings = workspace.settings
@@ -124,28 +105,25 @@ def network_of(experiment: Experiment, workspace: Workspace) -> Backbone:
 def explain_experiment(experiment: Experiment, explainer: Explainer, workspace: Workspace) -> SaliencyMaps:
     """Make maps of the test subjects of all folds, each by its fold's model.
 
-    Raises
-    ------
-    UsageError
-        If the way to make maps does not fit the network.
+    A UsageError says that the way to make maps does not fit the network.
     """
     people, labels = np.asarray(experiment.people), np.asarray(experiment.labels)
-    results, networks = read_folds(workspace.folds, experiment), trained_networks(experiment, workspace)
+    results, heads = read_folds(workspace.folds, experiment), trained_heads(experiment, workspace)
     parts = []
-    for fold, result, network in zip(experiment.folds or (), results, networks, strict=True):
-        maps = explainer(network.head_module(), people[fold.test], people[fold.train])
+    for fold, result, head in zip(experiment.folds or (), results, heads, strict=True):
+        maps = explainer(head, people[fold.test], people[fold.train])
         predicted = aggregate_subjects(result.probabilities, workspace.settings.vote).argmax(axis=1)
         numbers = np.full(len(fold.test), fold.number)
         parts.append(SaliencyMaps(fold.test, labels[fold.test], predicted, maps, numbers, fold.trial))
     return join_folds(parts)
 
 
-def trained_networks(experiment: Experiment, workspace: Workspace) -> Iterator[DeepEstimator]:
-    """Read the trained network of each fold of an experiment."""
+def trained_heads(experiment: Experiment, workspace: Workspace) -> Iterator[Head]:
+    """Read what was trained of a network in each fold of an experiment."""
     classes = len(experiment.classes)
     for _, _, tensors in fitted_models(workspace.folds, experiment):
         estimator = make_estimator(experiment.model, workspace.settings, n_classes=classes, seed=0).restore(tensors)
-        yield estimator  # type: ignore[misc]
+        yield cast("DeepEstimator", estimator).head_module()
 
 
 def saliency_path(folder: Path, experiment: Experiment, method: str) -> Path:

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from migxai.config import Config
 from migxai.errors import ResourceError, UsageError
 from migxai.evaluation.results import GroupFolder
-from migxai.group.job import Job, Workspace
-from migxai.group.plan import Plan, saliency_methods
-from migxai.group.prepare import MapArrays, nuisance_table
+from migxai.group.job import Job, MapArrays, Workspace
+from migxai.group.plan import Plan, nuisance_table, saliency_methods
 from migxai.io import atomic, free_gb
 from migxai.learning.devices import choose_device
 from migxai.learning.estimators import is_deep
-from migxai.learning.store import estimate_bytes, extract_subject, is_extracted, make_feature_spec
+from migxai.learning.inputs import estimate_bytes, extract_subject, is_extracted, make_feature_spec
 
 #: People whose features one job makes: minutes of work, so that starting it costs little beside it.
 SHARD = 32
@@ -26,13 +25,7 @@ GB = 1e9
 
 
 def keep_arrays(plan: Plan, work: Path, folder: GroupFolder) -> dict[str, MapArrays]:
-    """Write what jobs read: slices and regional means of each indicator, and the nuisance variables.
-
-    Raises
-    ------
-    OutputError, ResourceError
-        If a file cannot be written.
-    """
+    """Write what jobs read: slices and regional means of each indicator, and the nuisance variables."""
     people, template, planted = plan.cohort.people, plan.template, plan.planted
     nuisance, names = nuisance_table(people)
     kept: dict[str, Any] = {
@@ -75,15 +68,7 @@ def _write_array(path: Path, array: NDArray[np.float32]) -> None:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FeatureJob(Job):
-    """Run the frozen part of a network over the slices of some people.
-
-    Attributes
-    ----------
-    model, indicator
-        The network, and whose maps it sees.
-    rows
-        The people.
-    """
+    """Run the frozen part of a network over the slices of some people, which are rows of the cohort."""
 
     model: str
     indicator: str
@@ -128,28 +113,10 @@ def feature_jobs(plan: Plan, workspace: Workspace) -> list[FeatureJob]:
 
 
 def check_networks(plan: Plan, config: Config, features: Path) -> list[str]:
-    """Check that networks have their weights, and that the disk has room for their features.
+    """Check that networks have their weights and the disk has room; returns how much their features take.
 
-    Parameters
-    ----------
-    plan
-        What is to be done.
-    config
-        The configuration of the run.
-    features
-        Folder of the stores.
-
-    Returns
-    -------
-    list of str
-        How much room each network's features take.
-
-    Raises
-    ------
-    InputError, UsageError
-        If weights are missing or unfit, a network can't be cut as asked, or the GPU asked for is not there.
-    ResourceError
-        If there is too little room.
+    An InputError or UsageError says that weights are missing or unfit, that a network can't be cut as asked, or that
+    the GPU asked for is not there; a ResourceError that there is too little room.
     """
     from migxai.learning.weights import load_network
 

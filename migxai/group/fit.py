@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save
 from migxai.config import Config
 from migxai.errors import InputError
 from migxai.evaluation.permutation import SCORES, permuted_scores
-from migxai.explain.group_differences import RegionalNull
+from migxai.explain.regions import RegionalNull
 from migxai.group.features import FeatureJob
 from migxai.group.job import Job, Workspace
 from migxai.group.plan import Plan, checked_method, saliency_methods
@@ -32,18 +32,9 @@ PERMUTATIONS = 20
 class Experiment:
     """One model on one indicator and comparison, in one trial.
 
-    Attributes
-    ----------
-    model, indicator, comparison
-        Their names.
-    classes
-        Names of the C classes.
-    people, labels
-        Rows of the cohort that belong to the comparison, and their classes, (n,).
-    folds
-        The folds of this trial. None stands for the final model, which learns from everybody and is tested on nobody.
-    keep
-        Whether the models of the folds are kept.
+    `people` are the rows of the cohort that belong to the comparison, `labels` their classes (n,). `folds` are those of
+    this trial; None stands for the final model, which learns from everybody and is tested on nobody. `keep` says
+    whether the models of the folds are kept.
     """
 
     model: str
@@ -54,6 +45,11 @@ class Experiment:
     labels: tuple[int, ...]
     folds: tuple[Fold, ...] | None
     keep: bool = True
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Comparison, indicator and model, as columns of tables."""
+        return {"comparison": self.comparison, "indicator": self.indicator, "model": self.model}
 
     @property
     def series(self) -> str:
@@ -78,10 +74,7 @@ class Experiment:
 def list_experiments(plan: Plan, config: Config) -> list[Experiment]:
     """List the experiments of all models, indicators, comparisons and trials, and the final models.
 
-    Returns
-    -------
-    list of Experiment
-        Networks first, each indicator after the other.
+    Networks come first, each indicator after the other.
     """
     experiments = []
     for indicator, model, part in itertools.product(plan.maps, plan.models, plan.comparisons):
@@ -106,13 +99,7 @@ def list_experiments(plan: Plan, config: Config) -> list[Experiment]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FitJob(Job):
-    """Fit and test every fold of some experiments.
-
-    Attributes
-    ----------
-    experiments
-        They are worked through one after the other.
-    """
+    """Fit and test every fold of some experiments, one after the other."""
 
     experiments: tuple[Experiment, ...]
     memory_gb: float = 1.5
@@ -185,16 +172,9 @@ def fit_everybody(experiment: Experiment, workspace: Workspace) -> None:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PermutationJob(Job):
-    """Repeat the cross-validation of an experiment with labels permuted within sites, so many times.
+    """Repeat the cross-validation of an experiment with labels permuted within sites.
 
-    Attributes
-    ----------
-    experiment
-        Whose cross-validation is repeated.
-    numbers
-        Numbers of the permutations, from 0.
-    method
-        The way to make maps whose regions are kept; empty for none.
+    `numbers` counts the permutations from 0; `method` makes the maps whose regions are kept, and is empty for none.
     """
 
     experiment: Experiment
@@ -275,10 +255,7 @@ def permutation_files(folder: Path, experiment: Experiment, config: Config) -> l
 def read_folds(folder: Path, experiment: Experiment) -> list[FoldResult]:
     """Read the results of an experiment, in the order of its folds; none if it is not complete.
 
-    Raises
-    ------
-    InputError
-        If a file is damaged.
+    An InputError says that a file is gone or damaged.
     """
     index = _index_path(folder, experiment)
     if not index.is_file():

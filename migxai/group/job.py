@@ -1,4 +1,4 @@
-"""The unit of work of the group level, and how nipype runs it; no other module of `migxai.group` knows nipype."""
+"""Jobs of the group level, what they share, and how nipype runs them; no other module of this room knows nipype."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, DynamicTraitedSpec, TraitedSpec, traits
 from nipype.pipeline import engine as pe
+from numpy.typing import NDArray
 
 from migxai import errors
 from migxai.config import Config, Learning
 from migxai.errors import MigxaiError
-from migxai.execution.plugins.engine import Crash, execute, read_plugin
-from migxai.execution.plugins.measured import MeasuredInterface
-from migxai.execution.plugins.pool import PoolPlugin
-from migxai.group.prepare import MapArrays
+from migxai.execution.workflows import Crash, MeasuredInterface, PoolPlugin, execute, read_plugin
+from migxai.explain.volumes import SliceSpace
 from migxai.io import read_json, write_json
 from migxai.learning.estimators import is_deep
-from migxai.learning.inputs import ModelInputs
-from migxai.learning.store import FeatureStore, make_feature_spec
+from migxai.learning.inputs import FeatureStore, ModelInputs, make_feature_spec
+from migxai.learning.slices import SliceGeometry
+from migxai.metrics.types import IntArray
 
 #: Where a job that failed leaves its error, in its node's directory.
 _ERROR_FILE = "error.json"
@@ -32,20 +33,55 @@ _WORKFLOW = "group_wf"
 
 
 @dataclass(frozen=True)
-class Workspace:
-    """What all jobs of a run share.
+class MapArrays:
+    """Where the prepared maps of one indicator lie; row i of everything is person i.
 
     Attributes
     ----------
-    settings
-        The options that concern learning.
-    seed
-        The seed of the run.
-    arrays
-        Where the prepared maps of each indicator lie.
-    folds
-        Folder in which the results of folds are kept.
+    planes
+        Slices (N, S, H0, W0), a ``.npy`` file.
+    tables
+        ``regions`` (N, R), ``nuisance`` (N, P) and ``nuisance_names`` (P,), an ``.npz`` file.
+    subjects, sites, hashes
+        Key and site of each person, and digest of their maps.
+    template
+        The template's ``brain`` and the atlas's ``labels`` on the geometry's grid (X, Y, Z), the ``indices`` and
+        ``names`` of its regions (R,), and of a simulated cohort where its effect was ``planted``, an ``.npz`` file.
+    features
+        Folder of the stores of frozen features.
     """
+
+    indicator: str
+    planes: Path
+    tables: Path
+    subjects: tuple[str, ...]
+    sites: tuple[str, ...]
+    hashes: tuple[str, ...]
+    geometry: SliceGeometry
+    template: Path
+    features: Path
+
+    def inputs(self) -> ModelInputs:
+        """Read what estimators of whole subjects need."""
+        with np.load(self.tables, allow_pickle=False) as tables:
+            names = tuple(str(name) for name in tables["nuisance_names"])
+            return ModelInputs(self.subjects, tables["regions"], tables["nuisance"], names)
+
+    def read_planes(self) -> NDArray[np.float32]:
+        """Map the slices into memory, read-only."""
+        planes: NDArray[np.float32] = np.load(self.planes, mmap_mode="r", allow_pickle=False)
+        return planes
+
+    def slice_space(self) -> tuple[SliceSpace, IntArray, tuple[int, ...]]:
+        """Return the voxels that slices show, the region of each (V,), and the regions' labels."""
+        with np.load(self.template, allow_pickle=False) as kept:
+            space = SliceSpace(self.geometry, kept["brain"])
+            return space, kept["labels"][space.inside], tuple(kept["indices"].tolist())
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What all jobs of a run share; the results of folds are kept in the folder `folds`."""
 
     settings: Learning
     seed: int
@@ -55,22 +91,13 @@ class Workspace:
     def inputs(self, model: str, indicator: str) -> ModelInputs:
         """Read what a model learns from; for a network with the store of its features.
 
-        Raises
-        ------
-        InputError
-            If features are missing or damaged.
+        An InputError says which features are missing or damaged, here and in `store`.
         """
         inputs = self.arrays[indicator].inputs()
         return dataclasses.replace(inputs, store=self.store(model, indicator)) if is_deep(model) else inputs
 
     def store(self, model: str, indicator: str) -> FeatureStore:
-        """Open the store of a network's features.
-
-        Raises
-        ------
-        InputError
-            If features are missing or damaged.
-        """
+        """Open the store of a network's features."""
         arrays = self.arrays[indicator]
         spec = make_feature_spec(model, self.settings, arrays.geometry, self.seed)
         return FeatureStore.open(arrays.features, spec.key, arrays.hashes, arrays.subjects)
@@ -84,8 +111,6 @@ class Job(ABC):
     ----------
     name
         What tells it from all other jobs.
-    workspace
-        What all jobs share.
     waits_for
         Names of the jobs that must have been done before.
     memory_gb
@@ -99,13 +124,7 @@ class Job(ABC):
 
     @abstractmethod
     def run(self) -> None:
-        """Do the work, apart from what is there already, which is known by its files.
-
-        Raises
-        ------
-        MigxaiError
-            If it cannot be done.
-        """
+        """Do the work, apart from what is there already, which is known by its files; a MigxaiError says why not."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Job:
         """Return itself: nipype copies all nodes at the start, and what is frozen need not be."""
@@ -163,23 +182,7 @@ def _awaited(place: int) -> str:
 
 
 def init_group_wf(jobs: Sequence[Job], base_dir: Path) -> pe.Workflow:
-    """Make a node of each job, and an edge of each name that it waits for.
-
-    Parameters
-    ----------
-    jobs
-        In any order.
-    base_dir
-        Directory of nipype's own files.
-
-    Inputs
-    ------
-    None: jobs carry what they need.
-
-    Outputs
-    -------
-    The files that jobs leave.
-    """
+    """Make a node of each job, and an edge of each name that it waits for; `base_dir` holds files of nipype."""
     workflow = pe.Workflow(name=_WORKFLOW, base_dir=str(base_dir))
     nodes = {job.name: pe.Node(RunJob(job), name=node_name(job), mem_gb=job.memory_gb, n_procs=1) for job in jobs}
     workflow.add_nodes(list(nodes.values()))
@@ -197,30 +200,10 @@ def node_name(job: Job) -> str:
 def run_jobs(
     jobs: Sequence[Job], config: Config, work: Path, room: tuple[int, float], report: Callable[[str], None]
 ) -> list[FailedJob]:
-    """Run all jobs by the plugin that was asked for, or by processes of this machine.
+    """Run all jobs by the plugin that was asked for, or by processes of this machine; returns those that failed.
 
-    Parameters
-    ----------
-    jobs
-        In any order; those that wait for a failed one are left out.
-    config
-        The configuration of the run.
-    work
-        Directory of nipype's own files.
-    room
-        How many processes, and how much memory in GB, may be used at once.
-    report
-        Told of each job that is done, in a sentence.
-
-    Returns
-    -------
-    list of FailedJob
-        In the order in which they failed.
-
-    Raises
-    ------
-    MigxaiError
-        If jobs cannot be run at all.
+    Jobs that wait for a failed one are left out. `room` is how many processes and how much memory in GB may be used at
+    once; `report` is told of each job that is done, in a sentence. A MigxaiError says that jobs cannot be run at all.
     """
     workflow, done = init_group_wf(jobs, work), 0
     # Errors of an earlier, resumed run are not those of this one.

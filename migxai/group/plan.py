@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,36 +18,138 @@ import migxai
 from migxai.bids.outputs import SourceDataset, initialise_output
 from migxai.cohort.cohort import Cohort, read_cohort
 from migxai.cohort.comparisons import Comparison, choose_comparisons
-from migxai.cohort.maps import PlantedEffect, common_grid, read_planted_effect
+from migxai.cohort.maps import (
+    PlantedEffect,
+    common_grid,
+    content_hash,
+    covered,
+    read_mean_map,
+    read_planted_effect,
+)
 from migxai.config import Config, Learning
-from migxai.data import SPACE
-from migxai.errors import InputError
+from migxai.data import SPACE, Atlas, check_space, load_atlas
+from migxai.errors import AtlasError, ImageError, InputError
 from migxai.evaluation.results import GroupFolder, write_cohort_statistics
 from migxai.explain.methods import METHODS
-from migxai.group.prepare import PreparedMaps, Template, common_template, nuisance_table, prepare_maps
+from migxai.indicators.registry import INDICATORS
 from migxai.io import read_tsv, write_json, write_tsv
 from migxai.learning.backbones import find_split
-from migxai.learning.cards import software_versions
 from migxai.learning.crossval import unit_seed
 from migxai.learning.estimators import baselines, check_models, is_deep
+from migxai.learning.inputs import make_feature_spec
+from migxai.learning.persistence import software_versions
+from migxai.learning.slices import SliceGeometry, cut, plan_slices, scale_intensity
 from migxai.learning.splits import Fold, folds_from_table, folds_to_table, make_folds
-from migxai.learning.store import make_feature_spec
+from migxai.registration.resample import labels_on_grid
+from migxai.registration.space import template_brain
+from migxai.signal.maps import covered_means
+
+
+@dataclass(frozen=True)
+class Template:
+    """What is the same for everybody: the grid, the template's brain on it, the atlas, and where slices are cut."""
+
+    affine: NDArray[np.float64]
+    brain: NDArray[np.bool_]
+    atlas: Atlas
+    labels: NDArray[np.int32]
+    geometry: SliceGeometry
+
+
+def common_template(
+    shape: tuple[int, int, int],
+    affine: NDArray[np.float64],
+    space: str,
+    settings: Learning,
+    atlas: Atlas | None = None,
+) -> Template:
+    """Bring the packaged template and the atlas (by default AAL-116) onto the maps' grid; `space` is named as in BIDS.
+
+    An AtlasError says that the atlas does not fit the space or the grid.
+    """
+    atlas = atlas or load_atlas()
+    check_space(atlas, space)
+    brain = template_brain(shape, affine)
+    labels = labels_on_grid(atlas.data, atlas.affine, shape, affine)
+    if not (labels[brain] > 0).any():
+        raise AtlasError(f"The atlas {atlas.name} does not overlap the brain on the maps' grid; check their space.")
+    geometry = plan_slices(
+        shape, affine, brain, axis=settings.slice_axis, count=settings.slices, range_mm=settings.slice_range
+    )
+    return Template(affine, brain, atlas, labels, geometry)
+
+
+@dataclass(frozen=True)
+class PreparedMaps:
+    """One indicator of all N people; row i is person i.
+
+    `planes` are slices, scaled to 0..1 within each person's own coverage (N, S, H0, W0). `regions` are regional means
+    (N, R), NaN where a map covers less than half of a region. `fov` is the share of the template's brain that a map
+    covers (N,), of the atlas for an indicator that is painted on it. `hashes` are digests of each person's files.
+    """
+
+    planes: NDArray[np.float32]
+    regions: NDArray[np.float64]
+    fov: NDArray[np.float64]
+    hashes: tuple[str, ...]
+
+    def keep(self, rows: NDArray[np.intp]) -> PreparedMaps:
+        """Return some people's part."""
+        return PreparedMaps(
+            self.planes[rows], self.regions[rows], self.fov[rows], tuple(self.hashes[row] for row in rows)
+        )
+
+
+def prepare_maps(indicator: str, people: Sequence[Sequence[Path]], template: Template) -> PreparedMaps:
+    """Read the maps of one indicator, and cut, scale and average them over regions; several of one person are averaged.
+
+    An ImageError says which map can't be read or holds no signal.
+    """
+    regional = indicator in INDICATORS and INDICATORS[indicator].regional
+    expected = template.brain & (template.labels > 0) if regional else template.brain
+    indices = np.asarray(template.atlas.indices)
+    planes, regions, fov = [], [], []
+    for paths in people:
+        volume = read_mean_map(paths)
+        inside = covered(volume)
+        # What lies outside the template's brain depends on how a site masks its maps, and on nothing of the brain.
+        try:
+            scaled = scale_intensity(volume, inside & template.brain)
+        except InputError as error:
+            raise ImageError(f"{paths[0].name}: {error} Make it anew or leave this person out.") from error
+        planes.append(cut(scaled, template.geometry))
+        regions.append(covered_means(volume, template.labels, indices, inside)[0])
+        fov.append(float((inside & expected).sum() / expected.sum()))
+    hashes = tuple(content_hash(paths) for paths in people)
+    return PreparedMaps(np.stack(planes), np.stack(regions), np.asarray(fov), hashes)
+
+
+def nuisance_table(people: pd.DataFrame) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Return what a classifier must not have learned from: motion, coverage, age, sex and site.
+
+    Numbers (N, P), NaN where unknown, and the P names; sex and site are one column a value.
+    """
+    columns: dict[str, NDArray[np.float64]] = {}
+    for name in ("mean_fd", "coverage", "age"):
+        if name in people:
+            columns[name] = pd.to_numeric(people[name], errors="coerce").to_numpy(dtype=np.float64)
+    for name in ("sex", "site"):
+        if name in people:
+            column = people[name].astype("string")
+            for value in sorted(column.dropna().unique()):
+                known = np.where(column.isna(), np.nan, (column == value).to_numpy(dtype=np.float64, na_value=np.nan))
+                columns[f"{name}={value}"] = known
+    if not columns:
+        return np.empty((len(people), 0)), ()
+    return np.column_stack(list(columns.values())), tuple(columns)
 
 
 @dataclass(frozen=True)
 class ComparisonPlan:
     """A comparison with its people and folds.
 
-    Attributes
-    ----------
-    comparison
-        Its name and classes.
-    people
-        Rows of the cohort that belong to it, ascending, (n,).
-    labels
-        Their classes, 0 to C - 1, (n,).
-    folds
-        Places in `people`, of all trials.
+    `people` are the rows of the cohort that belong to it, ascending (n,), `labels` their classes, 0 to C - 1 (n,).
+    Folds hold places in `people`; those of all trials are here.
     """
 
     comparison: Comparison
@@ -59,22 +162,8 @@ class ComparisonPlan:
 class Plan:
     """Everything that is known before the first model is trained.
 
-    Attributes
-    ----------
-    cohort
-        Who is in, who is out, and why.
-    template
-        The common grid, the brain, the atlas and the slices.
-    maps
-        The prepared maps of each indicator.
-    models
-        Names, baselines last.
-    comparisons
-        Each with its people and folds.
-    messages
-        What the user should know.
-    planted
-        Where the effect of a simulated cohort was planted.
+    Baselines are the last `models`, `messages` are for the user, and `planted` says where the effect of a simulated
+    cohort was planted.
     """
 
     cohort: Cohort
@@ -89,14 +178,14 @@ class Plan:
 def make_plan(config: Config) -> Plan:
     """Read the cohort and its maps, and divide it into folds.
 
-    Raises
-    ------
-    MigxaiError
-        If there is nothing to compare, or something about the cohort, the maps or the options does not fit.
+    A MigxaiError says that there is nothing to compare, or what of the cohort, the maps or the options does not fit.
     """
     settings = config.learning
     models = check_models((*settings.models, *baselines()))
-    cohort = _read(config)
+    own = _own_dataset(config)
+    # Only the maps made from bids_dir may take labels from its participants.tsv: sub-01 of another site is another.
+    raw = config.run.bids_dir if own is not None and own != config.run.bids_dir else None
+    cohort = read_cohort(datasets(config), settings, participants_from=raw, task=config.selection.task_id)
     comparisons, messages = choose_comparisons(
         settings.comparisons,
         list(cohort.people["group"]),
@@ -120,7 +209,6 @@ def make_plan(config: Config) -> Plan:
         part, said = _plan_comparison(comparison, cohort, config)
         planned.append(part)
         more += [f"{comparison.name}: {text}" for text in said]
-    own = _own_dataset(config)
     planted = read_planted_effect(own) if own is not None else None
     return Plan(cohort, template, maps, models, tuple(planned), (*cohort.messages, *more), planted)
 
@@ -144,25 +232,12 @@ def datasets(config: Config) -> list[tuple[str | None, Path]]:
     return found
 
 
-def _read(config: Config) -> Cohort:
-    own = _own_dataset(config)
-    # Only the maps made from bids_dir may take labels from its participants.tsv: sub-01 of another site is another.
-    raw = config.run.bids_dir if own is not None and own != config.run.bids_dir else None
-    return read_cohort(datasets(config), config.learning, participants_from=raw, task=config.selection.task_id)
-
-
 def _own_dataset(config: Config) -> Path | None:
-    places = (config.run.bids_dir, config.run.output_dir)
-    return next((place for place in places if place is not None and _has_maps(place)), None)
-
-
-def _has_maps(root: Path) -> bool:
-    return any(any(root.glob(f"{folder}/*_boldmap.nii.gz")) for folder in ("sub-*/func", "sub-*/ses-*/func"))
-
-
-def sources(config: Config) -> list[SourceDataset]:
-    """Return the datasets that outputs refer to, each under a name."""
-    return [SourceDataset(name or "maps", place) for name, place in datasets(config)]
+    folders = ("sub-*/func", "sub-*/ses-*/func")
+    for place in filter(None, (config.run.bids_dir, config.run.output_dir)):
+        if any(any(place.glob(f"{folder}/*_boldmap.nii.gz")) for folder in folders):
+            return place
+    return None
 
 
 def begin_output(config: Config) -> Path:
@@ -170,7 +245,7 @@ def begin_output(config: Config) -> Path:
     root = config.run.output_dir
     assert root is not None
     if not (root / "dataset_description.json").is_file():
-        initialise_output(root, sources(config))
+        initialise_output(root, [SourceDataset(name or "maps", place) for name, place in datasets(config)])
     return root
 
 
@@ -203,19 +278,17 @@ def _plan_comparison(comparison: Comparison, cohort: Cohort, config: Config) -> 
         table = read_tsv(settings.folds_file)
         rows = [dict(zip(map(str, table), row, strict=True)) for row in table.itertuples(index=False)]
         folds = folds_from_table(rows, keys, labels, comparison.name)
-        return ComparisonPlan(comparison, people, labels, tuple(folds)), [
-            f"folds are those of {settings.folds_file.name}."
-        ]
-    sites = [str(site) for site in cohort.people["site"].iloc[people]]
-    folds, messages = make_folds(
-        labels,
-        sites,
-        cv=settings.cv,
-        folds=settings.folds,
-        trials=settings.trials,
-        seed=unit_seed(config.random_seed, comparison.name),
-        names=comparison.labels,
-    )
+        messages = [f"folds are those of {settings.folds_file.name}."]
+    else:
+        folds, messages = make_folds(
+            labels,
+            [str(site) for site in cohort.people["site"].iloc[people]],
+            cv=settings.cv,
+            folds=settings.folds,
+            trials=settings.trials,
+            seed=unit_seed(config.random_seed, comparison.name),
+            names=comparison.labels,
+        )
     return ComparisonPlan(comparison, people, labels, tuple(folds)), messages
 
 
@@ -242,13 +315,7 @@ def checked_method(config: Config, model: str) -> str:
 
 
 def write_plan(folder: GroupFolder, plan: Plan, config: Config) -> None:
-    """Write who is in, in which class and which fold, before anything is computed.
-
-    Raises
-    ------
-    OutputError, ResourceError
-        If a file cannot be written.
-    """
+    """Write who is in, in which class and which fold, before anything is computed."""
     comparisons = [part.comparison for part in plan.comparisons]
     cohort = plan.cohort.cohort_table(comparisons)
     coverage = dict(zip(plan.cohort.people["key"], plan.cohort.people["coverage"], strict=True))

@@ -21,24 +21,9 @@ from migxai.learning.predicting import MapFacts, predict_maps
 
 
 def predict_group(config: Config, model: Path) -> list[str]:
-    """Classify everybody's maps with a saved model, and write ``group/predicted_<model>.tsv``.
+    """Classify everybody's maps with a saved model, write ``group/predicted_<model>.tsv``, and say what to know of it.
 
-    Parameters
-    ----------
-    config
-        The run's configuration.
-    model
-        A ``.safetensors`` file that the group level wrote.
-
-    Returns
-    -------
-    list of str
-        What the user should know.
-
-    Raises
-    ------
-    InputError
-        If the file is no model of migxai, or a map does not fit it.
+    An InputError says that the file is no model of migxai, or which map does not fit it.
     """
     saved = load_model(model)
     people = _people(config, saved.card.indicator)

@@ -20,9 +20,8 @@ from migxai.bids.outputs import sidecar
 from migxai.cohort.maps import covered, read_mean_map
 from migxai.config import Config
 from migxai.evaluation.results import GroupFolder, write_if_any
-from migxai.explain.group_differences import GroupTest, compare_groups, region_p, regional_t
 from migxai.explain.methods import METHODS
-from migxai.explain.regions import mean_by_region, region_table
+from migxai.explain.regions import GroupTest, compare_groups, mean_by_region, region_p, region_table, regional_t
 from migxai.explain.saliency_maps import (
     SaliencyMaps,
     agreement,
@@ -77,13 +76,7 @@ class MapWriter:
         return table.assign(map_t=t)
 
     def write(self, row: Row, explained: ExplainedMap, stem: str, **facts: Any) -> None:
-        """Write a map (V,), and one that keeps its highest values alone.
-
-        Raises
-        ------
-        OutputError, ResourceError
-            If a file cannot be written.
-        """
+        """Write a map (V,), and one that keeps its highest values alone."""
         # The maps' definitions say whether nobody was scanned.
         simulated = "simulated" in str(dict(self.plan.cohort.definitions)).lower()
         explained = replace(explained, simulated=simulated)
@@ -122,18 +115,8 @@ class MapWriter:
 class ExplainedModel:
     """The maps that one method made of one network on one indicator and comparison.
 
-    Attributes
-    ----------
-    experiment
-        The first of the trials.
-    method
-        A key of `migxai.explain.methods.METHODS`.
-    trials
-        Maps of each trial, on one scale.
-    warning
-        Why they must not be trusted.
-    threshold
-        Share of a map's largest value that thresholded maps keep.
+    `experiment` is the first of the trials, `method` a key of `METHODS`; `trials` holds the maps of each, on one scale.
+    `warning` says why they must not be trusted; thresholded maps keep the share `threshold` of a map's largest value.
     """
 
     experiment: Experiment
@@ -184,34 +167,10 @@ def write_explanations(
     folds: Path,
     warnings: Mapping[str, str],
 ) -> list[str]:
-    """Write all maps and the table of regions, or remove those of an earlier run.
+    """Write all maps and the table of regions, or remove those of an earlier run; says what the reader should know.
 
-    Parameters
-    ----------
-    folder
-        The folder of the group level.
-    config
-        The configuration of the run.
-    plan
-        Who was compared.
-    experiments
-        All experiments.
-    folds
-        Where the maps of folds are kept.
-    warnings
-        By a series of experiments, why maps of its first method must not be trusted.
-
-    Returns
-    -------
-    list of str
-        What the reader should know.
-
-    Raises
-    ------
-    AtlasError
-        If no region of the atlas lies in the slices.
-    OutputError, ResourceError
-        If a file cannot be written.
+    `folds` holds the maps of folds; `warnings` says by a series of experiments why maps of its first method must not be
+    trusted. An AtlasError says that no region of the atlas lies in the slices.
     """
     # Maps of an earlier run are not those of the predictions beside them.
     shutil.rmtree(folder.file("explain"), ignore_errors=True)
@@ -301,12 +260,8 @@ def write_difference(
         first_trial = regional_t(model.trials[:1], pair, writer.regions, names)
         table["p_permuted"], table["p_permuted_fwe"] = region_p(first_trial, null, two_sided=two_sided)
     table["t"], table["p"], table["p_fdr"] = test.t, test.p, test.p_fdr
-    of = model.experiment
-    for place, column in enumerate(("comparison", "indicator", "model")):
-        table.insert(place, column, getattr(of, column))
-    table.insert(3, "method", METHODS[model.method].title)
-    table.insert(4, "contrast", label)
-    return table
+    columns = model.experiment.names | {"method": METHODS[model.method].title, "contrast": label}
+    return table.assign(**columns)[[*columns, *table]]
 
 
 def write_univariate(writer: MapWriter, planned: ComparisonPlan, indicator: str) -> list[GroupTest]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from migxai.bids.records import without_paths
 from migxai.config import Config
 from migxai.errors import InputError
 from migxai.evaluation.results import GroupFolder, read_description, write_if_any, write_predictions, write_scores
-from migxai.execution.locks import group_lock, group_lock_state
-from migxai.execution.scheduler import explain
+from migxai.execution.environment import explain
+from migxai.execution.locks import group_lock, lock_state
 from migxai.group.audit import check_jobs, write_audit
 from migxai.group.explain import explain_jobs
 from migxai.group.features import check_networks, feature_jobs, keep_arrays
@@ -29,26 +28,10 @@ UNFINISHED = "The group level was started and has not ended; start it again, and
 
 
 def run_group(config: Config, processes: int, memory_gb: float, report: Report) -> list[str]:
-    """Run the group level.
+    """Run the group level; returns a sentence for each part that failed. What did not fail is written.
 
-    Parameters
-    ----------
-    config
-        The configuration of the run.
-    processes, memory_gb
-        What may be used at once.
-    report
-        Told what goes on, in sentences.
-
-    Returns
-    -------
-    list of str
-        A sentence for each part that failed; what did not fail is written.
-
-    Raises
-    ------
-    MigxaiError
-        If nothing can be computed.
+    `processes` and `memory_gb` may be used at once; `report` is told what goes on, in sentences. A MigxaiError says
+    that nothing can be computed.
     """
     assert config.run.output_dir is not None
     with group_lock(config.run.output_dir):
@@ -67,7 +50,8 @@ def run_group(config: Config, processes: int, memory_gb: float, report: Report) 
         _write_results(config, plan, experiments, workspace, failed, report)
         if not failed and config.run.keep == "none":
             shutil.rmtree(work)
-            _remove_empty(work.parent)
+            if not any(work.parent.iterdir()):
+                work.parent.rmdir()
         return [str(job) for job in failed]
 
 
@@ -91,10 +75,7 @@ def _write_results(
 ) -> None:
     """Write what the jobs found: predictions, scores, models, explanations, checks and the report.
 
-    Raises
-    ------
-    MigxaiError
-        If no experiment of the models that were asked for is complete.
+    An error of a job is raised again if no experiment of the models that were asked for is complete.
     """
     assert config.run.output_dir is not None
     folder, folds = GroupFolder.of(config.run.output_dir), workspace.folds
@@ -129,11 +110,6 @@ def _portable(text: str, config: Config) -> str:
     run = config.run
     roots = {"<bids_dir>": run.bids_dir, "<output_dir>": run.output_dir, "<work_dir>": run.work_dir}
     return without_paths(text, {word: path for word, path in roots.items() if path is not None})
-
-
-def _remove_empty(folder: Path) -> None:
-    if not any(folder.iterdir()):
-        folder.rmdir()
 
 
 def score_group(config: Config) -> list[str]:
@@ -181,7 +157,7 @@ def group_status(config: Config) -> list[str]:
         return ["The group level has not been run, or was ended before its cohort was read."]
     description = read_description(folder)
     if description["State"] == "running":
-        lock = group_lock_state(config.run.output_dir)
+        lock = lock_state(config.run.output_dir, "group")
         if lock is None:
             return [UNFINISHED]
         if lock.alive is not False:

@@ -19,9 +19,8 @@ from migxai.group.fit import Experiment, fitted_models, permutation_files, permu
 from migxai.group.job import Workspace
 from migxai.group.plan import Plan
 from migxai.io import read_json
-from migxai.learning.cards import ModelCard, cohort_summary, software_versions, trunk_facts
 from migxai.learning.estimators import is_deep, make_estimator, options_of
-from migxai.learning.persistence import save_model
+from migxai.learning.persistence import ModelCard, cohort_summary, save_model, software_versions, trunk_facts
 from migxai.metrics.scores import aggregate_subjects
 from migxai.metrics.types import FloatArray, IntArray
 
@@ -35,20 +34,9 @@ CURVE_FOLDS = 20
 
 @dataclass(frozen=True, eq=False)
 class TestedFold:
-    """What one fold of an experiment said of its test subjects.
+    """What one fold of an experiment said of its n test subjects.
 
-    Attributes
-    ----------
-    comparison, indicator, model, trial, fold
-        What was tested.
-    classes
-        Names of the C classes.
-    subjects
-        Keys of the n test subjects.
-    labels
-        Their true classes, (n,).
-    probabilities
-        Shape (n, S, C).
+    `subjects` are their keys, `labels` their true classes (n,), and `probabilities` are (n, S, C).
     """
 
     comparison: str
@@ -63,20 +51,12 @@ class TestedFold:
 
 
 def tested_folds(experiments: Sequence[Experiment], workspace: Workspace) -> Iterator[TestedFold]:
-    """Read the folds of experiments that are complete.
-
-    Raises
-    ------
-    InputError
-        If a fold's file is damaged.
-    """
+    """Read the folds of experiments that are complete; an InputError says which file is damaged."""
     for experiment in experiments:
         subjects = workspace.arrays[experiment.indicator].subjects
         for fold, result in zip(experiment.folds or (), read_folds(workspace.folds, experiment), strict=False):
             yield TestedFold(
-                comparison=experiment.comparison,
-                indicator=experiment.indicator,
-                model=experiment.model,
+                **experiment.names,
                 trial=fold.trial,
                 fold=fold.number,
                 classes=experiment.classes,
@@ -89,20 +69,10 @@ def tested_folds(experiments: Sequence[Experiment], workspace: Workspace) -> Ite
 def prediction_tables(
     folds: Iterable[TestedFold], vote: Literal["mean", "majority"]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Lay out predictions of subjects, and of slices for the models that see slices.
+    """Lay out predictions of subjects, and of slices for the models that see slices; `vote` lets slices decide.
 
-    Parameters
-    ----------
-    folds
-        The folds of all experiments.
-    vote
-        How a subject's slices decide.
-
-    Returns
-    -------
-    subjects, slices
-        Columns comparison, indicator, model, trial, fold, subject (and slice, from 1), label, predicted, and
-        ``p[<class>]`` for every class of any comparison, missing where it is none of this one.
+    Columns of both are comparison, indicator, model, trial, fold, subject (and slice, from 1), label, predicted, and
+    ``p[<class>]`` for every class of any comparison, missing where it is none of this one.
     """
     by_subject, by_slice = [], []
     for fold in folds:
@@ -140,21 +110,9 @@ def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
 def permutation_table(experiments: Sequence[Experiment], config: Config, folder: Path) -> pd.DataFrame:
     """Set the scores of the first trial against those with permuted labels.
 
-    Parameters
-    ----------
-    experiments
-        All experiments.
-    config
-        The configuration of the run.
-    folder
-        Where results are kept.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each comparison, indicator, model and score: what was observed in trial 1, how it compares with
-        chance, and p = (1 + number of permutations that score as high) / (1 + permutations). An experiment of which a
-        part failed is left out. No row without permutations.
+    A row for each comparison, indicator, model and score: what was observed in trial 1, how it compares with chance,
+    and p = (1 + number of permutations that score as high) / (1 + permutations). An experiment of which a part failed
+    is left out, and there is no row without permutations.
     """
     rows = []
     for experiment in permuted_experiments(experiments, config):
@@ -168,9 +126,7 @@ def permutation_table(experiments: Sequence[Experiment], config: Config, folder:
             null = np.concatenate([np.asarray(part[name], dtype=np.float64) for part in parts])
             rows.append(
                 {
-                    "comparison": experiment.comparison,
-                    "indicator": experiment.indicator,
-                    "model": experiment.model,
+                    **experiment.names,
                     "level": "subject",
                     "metric": name,
                     "observed": value,
@@ -189,26 +145,14 @@ def learning_curve_table(
 ) -> pd.DataFrame:
     """Measure how accuracy grows with the people trained on, in the first trial.
 
-    Parameters
-    ----------
-    experiments
-        All experiments.
-    workspace
-        What all jobs share.
-    predictions
-        The predictions of people; an experiment that failed has none, and gets no curve.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns comparison, indicator, model and those of `Point`; no row if none of `CURVE_MODELS` was run
-        in at most `CURVE_FOLDS` folds.
+    Columns are comparison, indicator, model and those of `Point`. There is no row if none of `CURVE_MODELS` was run in
+    at most `CURVE_FOLDS` folds, nor one of an experiment without predictions, which failed.
     """
     columns = ["comparison", "indicator", "model"]
     done = set(predictions[columns].itertuples(index=False, name=None))
     rows = []
     for experiment in experiments:
-        key = experiment.comparison, experiment.indicator, experiment.model
+        key = tuple(experiment.names.values())
         folds = experiment.folds or ()
         if experiment.model in CURVE_MODELS and experiment.trial == 1 and len(folds) <= CURVE_FOLDS and key in done:
             points = learning_curve(
@@ -228,13 +172,7 @@ def learning_curve_table(
 def save_models(
     folder: Path, plan: Plan, experiments: Sequence[Experiment], workspace: Workspace, scores: Scores
 ) -> None:
-    """Write the models of all complete experiments, each with its card.
-
-    Raises
-    ------
-    OutputError, ResourceError
-        If a file cannot be written.
-    """
+    """Write the models of all complete experiments, each with its card."""
     for experiment in experiments:
         if experiment.folds is not None and workspace.settings.save_models != "folds":
             continue
@@ -255,17 +193,12 @@ def _card(
     template, deep = plan.template, is_deep(experiment.model)
     options = {name: getattr(settings, name) for name in options_of(experiment.model)}
     return ModelCard(
-        comparison=experiment.comparison,
+        **experiment.names,
         classes=experiment.classes,
-        model=experiment.model,
-        indicator=experiment.indicator,
         definition=dict(plan.cohort.definitions[experiment.indicator]),
         space=plan.cohort.space or "",
         res=plan.cohort.res or "",
-        grid={
-            "shape": list(template.geometry.shape),
-            "affine": [list(row) for row in template.geometry.affine],
-        },
+        grid={"shape": list(template.geometry.shape), "affine": [list(row) for row in template.geometry.affine]},
         options={name: "file" if isinstance(value, Path) else value for name, value in options.items()},
         cohort=cohort_summary(
             np.asarray(experiment.labels)[places],
@@ -285,12 +218,6 @@ def _card(
 
 def _card_metrics(scores: Scores, experiment: Experiment) -> dict[str, Any]:
     """Return the cross-validated scores of a model over all trials."""
-    table = scores.table
-    chosen = table[
-        (table["comparison"] == experiment.comparison)
-        & (table["indicator"] == experiment.indicator)
-        & (table["model"] == experiment.model)
-        & (table["level"] == "subject")
-        & table["metric"].isin(CARD_METRICS)
-    ]
+    table, wanted = scores.table, experiment.names | {"level": "subject"}
+    chosen = table[(table[list(wanted)] == list(wanted.values())).all(axis=1) & table["metric"].isin(CARD_METRICS)]
     return {str(row.metric): {"value": row.value, "low": row.low, "high": row.high} for row in chosen.itertuples()}

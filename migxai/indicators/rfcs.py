@@ -19,7 +19,7 @@ _DIVISOR = Option(
 
 
 def _compute(series: Denoised, config: Config) -> NDArray[np.floating[Any]]:
-    from migxai.signal.regions import paint, rfcs
+    from migxai.signal.maps import paint, rfcs
 
     strength = rfcs(series.region_series, divisor=config.indicators.rfcs_divisor)
     return paint(strength, series.atlas, series.region_indices)

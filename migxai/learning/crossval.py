@@ -16,9 +16,9 @@ import numpy as np
 from migxai.config import Learning
 from migxai.errors import InputError
 from migxai.io import atomic
-from migxai.learning.cards import software_versions
 from migxai.learning.estimators import Estimator, is_deep, make_estimator, options_of, tables_of
 from migxai.learning.inputs import ModelInputs
+from migxai.learning.persistence import software_versions
 from migxai.learning.splits import Fold
 from migxai.metrics.types import FloatArray, IntArray
 
@@ -73,8 +73,6 @@ def run_fold(
         Places among those n.
     classes
         Names of the C classes.
-    settings
-        All options.
     seed
         Of this comparison and indicator; that of the fit is made from it, the model's name and the fold's numbers.
     people
@@ -98,19 +96,9 @@ def run_fold(
 
 
 def unit_seed(seed: int, *names: str | int) -> int:
-    """Make the seed of one piece of work from the run's and the work's name.
+    """Make the seed of one piece of work, 0 to 2^32 - 1, from the run's and from what tells the work from all other.
 
-    Parameters
-    ----------
-    seed
-        Of the run.
-    names
-        What tells this piece of work from all others.
-
-    Returns
-    -------
-    int
-        From 0 to 2^32 - 1; the same in any order of the work and on any number of processes.
+    It is the same in any order of the work and on any number of processes.
     """
     digest = hashlib.sha256(json.dumps(names).encode()).digest()
     words = np.frombuffer(digest, dtype="<u4").tolist()
@@ -129,24 +117,15 @@ def unit_key(
     people: IntArray | None = None,
     map_hashes: Sequence[str] = (),
 ) -> str:
-    """Digest everything that may change the result of `run_fold`.
+    """Digest everything that may change the result of `run_fold`, in 32 hexadecimal digits.
 
     That is the subjects' keys, what the model reads of them, the training subjects' classes, those options that concern
     the model, the seed, and the versions of migxai and the libraries. The classes of the test subjects are not part of
     it, since they change nothing.
 
-    Parameters
-    ----------
-    estimator_name, inputs, labels, fold, classes, settings, seed, people
-        As in `run_fold`.
-    map_hashes
-        For a network: the hash of each subject's map, in the order of `inputs`, since the store's key says how features
-        were made and not of what. Without them, that a map has changed is seen in its regional means alone.
-
-    Returns
-    -------
-    str
-        32 hexadecimal digits.
+    For a network, `map_hashes` are the hashes of each subject's map in the order of `inputs`, since the store's key
+    says how features were made and not of what. Without them, that a map has changed is seen in its regional means
+    alone.
     """
     rows = np.arange(len(labels)) if people is None else people
     both = np.concatenate([rows[fold.train], rows[fold.test]])
@@ -174,29 +153,14 @@ def unit_key(
 
 
 def fold_path(folder: Path, unit: str, trial: int, fold: int) -> Path:
-    """Return where a fold's result is kept.
-
-    Parameters
-    ----------
-    folder
-        Of all such files of a run.
-    unit
-        Name of a model, indicator and comparison; a folder of that name is made.
-    trial, fold
-        From 1.
-    """
+    """Return where a fold's result is kept; `unit` names a model, indicator and comparison."""
     return folder / unit / f"trial-{trial:02d}_fold-{fold:03d}.npz"
 
 
 def write_fold(path: Path, result: FoldResult, key: str) -> None:
     """Write a fold's probabilities under their content key; the estimator is saved elsewhere, if at all.
 
-    The same result gives the same bytes.
-
-    Raises
-    ------
-    OutputError, ResourceError
-        If the file cannot be written.
+    The same result gives the same bytes. OutputError or ResourceError if the file cannot be written.
     """
     with atomic(path) as stream:
         np.savez(stream, key=np.array(key), rows=result.rows, probabilities=result.probabilities)
@@ -205,10 +169,7 @@ def write_fold(path: Path, result: FoldResult, key: str) -> None:
 def read_fold(path: Path, key: str) -> FoldResult | None:
     """Read what `write_fold` wrote, or None if it has not been written.
 
-    Raises
-    ------
-    InputError
-        If the file is damaged, or its content key is another than `key`.
+    InputError if the file is damaged, or its content key is another than `key`.
     """
     if not path.exists():
         return None

@@ -18,14 +18,14 @@ from migxai import __version__
 from migxai.config import Learning
 from migxai.data import Atlas, load_atlas
 from migxai.errors import InputError
-from migxai.learning.cards import ModelCard
 from migxai.learning.estimators import is_deep, tables_of
-from migxai.learning.inputs import ModelInputs, regional_means
-from migxai.learning.persistence import SavedModel
+from migxai.learning.inputs import ModelInputs
+from migxai.learning.persistence import ModelCard, SavedModel
 from migxai.learning.slices import SliceGeometry, cut, scale_intensity
 from migxai.metrics.scores import aggregate_subjects
 from migxai.metrics.types import FloatArray
 from migxai.registration.space import template_brain
+from migxai.signal.maps import covered_means
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,8 +42,6 @@ class MapFacts:
 
     Attributes
     ----------
-    indicator, space
-        Of its name: ``reho``, ``MNI152NLin2009cAsym``.
     definition
         The fields of its sidecar that say how it was made, the same ones as on a model's card.
     version
@@ -113,7 +111,7 @@ def predict_maps(
     if not maps or len(maps) != len(facts):
         raise InputError(f"There are {len(maps)} maps to classify, and facts of {len(facts)}.")
     for item, known in zip(maps, facts, strict=True):
-        check_fit(card, item, known)
+        _check_fit(card, item, known)
     messages = [*_unsaid(card, facts), *_versions(card, facts)]
     if is_deep(card.model):
         probabilities = _classify_slices(saved, maps, settings, work_dir)
@@ -129,26 +127,10 @@ def predict_maps(
     return Predictions(table, tuple(messages))
 
 
-def check_fit(card: ModelCard, new: NewMap, facts: MapFacts) -> None:
-    """Refuse a map that a model cannot read.
-
-    Parameters
-    ----------
-    card
-        Of the model.
-    new, facts
-        The map.
-
-    Raises
-    ------
-    InputError
-        If its indicator, space, grid or a field of its definition is another than the card's.
-    """
+def _check_fit(card: ModelCard, new: NewMap, facts: MapFacts) -> None:
+    """Refuse a map whose indicator, space, grid or a field of its definition is another than the card's."""
     key, volume, affine = new
-    for what, its, wanted in (
-        ("indicator", facts.indicator, card.indicator),
-        ("space", facts.space, card.space),
-    ):
+    for what, its, wanted in (("indicator", facts.indicator, card.indicator), ("space", facts.space, card.space)):
         if its != wanted:
             raise InputError(f"{key} does not fit the model: its {what} is {its}, the model's {wanted}.")
     shape = tuple(card.grid["shape"])
@@ -174,9 +156,7 @@ def check_fit(card: ModelCard, new: NewMap, facts: MapFacts) -> None:
 def _unsaid(card: ModelCard, facts: Sequence[MapFacts]) -> list[str]:
     """Say of which part of the definition either side does not know."""
     silent = sorted({name for item in facts for name in card.definition.keys() ^ item.definition.keys()})
-    if not silent:
-        return []
-    return [f"Not known of both the model and every map, so not compared: {', '.join(silent)}."]
+    return [f"Not known of both the model and every map, so not compared: {', '.join(silent)}."] if silent else []
 
 
 def _versions(card: ModelCard, facts: Sequence[MapFacts]) -> list[str]:
@@ -206,7 +186,7 @@ def _regional(
         rows = []
         for key, volume, _ in maps:
             values = np.asarray(volume)
-            means, _ = regional_means(values, labels, indices, _covered(values), **limit)
+            means, _ = covered_means(values, labels, indices, _covered(values), **limit)
             share = float(np.isfinite(means).mean())
             if share == 0:
                 raise InputError(f"{key} covers no region of {card.regions['atlas']}; see whether it is empty.")
@@ -223,7 +203,7 @@ def _classify_slices(
     """Make features of the maps' slices as they were made for training, and classify them, (n, S, C)."""
     from migxai.learning.backbone import make_backbone
     from migxai.learning.devices import choose_device
-    from migxai.learning.store import FeatureStore, extract_subject, make_feature_spec
+    from migxai.learning.inputs import FeatureStore, extract_subject, make_feature_spec
 
     card, own = saved.card, saved.settings(settings)
     if card.slicing is None or card.trunk is None:

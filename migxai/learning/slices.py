@@ -15,18 +15,23 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from migxai.errors import InputError, UsageError
-from migxai.learning._grid import Affine, Axis, Grid, as_affine, as_axis
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.floating[Any]]
+Affine = tuple[tuple[float, ...], ...]
+Axis = Literal["axial", "coronal", "sagittal"]
 
+#: For each way to cut: the world axis across the plane, the one up the picture, the one to its right.
+WORLD_AXES: dict[Axis, tuple[int, int, int]] = {"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}
+#: Off-axis part of a voxel's edge beyond which a grid is oblique: 0.1 degrees, a fifth of a voxel over 100 voxels.
+_OBLIQUE = 2e-3
 #: Rows or columns of background kept around the brain, so that nothing ends abruptly at the window's edge.
 _MARGIN = 1
 #: How many interquartile ranges below and above the median become 0 and 1.
@@ -36,17 +41,73 @@ SCALING = (2.0, 3.0)
 
 
 @dataclass(frozen=True)
+class Grid:
+    """A volume's grid as seen by someone who cuts slices out of it, whatever way it is stored.
+
+    InputError if its axes are not the world's, in any order and direction.
+    """
+
+    shape: tuple[int, int, int]
+    affine: Affine
+    axis: Axis
+
+    def __post_init__(self) -> None:
+        matrix = np.array(self.affine)[:3, :3]
+        sizes = np.sqrt((matrix**2).sum(axis=0))
+        axes = np.abs(matrix).argmax(axis=1)
+        off = np.abs(matrix)
+        off[np.arange(3), axes] = 0.0
+        if sorted(axes.tolist()) != [0, 1, 2] or np.any(off > _OBLIQUE * sizes):
+            raise InputError("The maps' grid is oblique to the world's axes; resample them to a straight one first.")
+
+    @cached_property
+    def axes(self) -> tuple[int, int, int]:
+        """Voxel axes across the plane, up the picture, and to its right."""
+        voxel = np.abs(np.array(self.affine)[:3, :3]).argmax(axis=1)
+        across, up, right = (int(voxel[world]) for world in WORLD_AXES[self.axis])
+        return across, up, right
+
+    @cached_property
+    def ascending(self) -> tuple[bool, bool, bool]:
+        """Whether each of `axes` runs with the world's."""
+        matrix = np.array(self.affine)
+        across, up, right = (bool(matrix[place] > 0) for place in zip(WORLD_AXES[self.axis], self.axes, strict=True))
+        return across, up, right
+
+    @property
+    def drawn_shape(self) -> tuple[int, int, int]:
+        """Number of planes, and rows and columns of each."""
+        across, up, right = (self.shape[axis] for axis in self.axes)
+        return across, up, right
+
+    def drawn(self, volume: NDArray[Any]) -> NDArray[Any]:
+        """View a volume as all its planes, ascending in mm, rows from the top, columns from the left."""
+        across, up, right = (1 if ascending else -1 for ascending in self.ascending)
+        # A row further down lies lower in the world.
+        return volume.transpose(self.axes)[::across, ::-up, ::right]
+
+    def place(self, planes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Turn plane numbers in ascending order into indices along the voxel axis, or the other way round."""
+        return planes if self.ascending[0] else self.drawn_shape[0] - 1 - planes
+
+    def heights(self) -> NDArray[np.float64]:
+        """World coordinate of every plane, ascending, mm."""
+        matrix = np.array(self.affine)
+        world = WORLD_AXES[self.axis][0]
+        steps = self.place(np.arange(self.drawn_shape[0]))
+        heights: NDArray[np.float64] = matrix[world, self.axes[0]] * steps + matrix[world, 3]
+        return heights
+
+
+@dataclass(frozen=True)
 class SliceGeometry:
     """Which planes of a grid are cut, and how they are drawn.
 
     Attributes
     ----------
-    shape
-        Of the grid, (X, Y, Z).
-    affine
-        Voxel indices to RAS world mm, four rows of four; flipped or permuted axes are fine, oblique ones are not.
-    axis
-        ``axial``, ``coronal`` or ``sagittal``.
+    shape, affine
+        The grid (X, Y, Z), and its voxel indices to RAS world mm, four rows of four; flipped or permuted axes are
+        fine, oblique ones are not.
     indices
         The planes, as indices along the voxel axis that is cut across; distinct, ascending in world mm.
     heights_mm
@@ -87,9 +148,8 @@ class SliceGeometry:
 
     def to_dict(self) -> dict[str, Any]:
         """Return lists and numbers only, as JSON has them."""
-        content = dataclasses.asdict(self)
-        content["affine"] = [list(row) for row in self.affine]
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in content.items()}
+        content: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return content
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> SliceGeometry:
@@ -97,8 +157,8 @@ class SliceGeometry:
         x, y, z = (int(n) for n in content["shape"])
         return cls(
             shape=(x, y, z),
-            affine=as_affine(content["affine"]),
-            axis=as_axis(content["axis"]),
+            affine=_as_affine(content["affine"]),
+            axis=_as_axis(content["axis"]),
             indices=tuple(int(n) for n in content["indices"]),
             heights_mm=tuple(float(mm) for mm in content["heights_mm"]),
             size=int(content["size"]),
@@ -127,7 +187,7 @@ def plan_slices(
     range_mm: Sequence[float] = (),
     size: int = 224,
 ) -> SliceGeometry:
-    """Spread slices evenly over a brain.
+    """Spread `count` slices evenly over a brain.
 
     The planes that hold brain are divided into `count` parts as equal as whole planes allow, and each part's middle
     plane is cut, so that neither the first nor the last slice is a sliver.
@@ -137,20 +197,13 @@ def plan_slices(
     shape, affine
         Grid of the maps, (X, Y, Z), and its voxel indices to RAS world mm, (4, 4).
     brain
-        The *template's* brain mask on that grid (X, Y, Z), never a subject's: slices then show the same anatomy in
-        everyone.
+        The *template's* brain mask on that grid, never a subject's: slices then show the same anatomy in everyone.
     axis
         ``axial``, ``coronal`` or ``sagittal``.
-    count
-        How many slices.
     range_mm
         Lowest and highest world coordinate to spread over (default: the brain's).
     size
         Edge of a picture, pixels.
-
-    Returns
-    -------
-    SliceGeometry
 
     Raises
     ------
@@ -160,7 +213,7 @@ def plan_slices(
         If the grid is oblique, the mask does not fit it or is empty, or a plane has more voxels than a picture pixels.
     """
     x, y, z = (int(n) for n in shape)
-    grid = Grid((x, y, z), as_affine(affine), as_axis(axis))
+    grid = Grid((x, y, z), _as_affine(affine), _as_axis(axis))
     mask = np.asarray(brain, dtype=bool)
     if mask.shape != grid.shape or not mask.any():
         raise InputError(f"A brain mask of {mask.sum()} voxels and shape {mask.shape} fits no grid {grid.shape}.")
@@ -186,24 +239,9 @@ def plan_slices(
 def scale_intensity(volume: FloatArray, covered: BoolArray) -> NDArray[np.float32]:
     """Scale a subject's map such that 0..1 spans `SCALING` interquartile ranges about the median of what it covers.
 
-    Nothing but the subject's own map enters, so this may be done before any split.
-
-    Parameters
-    ----------
-    volume
-        Map (X, Y, Z).
-    covered
-        Where the subject has data (X, Y, Z); voxels that are not finite count as not covered.
-
-    Returns
-    -------
-    numpy.ndarray
-        (X, Y, Z), 0 outside `covered`.
-
-    Raises
-    ------
-    InputError
-        If shapes differ, nothing is covered, or half of the covered voxels or more have the same value.
+    Nothing but the subject's own map (X, Y, Z) enters, so this may be done before any split. It is 0 outside `covered`,
+    where the subject has data, and where it is not finite. InputError if shapes differ, nothing is covered, or half of
+    the covered voxels or more have the same value.
     """
     values = np.asarray(volume)
     inside = np.asarray(covered) != 0
@@ -223,24 +261,9 @@ def scale_intensity(volume: FloatArray, covered: BoolArray) -> NDArray[np.float3
 
 
 def cut(volume: NDArray[Any], geometry: SliceGeometry) -> NDArray[Any]:
-    """Take the slices out of a volume.
+    """Take the slices (S, H0, W0) out of a volume (X, Y, Z), oriented as the module says.
 
-    Parameters
-    ----------
-    volume
-        On the geometry's grid (X, Y, Z).
-    geometry
-        What to cut.
-
-    Returns
-    -------
-    numpy.ndarray
-        Slices (S, H0, W0), oriented as the module says.
-
-    Raises
-    ------
-    InputError
-        If the volume is not on that grid.
+    InputError if the volume is not on the geometry's grid.
     """
     values = np.asarray(volume)
     if values.shape != geometry.shape:
@@ -249,26 +272,9 @@ def cut(volume: NDArray[Any], geometry: SliceGeometry) -> NDArray[Any]:
 
 
 def stack(planes: NDArray[Any], geometry: SliceGeometry, fill: float = 0.0) -> NDArray[Any]:
-    """Put slices back into a volume: `cut` undone.
+    """Put slices (S, H0, W0) back into a volume (X, Y, Z) of their type, `fill` between and beside them: `cut` undone.
 
-    Parameters
-    ----------
-    planes
-        Slices (S, H0, W0).
-    geometry
-        What they were cut with.
-    fill
-        Value of the voxels between and beside the slices.
-
-    Returns
-    -------
-    numpy.ndarray
-        (X, Y, Z), of the slices' type.
-
-    Raises
-    ------
-    InputError
-        If the slices are not of that number and shape.
+    InputError if the slices are not of the geometry's number and shape.
     """
     values = np.asarray(planes)
     wanted = (len(geometry.indices), *geometry.planes_shape)
@@ -280,19 +286,9 @@ def stack(planes: NDArray[Any], geometry: SliceGeometry, fill: float = 0.0) -> N
 
 
 def to_pixels(planes: FloatArray, geometry: SliceGeometry) -> NDArray[np.float32]:
-    """Draw slices as pictures: linear between voxel centres, each of which is a pixel, and zero around.
+    """Draw slices (S, H0, W0) of finite numbers as pictures (S, size, size).
 
-    Parameters
-    ----------
-    planes
-        Slices (S, H0, W0) of finite numbers.
-    geometry
-        What they were cut with.
-
-    Returns
-    -------
-    numpy.ndarray
-        (S, size, size).
+    Linear between voxel centres, each of which is a pixel, and zero around.
     """
     rows, columns = geometry.planes_shape
     down = _interpolation(rows, geometry.factor, geometry.size)
@@ -302,20 +298,7 @@ def to_pixels(planes: FloatArray, geometry: SliceGeometry) -> NDArray[np.float32
 
 
 def from_pixels(images: FloatArray, geometry: SliceGeometry) -> FloatArray:
-    """Read pictures at the voxels' centres: `to_pixels` undone.
-
-    Parameters
-    ----------
-    images
-        (S, size, size).
-    geometry
-        What they were drawn with.
-
-    Returns
-    -------
-    numpy.ndarray
-        Slices (S, H0, W0).
-    """
+    """Read pictures (S, size, size) at the voxels' centres, (S, H0, W0): `to_pixels` undone."""
     rows, columns = (_centres(n, geometry.factor, geometry.size) for n in geometry.planes_shape)
     return np.ascontiguousarray(np.asarray(images)[..., rows, columns])
 
@@ -378,3 +361,20 @@ def _interpolation(count: int, factor: int, size: int) -> NDArray[np.float32]:
     single: NDArray[np.float32] = weights.astype(np.float32)
     single.flags.writeable = False
     return single
+
+
+def _as_axis(axis: str) -> Axis:
+    """Return the name of an axis; UsageError if it is none."""
+    for known in WORLD_AXES:
+        if axis == known:
+            return known
+    raise UsageError(f"There is no slice axis {axis!r}; there are {', '.join(WORLD_AXES)}.")
+
+
+def _as_affine(affine: NDArray[np.floating[Any]] | Sequence[Sequence[float]]) -> Affine:
+    """Return a voxel-to-world matrix as nested tuples; InputError if it is none."""
+    # Adding zero turns -0.0, which headers hold now and then, into 0.0: equal grids then look equal.
+    matrix = np.asarray(affine, dtype=np.float64) + 0.0
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+        raise InputError("The maps' voxel-to-world matrix (qform/sform) is not usable: fix the header.")
+    return tuple(tuple(row) for row in matrix.tolist())

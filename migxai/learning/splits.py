@@ -29,14 +29,9 @@ _SHOWN = 5
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """One fit: places of the people in the arrays that the folds were made from, each ascending.
+    """One fit: places (n_train,) and (n_test,) of people in the arrays that the folds were made from, each ascending.
 
-    Attributes
-    ----------
-    trial, number
-        From 1.
-    train, test
-        Shapes (n_train,) and (n_test,); no place is in both.
+    Trials and folds are numbered from 1; no place is in both parts.
     """
 
     trial: int
@@ -68,8 +63,6 @@ def make_folds(
         any site, differ by one at most. ``leave-one-out``: each person alone. ``leave-one-site-out``: each site alone.
     folds, trials
         Of ``kfold``; the others can be done in one way only, so they have one trial.
-    seed
-        Of the whole run.
     names
         Names of the classes, for messages.
 
@@ -200,24 +193,8 @@ def _name(place: int, names: Sequence[str]) -> str:
 def inner_split(labels: ArrayLike, seed: int, share: float = 0.2) -> tuple[IntArray, IntArray]:
     """Split the people of a training part once more, for the choice of an epoch.
 
-    Parameters
-    ----------
-    labels
-        Their classes, shape (n,).
-    seed
-        Of this fit.
-    share
-        How much of each class, between 0 and 1, is set aside; at least one person of each, and never all.
-
-    Returns
-    -------
-    tuple
-        Places to learn from, and places set aside, each ascending.
-
-    Raises
-    ------
-    InputError
-        If a class has one person only.
+    Returns the places, ascending, of those to learn from and of those set aside: a `share` of each class (0 to 1), at
+    least one person of each, and never all. InputError if a class has one person only.
     """
     classes = np.asarray(labels, dtype=np.int64)
     rng = np.random.default_rng(seed)
@@ -237,14 +214,7 @@ def inner_split(labels: ArrayLike, seed: int, share: float = 0.2) -> tuple[IntAr
 def folds_to_table(folds: Iterable[Fold], subjects: Sequence[str], comparison: str) -> list[dict[str, str]]:
     """List who is tested where: a row of `FOLD_COLUMNS` for each person and trial.
 
-    Parameters
-    ----------
-    folds
-        As `make_folds` returns them.
-    subjects
-        Key of each person, ``<dataset>/<participant_id>``, shape (n,).
-    comparison
-        Name of the comparison that the people are in.
+    `subjects` are keys ``<dataset>/<participant_id>``, shape (n,).
     """
     rows = []
     for fold in folds:
@@ -258,23 +228,10 @@ def folds_to_table(folds: Iterable[Fold], subjects: Sequence[str], comparison: s
 def folds_from_table(
     rows: Iterable[Mapping[str, Any]], subjects: Sequence[str], labels: ArrayLike, comparison: str
 ) -> list[Fold]:
-    """Make folds from a table such as `folds_to_table` returns; it must fit the cohort exactly.
+    """Make folds from a table such as `folds_to_table` returns; it must fit the comparison's people exactly.
 
-    Parameters
-    ----------
-    rows
-        Rows with `FOLD_COLUMNS`; those of other comparisons are passed over.
-    subjects
-        Key of each person of the comparison, (n,).
-    labels
-        Class of each person, (n,).
-    comparison
-        Name of the comparison.
-
-    Returns
-    -------
-    list of Fold
-        By trial and fold, with their numbers as they stand in the table.
+    Rows of other comparisons are passed over. `subjects` and `labels` are key and class of each person, (n,). Folds are
+    returned by trial and fold, with their numbers as they stand in the table.
 
     Raises
     ------

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from migxai.learning.family import Split
-    from migxai.learning.store import FeatureStore
+    from migxai.learning.inputs import FeatureStore
 
 
 class DeepEstimator:

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nipype.pipeline import engine as pe
 
@@ -17,15 +17,14 @@ from migxai.bids.inputs import DatasetInputs, Subject, collect_inputs
 from migxai.bids.outputs import initialise_output, update_participants
 from migxai.bids.records import RunRecord, SubjectRecord, describe_output, write_record
 from migxai.config import Config
+from migxai.data import SPACE
 from migxai.errors import InputError, MigxaiError
 from migxai.execution.locks import subject_lock
-from migxai.execution.plugins.engine import Crash, Execution, execute
+from migxai.execution.workflows import Crash, Execution, execute
 from migxai.io import write_text
-from migxai.participant.descriptions import methods_facts
 from migxai.participant.workflow import init_participant_wf
-from migxai.reports.participant.methods import methods_text
-from migxai.reports.participant.report import write_participant_report
-from migxai.reports.participant.run_summary import find_summaries
+from migxai.reports.participant.methods import MethodsFacts, methods_text
+from migxai.reports.participant.report import RunSummary, find_summaries, write_participant_report
 
 logger = logging.getLogger("migxai")
 
@@ -240,3 +239,27 @@ def step_name(node: str) -> str:
     """Name a node for the progress display: ``migxai_wf.sub_01_wf.task_rest_wf.denoise`` is ``task_rest denoise``."""
     parts = [part.removesuffix("_wf") for part in node.split(".")[2:]]
     return " ".join(part for part in parts if part != "raw")
+
+
+def methods_facts(config: Config, source: Literal["raw", "fmriprep"], runs: Sequence[RunSummary]) -> MethodsFacts:
+    """Gather what the methods paragraph may claim: what all runs have in common; without runs, the plan alone."""
+    if not runs:
+        space = config.preprocessing.space or SPACE
+        return MethodsFacts(__version__, source, space=space)
+    steps = [{step.name: step.status for step in run.steps} for run in runs]
+
+    def common(name: str) -> bool | None:
+        found = {item.get(name, "skipped") == "done" for item in steps}
+        return found.pop() if len(found) == 1 and source == "raw" else None
+
+    dropped = {int(run.numbers["Volumes dropped at the start"] or 0) for run in runs}
+    return MethodsFacts(
+        __version__,
+        source,
+        space=runs[0].parameters["Space"],
+        slice_timing=common("Slice timing"),
+        anatomical=common("T1w to template"),
+        brain_extraction=common("Brain extraction"),
+        n_dropped=dropped.pop() if len(dropped) == 1 else None,
+        n_excluded=sum(not run.usable for run in runs),
+    )

@@ -25,20 +25,10 @@ if TYPE_CHECKING:
 class Table:
     """A table whose first column heads its rows; cells are plain text, and None and NaN leave a dash.
 
-    Attributes
-    ----------
-    caption
-        What it shows; screen readers say it first.
-    heads
-        Headings of the columns; none for a table of names and what they are.
-    rows
-        Cells by row.
-    style
-        Class of the table in the style sheet: ``sortable`` ones scroll, and sort by their headings.
-    links
-        Address that each row's head leads to, empty where to none; nothing if no row has one.
-    tones
-        Class of each row, such as the tone of what it says; nothing if no row has one.
+    Screen readers say the caption first. A table of names and what they are has no heads. `style` is a class of the
+    style sheet: ``sortable`` tables scroll, and sort by their headings. `links` are addresses that rows' heads lead to,
+    empty where to none; `tones` are classes of rows, such as the tone of what they say. Either is empty if no row has
+    one.
     """
 
     caption: str
@@ -68,15 +58,7 @@ def number_text(value: float | None) -> str:
 
 
 def render(template: str, **data: Any) -> str:
-    """Fill a template of the folder ``templates``; whatever is no markup already is escaped.
-
-    Parameters
-    ----------
-    template
-        Its path in that folder, such as ``group/report.html.jinja``.
-    data
-        What the template shows.
-    """
+    """Fill a template of ``templates``, such as ``group/report.html.jinja``; what is no markup is escaped."""
     return _environment().get_template(template).render(**data)
 
 
@@ -115,17 +97,7 @@ _IN_BRACKETS = re.compile(r"(\([^()\[]*) \[@([A-Za-z0-9_+.-]+)\]\)")
 
 @dataclass(frozen=True)
 class Reference:
-    """One entry of the list of references.
-
-    Attributes
-    ----------
-    cite
-        How the text names it: ``Zang et al., 2007``.
-    entry
-        The entry in full, without DOI.
-    doi
-        Empty where there is none.
-    """
+    """One entry of the list of references: how the text names it, ``Zang et al., 2007``, and the entry without DOI."""
 
     cite: str
     entry: str

@@ -30,7 +30,17 @@ from migxai.signal.denoising import (
     regress,
 )
 from migxai.signal.homogeneity import reho, reho_voxels
-from migxai.signal.maps import mean_normalised, smooth, z_scored
+from migxai.signal.maps import (
+    correlation_matrix,
+    mean_normalised,
+    paint,
+    region_coverage,
+    region_means,
+    region_values,
+    rfcs,
+    smooth,
+    z_scored,
+)
 from migxai.signal.motion import (
     MotionVerdict,
     dvars,
@@ -40,7 +50,6 @@ from migxai.signal.motion import (
     motion_parameters,
     power_displacement,
 )
-from migxai.signal.regions import correlation_matrix, paint, region_coverage, region_means, region_values, rfcs
 from migxai.signal.timing import (
     check_slice_timing,
     correct_slice_timing,

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from migxai.audit.audited_maps import AuditedMaps, GroundTruth
 from migxai.config import Learning
-from migxai.explain.closed_form import explain_people
+from migxai.explain.explainers import explain_people
 from migxai.explain.methods import METHODS, CamMethod
 from migxai.explain.saliency_maps import SaliencyMaps, join_folds, scale_folds
 from migxai.explain.volumes import SliceSpace

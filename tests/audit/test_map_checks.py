@@ -15,19 +15,17 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from migxai.audit import (
-    CHECKS,
-    Check,
-    audited_maps,
+from migxai.audit import CHECKS, Check, audited_maps
+from migxai.audit.checks import (
     deletion,
     label_permutation,
-    randomized_maps,
+    localization,
+    presence,
     reproducibility,
     weight_randomization,
 )
-from migxai.audit.checks import localization, presence
 from migxai.audit.runner import check_maps, trusted
-from migxai.explain.closed_form import explain_people
+from migxai.explain.explainers import explain_people
 from migxai.explain.saliency_maps import SaliencyMaps, scale_folds
 from migxai.explain.volumes import SliceSpace
 from migxai.learning.backbones import make_head
@@ -274,19 +272,19 @@ def test_transformers_are_checked_too(transformer, method):
 def test_ranks_give_spearmans_correlation():
     rng = np.random.default_rng(0)
     one, other = rng.integers(0, 5, (2, 3, 40)).astype(float)
-    found = (randomized_maps.standard_ranks(one) * randomized_maps.standard_ranks(other)).sum(axis=-1)
+    found = (audited_maps.standard_ranks(one) * audited_maps.standard_ranks(other)).sum(axis=-1)
     np.testing.assert_allclose(found, [stats.spearmanr(a, b)[0] for a, b in zip(one, other, strict=True)])
-    assert np.isnan(randomized_maps.standard_ranks(np.ones((1, 9)))).all()
+    assert np.isnan(audited_maps.standard_ranks(np.ones((1, 9)))).all()
 
 
 def test_a_window_shows_the_voxels_of_its_slices():
-    whole, some = randomized_maps.choose_slices(space()), randomized_maps.choose_slices(space(), np.array([1]))
+    whole, some = audited_maps.choose_slices(space()), audited_maps.choose_slices(space(), np.array([1]))
     assert sorted(whole.voxels.tolist()) == list(range(int(space().inside.sum())))
     case = make_case(trials=1)
     rows = np.arange(4)
     expected = explain_people(case.heads[0], case.store, rows, "gradcam", space(), 2)
     for choice in (whole, some):
-        found = randomized_maps.explain_slices(case.heads[0], case, rows, choice)
+        found = audited_maps.explain_slices(case.heads[0], case, rows, choice)
         np.testing.assert_allclose(found, expected[:, :, choice.voxels], atol=1e-5 * np.abs(expected).max())
 
 

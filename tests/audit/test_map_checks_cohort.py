@@ -15,15 +15,15 @@ from migxai.cohort.maps import common_grid
 from migxai.config import Learning
 from migxai.demo.map_cohort import make_map_cohort
 from migxai.demo.map_model import effect_map, effect_names
-from migxai.explain.closed_form import explain_people
+from migxai.explain.explainers import explain_people
 from migxai.explain.saliency_maps import SaliencyMaps, join_folds, scale_folds
 from migxai.explain.volumes import SliceSpace
-from migxai.group.prepare import common_template, prepare_maps
+from migxai.group.plan import common_template, prepare_maps
 from migxai.learning.backbone import make_backbone
 from migxai.learning.backbones import make_head
+from migxai.learning.inputs import FeatureStore, extract_subject, make_feature_spec
 from migxai.learning.slices import cut
 from migxai.learning.splits import make_folds
-from migxai.learning.store import FeatureStore, extract_subject, make_feature_spec
 from migxai.learning.training import Schedule, predict_head, train_head
 from tests.audit.audited_cases import EDGES, register
 

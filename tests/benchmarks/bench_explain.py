@@ -10,7 +10,7 @@ For each network, on one thread, side by side in this process, on the same slice
   stretches each map to the picture, which ours leaves to the voxels;
 - the largest difference between the two, both clipped at zero and stretched to 0..1 as the library does, ours made of
   the trunk's features in 32 bits;
-- people's maps at the voxels, in fused layers (`migxai.explain.fusion`): four people a fold, so rather too much.
+- people's maps at the voxels, in fused layers (`migxai.explain.methods.fused`): four people a fold, so rather too much.
 
 For ViT-B/16, which has no closed form, gradients of the folded last block are compared with autograd's through the
 intact network. The time for 64 people, 3 indicators and 3 networks is counted up from these units: every person is
@@ -36,17 +36,16 @@ from torch import Tensor
 
 from migxai.config import Learning
 from migxai.errors import UsageError
-from migxai.explain.closed_form import as_grid, explain, explain_people
-from migxai.explain.engines import default_layer
-from migxai.explain.fusion import fused_people
+from migxai.explain.explainers import as_grid, default_layer, explain, explain_people
 from migxai.explain.methods import METHODS
+from migxai.explain.methods.fused import fused_people
 from migxai.explain.targets import Target, find_layer
 from migxai.explain.volumes import SliceSpace
 from migxai.learning.backbone import Backbone, make_backbone
 from migxai.learning.backbones import find_family, make_head
 from migxai.learning.heads import Head
+from migxai.learning.inputs import FeatureStore, extract_subject, make_feature_spec
 from migxai.learning.slices import plan_slices, to_pixels
-from migxai.learning.store import FeatureStore, extract_subject, make_feature_spec
 
 MODELS = ("googlenet", "resnet18", "vit_b_16")
 SETTINGS = Learning(weights="random", augmentations=0)

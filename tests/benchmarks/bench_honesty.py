@@ -31,8 +31,8 @@ from migxai.demo.map_cohort import make_map_cohort
 from migxai.demo.settings import MAP_EFFECT_SIZE
 from migxai.evaluation.permutation import SCORES, cross_validated_scores, permutation_p_value, permuted_scores
 from migxai.group.features import FeatureJob
-from migxai.group.job import Workspace
-from migxai.group.prepare import MapArrays, common_template, prepare_maps
+from migxai.group.job import MapArrays, Workspace
+from migxai.group.plan import common_template, prepare_maps
 from migxai.learning.splits import make_folds
 
 SETTINGS = Learning(slices=10, weights="random", augmentations=0, trials=1)

@@ -32,13 +32,13 @@ from migxai.cohort.datasets import read_maps
 from migxai.cohort.maps import common_grid
 from migxai.config import Learning
 from migxai.demo.map_cohort import make_map_cohort
-from migxai.group.prepare import common_template, prepare_maps
+from migxai.group.plan import common_template, prepare_maps
 from migxai.learning.augmentation import Augmentation, apply, draw
 from migxai.learning.backbone import make_backbone
 from migxai.learning.backbones import find_family, find_split, make_head
 from migxai.learning.heads import SmallMapConv2d
+from migxai.learning.inputs import FeatureStore, extract_subject, make_feature_spec
 from migxai.learning.slices import to_pixels
-from migxai.learning.store import FeatureStore, extract_subject, make_feature_spec
 from migxai.learning.training import Schedule, predict_head, train_head
 from migxai.learning.weights import load_network
 

@@ -40,18 +40,17 @@ from migxai.config import Learning
 from migxai.demo.map_cohort import make_map_cohort
 from migxai.demo.map_model import effect_map, effect_names
 from migxai.demo.settings import MapSettings
-from migxai.explain.closed_form import explain_people
-from migxai.explain.fusion import fused_people
-from migxai.explain.group_differences import regional_t
+from migxai.explain.explainers import explain_people
+from migxai.explain.methods.fused import fused_people
+from migxai.explain.regions import regional_t
 from migxai.explain.saliency_maps import SaliencyMaps, difference, scale_folds
 from migxai.explain.volumes import SliceSpace
-from migxai.group.prepare import PreparedMaps, Template, common_template, prepare_maps
+from migxai.group.plan import PreparedMaps, Template, common_template, prepare_maps
 from migxai.learning.backbone import make_backbone
 from migxai.learning.crossval import run_fold
 from migxai.learning.heads import Head
-from migxai.learning.inputs import ModelInputs
+from migxai.learning.inputs import FeatureStore, ModelInputs, extract_subject, make_feature_spec
 from migxai.learning.splits import make_folds
-from migxai.learning.store import FeatureStore, extract_subject, make_feature_spec
 
 SETTINGS = Learning(weights="random", unfreeze="linear", slices=10, augmentations=0, trials=1)
 MODEL, METHOD, PEOPLE, CLASSES, TOP = "googlenet", "gradcam", 64, ("HC", "migraine"), 5

@@ -15,7 +15,7 @@ import pytest
 
 from migxai.cli.main import main
 from migxai.errors import InputError
-from migxai.execution import executor
+from migxai.execution import run as execution_run
 from tests.e2e.group_runs import QUICK, change_map, change_people, copy_maps, everything, map_of, sidecar_of
 from tests.map_fixtures import map_cohort
 
@@ -26,7 +26,7 @@ __all__ = ["map_cohort"]
 def apart(monkeypatch):
     """Leave this process's environment, and whatever other tests have started in it, alone."""
     ended = []
-    monkeypatch.setattr(executor, "end_descendants", lambda: ended.append(True))
+    monkeypatch.setattr(execution_run, "end_descendants", lambda: ended.append(True))
     with mock.patch.dict(os.environ):
         yield ended
 
@@ -73,7 +73,7 @@ def process(tmp_path, monkeypatch):
     """Run the command line on an empty dataset, with stand-ins for the work; the output is ``tmp_path / "out"``."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.9.0"}')
-    executor.log_file.cache_clear()
+    execution_run.log_file.cache_clear()
 
     def call(*arguments, **stand_ins):
         functions = {"run_group": run_well, "score_group": score, "describe_group": describe}

@@ -29,7 +29,7 @@ from migxai.demo.map_model import (
 )
 from migxai.demo.settings import MapSettings
 from migxai.errors import OutputError, UsageError
-from migxai.learning.inputs import regional_means
+from migxai.signal.maps import covered_means
 from tests.demo_fixtures import TINY
 from tests.map_fixtures import SUBJECTS, map_cohort
 
@@ -241,7 +241,7 @@ def test_rfcs_is_one_number_a_region_and_missing_where_it_is_not_covered():
     seen_missing = False
     for number in range(1, 25):
         maps, covered = make_maps(dataclasses.replace(RECIPE, indicators=("rfcs",)), number, share=0.0)
-        means, coverage = regional_means(np.nan_to_num(maps["rfcs"]), ground().labels, indices, covered)
+        means, coverage = covered_means(np.nan_to_num(maps["rfcs"]), ground().labels, indices, covered)
         for index, share in zip(indices, coverage, strict=True):
             values = maps["rfcs"][ground().labels == index]
             assert np.isnan(values).all() if share < 0.5 else np.unique(values).size == 1

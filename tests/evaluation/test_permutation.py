@@ -21,8 +21,8 @@ from migxai.evaluation.permutation import (
 )
 from migxai.learning.crossval import run_fold
 from migxai.learning.estimators import ESTIMATORS, EstimatorEntry
+from migxai.learning.estimators.majority import Majority
 from migxai.learning.splits import make_folds
-from migxai.learning.tabular_classifiers import Majority
 from tests.evaluation.tables import make_table
 
 NAMES = ("HC", "migraine")

@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
+
+import pytest
 
 from migxai.config import Config
 from migxai.execution import children
 from migxai.execution.children import Children
-from migxai.execution.progress import Journal, LineDisplay, Outcome, make_display
-from migxai.execution.resources import Share
+from migxai.execution.environment import Share
+from migxai.execution.run import Journal, LineDisplay
 
 SHARE = Share(2, 1, 4.0)
 
@@ -42,33 +46,26 @@ def test_a_missing_module_is_an_internal_error(tmp_path):
     assert "Traceback" in (tmp_path / "run.log").read_text()
 
 
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
+_SCRIPT = """
+import ctypes, psutil
+from migxai.execution.children import keep_freed_memory
+
+def used():
+    return psutil.Process().memory_info().rss / 2**20
+
+give_back = keep_freed_memory()
+before = used()
+block = ctypes.create_string_buffer(b"x" * (100 * 2**20))
+del block
+kept = used() - before
+give_back()
+print(kept, used() - before)
+"""
 
 
-def test_display_is_live_on_a_terminal_alone():
-    assert isinstance(make_display(1, io.StringIO()), LineDisplay)
-    assert isinstance(make_display(1, Terminal(), live=False), LineDisplay)
-    stream = Terminal()
-    display = make_display(2, stream)
-    display.step("01", "realignment [1]")
-    display.write("a [bold] word")
-    display.end(Outcome("01", "failed", 3, "No signal."))
-    display.close()
-    text = stream.getvalue()
-    assert "a [bold] word" in text
-    assert "sub-01: failed: No signal." in text
-    assert "1/2" in text
-
-
-def test_journal_records_what_it_does_not_show(tmp_path):
-    stream = io.StringIO()
-    with Journal(LineDisplay(stream), tmp_path / "log") as journal:
-        journal.message("seen")
-        journal.message("detail", level=10)
-        journal.message("careful", level=30)
-    assert "seen" in stream.getvalue()
-    assert "warning: careful" in stream.getvalue()
-    assert "detail" not in stream.getvalue()
-    assert "DEBUG: detail" in (tmp_path / "log").read_text()
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's own")
+def test_freed_memory_is_kept_until_it_is_given_back() -> None:
+    done = subprocess.run([sys.executable, "-c", _SCRIPT], capture_output=True, text=True, check=True)
+    kept, given_back = (float(number) for number in done.stdout.split())
+    assert kept > 90
+    assert given_back < 10

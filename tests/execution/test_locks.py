@@ -17,11 +17,10 @@ from migxai.errors import OutputError
 from migxai.execution import locks
 from migxai.execution.locks import (
     LOCK_DIR,
-    group_lock_state,
+    lock_state,
     read_lock,
     shared_lock,
     subject_lock,
-    subject_lock_state,
     this_process,
 )
 
@@ -124,15 +123,15 @@ def test_a_living_run_on_another_machine_is_named_and_left_alone(tmp_path, elsew
     with pytest.raises(OutputError, match=r"job SLURM 12_3, process \d+ on node7"), subject_lock(tmp_path, "01"):
         pass
     assert path.exists()
-    assert subject_lock_state(tmp_path, "01").alive
+    assert lock_state(tmp_path, "sub-01").alive
 
 
 def test_a_dead_machine_blocks_nobody(tmp_path, elsewhere, fast, caplog):
     elsewhere(age=600)
-    assert subject_lock_state(tmp_path, "01").alive is False
+    assert lock_state(tmp_path, "sub-01").alive is False
     begun = time.monotonic()
     with subject_lock(tmp_path, "01"):
-        assert subject_lock_state(tmp_path, "01").owner.pid == os.getpid()
+        assert lock_state(tmp_path, "sub-01").owner.pid == os.getpid()
     assert time.monotonic() - begun >= locks.FRESH
     assert "node7" in caplog.text
     assert not (tmp_path / LOCK_DIR).exists()
@@ -148,7 +147,7 @@ def test_a_machine_that_comes_back_while_somebody_watches_keeps_its_lock(tmp_pat
 
 def test_a_silent_machine_is_waited_for(tmp_path, elsewhere, fast):
     elsewhere(age=0.6)
-    assert subject_lock_state(tmp_path, "01").alive is None
+    assert lock_state(tmp_path, "sub-01").alive is None
     begun = time.monotonic()
     with subject_lock(tmp_path, "01"):
         assert time.monotonic() - begun > 0.4
@@ -209,9 +208,9 @@ def test_signs_of_life_stop_with_their_process(tmp_path):
     while any(file.read_text() for file in Path("/proc").glob(f"{helper}/cmdline")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert subject_lock_state(tmp_path, "01").alive is False
+    assert lock_state(tmp_path, "sub-01").alive is False
 
 
 def test_nobody_holds_what_has_no_lock(tmp_path):
-    assert group_lock_state(tmp_path) is None
+    assert lock_state(tmp_path, "group") is None
     assert read_lock(tmp_path / "x.lock") is None

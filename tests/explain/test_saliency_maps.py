@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
-from migxai.explain.group_differences import regional_t
+from migxai.explain.regions import regional_t
 from migxai.explain.saliency_maps import (
     SaliencyMaps,
     agreement,

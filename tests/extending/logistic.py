@@ -25,7 +25,7 @@ def make(settings, *, n_classes, seed):
     from scipy.special import softmax
     from sklearn.linear_model import LogisticRegression
 
-    from migxai.learning.tabular import TableClassifier, column_means, column_scales, standardised
+    from migxai.learning.estimators.table import TableClassifier, column_means, column_scales, standardised
 
     class Logistic(TableClassifier):
         fitted = ("mean", "scale", "coef", "intercept")

@@ -13,9 +13,8 @@ import pandas as pd
 from migxai.cohort.comparisons import parse_comparison
 from migxai.config import Config, Learning, Run
 from migxai.group.fit import Experiment
-from migxai.group.job import Workspace
+from migxai.group.job import MapArrays, Workspace
 from migxai.group.plan import ComparisonPlan
-from migxai.group.prepare import MapArrays
 from migxai.learning.slices import plan_slices
 from migxai.learning.splits import make_folds
 

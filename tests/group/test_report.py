@@ -19,7 +19,7 @@ from migxai.explain.volumes import SliceSpace
 from migxai.group.audit import checks_path, write_audit
 from migxai.group.explain import saliency_path, write_saliency
 from migxai.group.fit import list_experiments, permutation_path
-from migxai.group.prepare import common_template
+from migxai.group.plan import common_template
 from migxai.group.report import NO_MODEL, label_of, write_explanations
 from migxai.io import write_json
 from migxai.reports.group.explained_maps import read_explained_maps

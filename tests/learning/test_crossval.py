@@ -14,8 +14,8 @@ from migxai.config import Learning
 from migxai.errors import InputError, OutputError
 from migxai.learning.crossval import FoldResult, fold_path, read_fold, run_fold, unit_key, unit_seed, write_fold
 from migxai.learning.estimators import ESTIMATORS, EstimatorEntry
+from migxai.learning.estimators.majority import Majority
 from migxai.learning.splits import Fold, make_folds
-from migxai.learning.tabular_classifiers import Majority
 from tests.evaluation.tables import make_table, other_rows_changed
 
 NAMES = ("HC", "migraine")
@@ -165,7 +165,7 @@ def test_key_of_a_new_migxai_is_another(monkeypatch):
     inputs, labels = make_table(30)
     fold = first_fold(labels)
     key = unit_key("majority", inputs, labels, fold, **KEYED)
-    monkeypatch.setattr("migxai.learning.cards.__version__", "99.0")
+    monkeypatch.setattr("migxai.learning.persistence.__version__", "99.0")
     assert unit_key("majority", inputs, labels, fold, **KEYED) != key
 
 

@@ -12,8 +12,8 @@ from safetensors.numpy import load, save_file
 from migxai.config import Learning
 from migxai.errors import InputError, OutputError
 from migxai.learning import load_model
-from migxai.learning.cards import ModelCard, cohort_summary, software_versions
 from migxai.learning.estimators import make_estimator
+from migxai.learning.persistence import ModelCard, cohort_summary, software_versions
 from tests.evaluation.tables import make_table
 
 INPUTS, LABELS = make_table(40, classes=3)

@@ -13,14 +13,14 @@ from migxai.config import Learning
 from migxai.data import load_atlas
 from migxai.errors import InputError
 from migxai.learning import load_model
-from migxai.learning.cards import ModelCard, software_versions, trunk_facts
 from migxai.learning.estimators import make_estimator
-from migxai.learning.inputs import ModelInputs, regional_means
-from migxai.learning.persistence import save_model
+from migxai.learning.inputs import ModelInputs
+from migxai.learning.persistence import ModelCard, save_model, software_versions, trunk_facts
 from migxai.learning.predicting import MapFacts, predict_maps
 from migxai.learning.slices import cut, plan_slices, scale_intensity
 from migxai.registration.resample import labels_on_grid
 from migxai.registration.space import template_brain
+from migxai.signal.maps import covered_means
 
 SHAPE = (20, 24, 20)
 AFFINE = np.array([[9.0, 0, 0, -86], [0, 9.0, 0, -122], [0, 0, 9.0, -66], [0, 0, 0, 1]])
@@ -56,7 +56,7 @@ def volumes():
 
 
 def table():
-    rows = [regional_means(item, grid_of_labels(), INDICES, item != 0)[0] for item in volumes()]
+    rows = [covered_means(item, grid_of_labels(), INDICES, item != 0)[0] for item in volumes()]
     subjects = tuple(f"ds1/sub-{row + 1:02d}" for row in range(12))
     return ModelInputs(subjects, np.stack(rows), np.ones((12, 1)), ("age",))
 
@@ -166,7 +166,7 @@ def test_refuses_models_that_read_no_maps_or_do_not_say_how(tmp_path):
 def test_the_packaged_atlas_is_found_by_its_name(tmp_path):
     atlas, affine = load_atlas(), np.array([[4.0, 0, 0, -40], [0, 4.0, 0, -60], [0, 0, 4.0, -20], [0, 0, 0, 1]])
     grid = labels_on_grid(atlas.data, atlas.affine, SHAPE, affine)
-    rows = np.stack([regional_means(item, grid, atlas.indices, item != 0)[0] for item in volumes()])
+    rows = np.stack([covered_means(item, grid, atlas.indices, item != 0)[0] for item in volumes()])
     inputs = dataclasses.replace(table(), regions=rows)
     made = make_estimator("svm", Learning(), n_classes=2, seed=0).fit(inputs, np.arange(8), LABELS[:8])
     regions = {"atlas": "AAL", "indices": list(atlas.indices)}
@@ -183,7 +183,7 @@ def test_the_packaged_atlas_is_found_by_its_name(tmp_path):
 def network(tmp_path_factory):
     """A ResNet18 with random weights, its classifier trained on two slices for one epoch, saved; and its store."""
     from migxai.learning.backbone import make_backbone
-    from migxai.learning.store import FeatureStore, extract_subject, make_feature_spec
+    from migxai.learning.inputs import FeatureStore, extract_subject, make_feature_spec
 
     settings = Learning(weights="random", precision="fp32", augmentations=1, **OPTIONS)
     geometry = plan_slices(SHAPE, AFFINE, grid_of_labels() > 0, axis="axial", count=2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from migxai.registry import Entry, Registry
@@ -53,17 +53,8 @@ class Check:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
-        made_by = {"extension": self.extension} if self.extension else {}
-        return {
-            "name": self.name,
-            "of": self.of,
-            "value": self.value,
-            "number": self.number if math.isfinite(self.number) else None,
-            "limit": self.limit,
-            "passed": self.passed,
-            "detail": self.detail,
-            **made_by,
-        }
+        found = asdict(self) | {"number": self.number if math.isfinite(self.number) else None}
+        return {key: value for key, value in found.items() if key != "extension" or value}
 
 
 @dataclass(frozen=True, kw_only=True)

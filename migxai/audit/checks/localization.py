@@ -22,7 +22,7 @@ def check(audited: AuditedMaps) -> list[Check]:
     """Hold the difference between classes against the truth; nothing where no truth is known."""
     import numpy as np
 
-    from migxai.explain.group_differences import regional_t
+    from migxai.explain.regions import regional_t
     from migxai.explain.saliency_maps import difference
 
     if audited.truth is None:

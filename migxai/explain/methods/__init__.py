@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class NetworkExplainer(Protocol):
-    """Makes maps (n, C, V) of the people `rows` by the intact network; see `migxai.explain.fusion.fused_people`."""
+    """Makes maps of people by the intact network, such as `migxai.explain.methods.fused.fused_people`."""
 
     def __call__(
         self,
@@ -41,7 +41,30 @@ class NetworkExplainer(Protocol):
         trained: IntArray,
         n_classes: int,
     ) -> NDArray[np.float32]:
-        """Make maps; `trained` are the people that the head learned from."""
+        """Make a model's maps of some people.
+
+        Parameters
+        ----------
+        backbone
+            The network that `head` belongs to.
+        head
+            Trained on others than these people.
+        planes
+            Everybody's slices, (N, S, H0, W0), 0 to 1.
+        space
+            The V voxels that slices show.
+        rows
+            The people, (n,).
+        trained
+            The people that the head learned from.
+        n_classes
+            Number of classes, C.
+
+        Returns
+        -------
+        numpy.ndarray
+            (n, C, V), with the sign that the formula gives; (n, 1, V) where the method does not depend on the class.
+        """
         ...
 
 

@@ -6,7 +6,8 @@ arbitrary, as in the library.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from migxai.explain.methods import CamMethod
 
@@ -22,13 +23,6 @@ def combine(activations: Tensor, gradients: Tensor) -> Tensor:  # noqa: ARG001
     return torch.from_numpy(get_2d_projection(activations.detach().numpy()))
 
 
-def library() -> Any:
-    """Return pytorch-grad-cam's class."""
-    from pytorch_grad_cam import EigenCAM
-
-    return EigenCAM
-
-
 ENTRY = CamMethod(
     name="eigencam",
     title="Eigen-CAM",
@@ -36,7 +30,7 @@ ENTRY = CamMethod(
     "doi:10.1109/IJCNN48605.2020.9206626",
     order=50,
     combine=combine,
-    library=library,
+    library=lambda: import_module("pytorch_grad_cam").EigenCAM,
     by_class=False,
     signed=True,
 )

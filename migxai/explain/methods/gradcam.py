@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from migxai.explain.methods import CamMethod
 
@@ -17,13 +18,6 @@ def combine(activations: Tensor, gradients: Tensor) -> Tensor:
     return torch.einsum("bk,bkhw->bhw", gradients.mean(dim=(2, 3)), activations)
 
 
-def library() -> Any:
-    """Return pytorch-grad-cam's class."""
-    from pytorch_grad_cam import GradCAM
-
-    return GradCAM
-
-
 ENTRY = CamMethod(
     name="gradcam",
     title="Grad-CAM",
@@ -31,6 +25,6 @@ ENTRY = CamMethod(
     "networks via gradient-based localization. ICCV 2017. doi:10.1109/ICCV.2017.74",
     order=10,
     combine=combine,
-    library=library,
+    library=lambda: import_module("pytorch_grad_cam").GradCAM,
     signed=True,
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from migxai.explain.methods import CamMethod
 
@@ -27,13 +28,6 @@ def combine(activations: Tensor, gradients: Tensor) -> Tensor:
     return torch.einsum("bk,bkhw->bhw", weights, activations)
 
 
-def library() -> Any:
-    """Return pytorch-grad-cam's class."""
-    from pytorch_grad_cam import GradCAMPlusPlus
-
-    return GradCAMPlusPlus
-
-
 ENTRY = CamMethod(
     name="gradcam++",
     title="Grad-CAM++",
@@ -41,5 +35,5 @@ ENTRY = CamMethod(
     "explanations for deep convolutional networks. WACV 2018. doi:10.1109/WACV.2018.00097",
     order=40,
     combine=combine,
-    library=library,
+    library=lambda: import_module("pytorch_grad_cam").GradCAMPlusPlus,
 )

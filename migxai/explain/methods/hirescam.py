@@ -6,7 +6,8 @@ biases contribute.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from migxai.explain.methods import CamMethod
 
@@ -19,13 +20,6 @@ def combine(activations: Tensor, gradients: Tensor) -> Tensor:
     return (activations * gradients).sum(dim=1)
 
 
-def library() -> Any:
-    """Return pytorch-grad-cam's class."""
-    from pytorch_grad_cam import HiResCAM
-
-    return HiResCAM
-
-
 ENTRY = CamMethod(
     name="hirescam",
     title="HiResCAM",
@@ -33,6 +27,6 @@ ENTRY = CamMethod(
     "networks. 2021. arXiv:2011.08891",
     order=30,
     combine=combine,
-    library=library,
+    library=lambda: import_module("pytorch_grad_cam").HiResCAM,
     signed=True,
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from migxai.explain.methods import CamMethod
 
@@ -15,13 +16,6 @@ def combine(activations: Tensor, gradients: Tensor) -> Tensor:
     return (activations * gradients.clamp(min=0)).sum(dim=1)
 
 
-def library() -> Any:
-    """Return pytorch-grad-cam's class."""
-    from pytorch_grad_cam import LayerCAM
-
-    return LayerCAM
-
-
 ENTRY = CamMethod(
     name="layercam",
     title="LayerCAM",
@@ -29,5 +23,5 @@ ENTRY = CamMethod(
     "localization. IEEE Trans Image Process 2021;30:5875-5888. doi:10.1109/TIP.2021.3089943",
     order=20,
     combine=combine,
-    library=library,
+    library=lambda: import_module("pytorch_grad_cam").LayerCAM,
 )

@@ -87,7 +87,7 @@ class EstimatorEntry(Entry):
     ----------
     make
         Returns an estimator that is not fitted yet; only this imports what it computes with.
-        `migxai.learning.tabular.TableClassifier` is a base class that does all but the learning.
+        `migxai.learning.estimators.table.TableClassifier` is a base class that does all but the learning.
     tables
         The tables of `ModelInputs` whose columns it reads.
     fields
@@ -120,23 +120,9 @@ _NETWORK_OPTIONS = (
 
 
 def make_estimator(name: str, settings: Learning, *, n_classes: int, seed: int) -> Estimator:
-    """Make an estimator that is not fitted yet.
+    """Make an estimator, or a network by name, that is not fitted yet; UsageError if there is no such model.
 
-    Parameters
-    ----------
-    name
-        A key of `ESTIMATORS` or the name of a network.
-    settings
-        All options; it takes those that concern it.
-    n_classes
-        Number of classes, C.
-    seed
-        The seed of everything random in it.
-
-    Raises
-    ------
-    UsageError
-        If there is no such model.
+    It takes of all options those that concern it; `seed` is that of everything random in it.
     """
     if name in ESTIMATORS:
         return ESTIMATORS[name].make(settings, n_classes=n_classes, seed=seed)
@@ -177,22 +163,9 @@ def origin_of(model: str) -> str:
 
 
 def check_models(names: Sequence[str]) -> tuple[str, ...]:
-    """Check the names of models before anything heavy is imported.
+    """Check the names of models before anything heavy is imported; return each once, in their order.
 
-    Parameters
-    ----------
-    names
-        As given by the user.
-
-    Returns
-    -------
-    tuple
-        The names in their order, each once.
-
-    Raises
-    ------
-    UsageError
-        If there is no such model, or none is named.
+    UsageError if there is no such model, or none is named.
     """
     if not names:
         raise UsageError("No model is named; give at least one with --models.")

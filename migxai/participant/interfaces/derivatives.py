@@ -18,7 +18,9 @@ from migxai.config import Config
 from migxai.data import SPACE
 from migxai.indicators.registry import INDICATORS
 from migxai.io import copy_with, read_tsv, write_json, write_nifti, write_tsv
-from migxai.participant.descriptions import (
+from migxai.participant.facts import (
+    AnatomyFacts,
+    RunFacts,
     atlas_fields,
     confounds_fields,
     map_fields,
@@ -27,7 +29,6 @@ from migxai.participant.descriptions import (
     shared_fields,
     summarise,
 )
-from migxai.participant.facts import AnatomyFacts, RunFacts
 from migxai.participant.interfaces.base import (
     Step,
     inputs,
@@ -45,8 +46,8 @@ from migxai.registration.engines import Registration
 from migxai.registration.normalise import compact
 from migxai.registration.resample import resample_to_grid
 from migxai.registration.space import Volume, save_transform, template_volume
-from migxai.reports.figures import overlays, plots
-from migxai.reports.participant.run_summary import write_summary
+from migxai.reports.figures import drawing, overlays
+from migxai.reports.participant.report import write_summary
 
 Fields = dict[str, Any]
 
@@ -304,7 +305,7 @@ class DrawRun(Step):
         tr, limits = facts.acquisition.repetition_time, config.preprocessing
         before = before if kept.all() else before[:, kept]
         return [
-            plots.plot_motion(
+            drawing.plot_motion(
                 degrees,
                 displacement,
                 self._file("motion"),
@@ -313,10 +314,10 @@ class DrawRun(Step):
                 max_rotation=limits.max_rotation,
                 threshold=config.denoising.fd_threshold,
             ),
-            plots.plot_carpet(
+            drawing.plot_carpet(
                 before, after, tissues, self._file("carpet"), repetition_time=tr, displacement=displacement[kept]
             ),
-            plots.plot_spectra(
+            drawing.plot_spectra(
                 before, after, tissues["GM"], self._file("spectra"), repetition_time=tr, band=config.denoising.band
             ),
         ]
@@ -376,6 +377,6 @@ class DrawRun(Step):
         labels = [str(name) for name in regional["names"]]
         for stat in (item for item in regional if item in INDICATORS):
             file = self._file(f"{stat}regions")
-            paths.append(plots.plot_regions(labels, regional[stat], file, name=INDICATORS[stat].title))
-        paths.append(plots.plot_coverage(labels, regional["coverage"], self._file("coverage")))
+            paths.append(drawing.plot_regions(labels, regional[stat], file, name=INDICATORS[stat].title))
+        paths.append(drawing.plot_coverage(labels, regional["coverage"], self._file("coverage")))
         return paths

@@ -28,8 +28,15 @@ from migxai.participant.interfaces.derivatives import RunFiles
 from migxai.participant.resources import Memory
 from migxai.registration.resample import labels_on_grid
 from migxai.registration.space import voxel_sizes
-from migxai.signal.maps import mean_normalised, smooth, z_scored
-from migxai.signal.regions import correlation_matrix, region_coverage, region_means, region_values
+from migxai.signal.maps import (
+    correlation_matrix,
+    mean_normalised,
+    region_coverage,
+    region_means,
+    region_values,
+    smooth,
+    z_scored,
+)
 
 Maps = dict[str, NDArray[Any]]
 

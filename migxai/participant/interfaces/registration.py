@@ -30,7 +30,7 @@ from migxai.registration.normalise import (
 from migxai.registration.quality import Gate, Quality
 from migxai.registration.resample import resample_to_grid
 from migxai.registration.space import Volume, crop_grid, save_transform, template_volume
-from migxai.reports.participant.run_summary import ProcessingStep, QualityMeasure
+from migxai.reports.participant.report import ProcessingStep, QualityMeasure
 
 
 class ExtractBrain(Step):

@@ -43,8 +43,8 @@ class ExplainedMap:
     path
         The image, 3-D, NaN or 0 where it says nothing.
     comparison, indicator, model
-        What was told apart, from which maps, by what; as in the tables (``hc_vs_migraine``, ``reho``, ``googlenet``).
-        The model is one of `NO_MODEL` where none was needed.
+        As in the tables (``hc_vs_migraine``, ``reho``, ``googlenet``); the model is one of `NO_MODEL` where none was
+        needed.
     method
         How it was made, in words: ``Grad-CAM``, ``attention rollout``, ``t statistic``.
     kind
@@ -60,12 +60,8 @@ class ExplainedMap:
     threshold
         Values (absolute ones of a signed map) below it are not shown at first; None leaves the choice to the report.
         Of a test it is the smallest significant value, and None where there is none.
-    unit
-        For the colour bar.
     warning
         Why this map must not be trusted, such as a sanity check its method failed; it is stamped on every picture.
-    simulated
-        Whether the data are made up.
     """
 
     path: Path
@@ -106,13 +102,7 @@ class ExplainedMap:
         return {key: value for key, value in values.items() if key in _NEEDED or value not in (None, "")}
 
     def read(self) -> Volume:
-        """Read the image.
-
-        Raises
-        ------
-        ImageError
-            If it cannot be read, or is not 3-D.
-        """
+        """Read the image; an ImageError says that it cannot be read, or is not 3-D."""
         import nibabel as nib
 
         try:
@@ -132,10 +122,7 @@ _NEEDED = [key for key, name in _KEYS.items() if not hasattr(ExplainedMap, name)
 def read_explained_maps(folder: GroupFolder) -> tuple[ExplainedMap, ...]:
     """Find the maps in ``group/explain`` whose sidecars say what they are; `ExplainedMap.sidecar` names the keys.
 
-    Raises
-    ------
-    InputError
-        If a sidecar with a ``Kind`` lacks another key, or holds a value that cannot be.
+    An InputError names a sidecar with a ``Kind`` that lacks another key, or holds a value that cannot be.
     """
     found = []
     for path in sorted(folder.file("explain").glob("*.nii.gz")):

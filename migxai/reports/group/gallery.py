@@ -33,18 +33,9 @@ Drawn = tuple["Figure", str]
 class Picture:
     """A figure as the page shows it.
 
-    Attributes
-    ----------
-    name
-        Of its files in ``group/figures``, without extension.
-    title, words
-        What it is, and what it shows.
-    source
-        The picture as a data address; empty where the page has no more room.
-    width
-        Largest share of the page's width, such as ``50%``; empty for all of it.
-    print_dpi
-        Of its PNG file.
+    `name` is that of its files in ``group/figures``, without extension; `title` says what it is, `words` what it shows.
+    `source` is a data address, empty where the page has no more room; `width` is the largest share of the page's width,
+    such as ``50%``, empty for all of it.
     """
 
     name: str
@@ -57,18 +48,9 @@ class Picture:
 
 @dataclass
 class Gallery:
-    """Keeps figures as files, and counts what the page takes.
+    """Keeps figures as files, and counts the bytes that pictures may still take in the page (`room`).
 
-    Attributes
-    ----------
-    folder
-        ``group/figures``.
-    simulated
-        Whether the data are made up: every picture says so.
-    room
-        Bytes that pictures may still take in the page; the files are written in any case.
-    names
-        Of the figures kept, without extension, in order.
+    `folder` is ``group/figures``; of made-up data (`simulated`) every picture says so.
     """
 
     folder: Path
@@ -77,23 +59,9 @@ class Gallery:
     names: list[str] = field(default_factory=list)
 
     def add(self, drawn: Drawn, name: str, title: str, *, inline: Literal["svg", "webp"] = "svg") -> Picture:
-        """Keep a figure, and return it as the page shows it.
+        """Keep a figure, made inside `drawing_style`, as files of this name; returns it as the page shows it.
 
-        Parameters
-        ----------
-        drawn
-            From `migxai.reports.figures.drawing.new_figure`, inside its `drawing_style`, and what it shows in words.
-        name
-            Of the files, without extension.
-        title
-            What it is.
-        inline
-            How the page holds it: lines as SVG, pictures of brains as WebP.
-
-        Raises
-        ------
-        OutputError, ResourceError
-            If a file cannot be written.
+        The page holds lines as SVG, and pictures of brains as WebP.
         """
         figure, words = drawn
         if self.simulated:

@@ -48,18 +48,9 @@ _VIEWS = (("l", "left", (1, -1), 2), ("y", "back", (0, 1), 2), ("r", "right", (1
 class PreparedMap:
     """A map ready to be shown.
 
-    Attributes
-    ----------
-    volume
-        Values, NaN where there are none.
-    signed
-        Whether there are values on both sides of zero.
-    threshold
-        Absolute values below it are not shown; 0 if nothing is above it.
-    limit
-        Absolute value at the end of the colours.
-    peak
-        Of the largest absolute value, world mm (3,), and that value; NaN for an empty map.
+    `volume` is NaN where there are no values, which are `signed` if some are below zero. Absolute values below
+    `threshold` are not shown (0 if nothing is above it), and colours end at `limit`. `peak` is where the largest
+    absolute value lies, world mm (3,), and that value; NaN for an empty map.
     """
 
     volume: Volume
@@ -75,13 +66,7 @@ class PreparedMap:
 
 
 def prepare(one: ExplainedMap) -> PreparedMap:
-    """Read a map and settle how it is shown.
-
-    Raises
-    ------
-    ImageError
-        If it cannot be read.
-    """
+    """Read a map and settle how it is shown; an ImageError says that it cannot be read."""
     volume = one.read()
     data = np.asarray(volume.data, dtype=np.float64)
     size = np.abs(np.nan_to_num(data))

@@ -94,10 +94,7 @@ class RegionTable:
 def check_regions(regions: pd.DataFrame) -> pd.DataFrame:
     """Check the columns of ``group/regions.tsv`` and turn its numbers into numbers.
 
-    Raises
-    ------
-    InputError
-        If a needed column is absent, or a number is none.
+    An InputError names a needed column that is absent, or a number that is none.
     """
     if regions.empty:
         return regions
@@ -201,18 +198,8 @@ class MapGroup:
 class MapsSection:
     """What the section shows.
 
-    Attributes
-    ----------
-    groups
-        None without maps.
-    notes
-        What is left out, a sentence each.
-    tables
-        Those of regions, where there are no maps to stand beside.
-    viewer_data
-        What the viewer's script reads; empty without maps.
-    none
-        What is said where there are no maps.
+    Notes say what is left out. Tables of regions stand here where there are no maps to stand beside, and `none` says
+    that there are none. `viewer_data` is read by the viewer's script.
     """
 
     groups: Sequence[MapGroup] = ()
@@ -223,17 +210,7 @@ class MapsSection:
 
 
 def maps_section(results: Results, maps: Sequence[ExplainedMap], gallery: Gallery) -> MapsSection:
-    """Draw the maps and pack them for the viewer.
-
-    Raises
-    ------
-    ImageError
-        If a map cannot be read.
-    InputError
-        If the table of regions is not as `check_regions` wants it.
-    OutputError, ResourceError
-        If a figure cannot be written.
-    """
+    """Draw the maps and pack them for the viewer; errors say which map or table cannot be read."""
     regions = check_regions(results.tables["regions.tsv"])
     if not maps:
         return MapsSection(tables=region_tables(regions, [])[0])

@@ -36,24 +36,8 @@ def write_report(folder: GroupFolder) -> Path:
     """Write ``group/report.html`` and ``group/figures`` from what the group level left in its folder.
 
     Only ``description.json`` must be there: what else is missing is said to be. The same files give the same bytes.
-    Reports of participants that lie in the output are linked, and get a link to this one.
-
-    Parameters
-    ----------
-    folder
-        The group level's.
-
-    Returns
-    -------
-    Path
-        The HTML file.
-
-    Raises
-    ------
-    InputError, ImageError
-        If a file is damaged, or not what the report reads.
-    OutputError, ResourceError
-        If a file cannot be written.
+    Reports of participants that lie in the output are linked, and get a link to this one. An InputError or ImageError
+    says which file is damaged, or not what the report reads.
     """
     results = read_results(folder)
     maps = read_explained_maps(folder)
@@ -86,13 +70,7 @@ def write_report(folder: GroupFolder) -> Path:
 
 
 def read_checks(folder: GroupFolder) -> list[Check]:
-    """Return all checks of the results and of the maps, as the report shows them.
-
-    Raises
-    ------
-    InputError
-        If a file is damaged.
-    """
+    """Return all checks of the results and of the maps, as the report shows them."""
     return _checks(folder, read_results(folder))
 
 

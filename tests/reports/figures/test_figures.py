@@ -13,6 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migxai.registration.space import Volume
+from migxai.reports.figures.drawing import (
+    mean_spectrum,
+    plot_carpet,
+    plot_coverage,
+    plot_motion,
+    plot_regions,
+    plot_spectra,
+    rank,
+)
 from migxai.reports.figures.overlays import (
     Cut,
     Layout,
@@ -24,15 +33,6 @@ from migxai.reports.figures.overlays import (
     plot_masks,
     plot_registration,
     three_axes_layout,
-)
-from migxai.reports.figures.plots import (
-    mean_spectrum,
-    plot_carpet,
-    plot_coverage,
-    plot_motion,
-    plot_regions,
-    plot_spectra,
-    rank,
 )
 
 AFFINE = np.array([[4.0, 0, 0, -40], [0, 4, 0, -40], [0, 0, 4, -40], [0, 0, 0, 1]])

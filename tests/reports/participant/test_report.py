@@ -15,17 +15,18 @@ import pytest
 from migxai.config import Config
 from migxai.errors import InputError
 from migxai.registration.space import Volume
+from migxai.reports.figures.drawing import plot_carpet, plot_motion
 from migxai.reports.figures.overlays import plot_registration
-from migxai.reports.figures.plots import plot_carpet, plot_motion
 from migxai.reports.participant.methods import MethodsFacts, methods_text
-from migxai.reports.participant.report import link_to_group, write_participant_report
-from migxai.reports.participant.run_summary import (
+from migxai.reports.participant.report import (
     ProcessingStep,
     QualityMeasure,
     RegionValues,
     RunSummary,
     find_summaries,
+    link_to_group,
     read_summary,
+    write_participant_report,
     write_summary,
 )
 

@@ -1,1 +1,0 @@
-"""nipype's plugins, made safe."""
