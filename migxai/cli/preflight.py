@@ -192,7 +192,7 @@ def check_plugin(config: Config) -> dict[str, Any] | None:
     """Return the nipype plugin that the user names, and its arguments; None without. Only then nipype is imported."""
     if config.run.use_plugin is None:
         return None
-    from migxai.execution.workflows import read_plugin
+    from migxai.execution.plugins.workflows import read_plugin
 
     return read_plugin(config.run.use_plugin)
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from migxai import errors
 from migxai.config import Config, Learning
 from migxai.errors import MigxaiError
-from migxai.execution.workflows import Crash, MeasuredInterface, PoolPlugin, execute, read_plugin
+from migxai.execution.plugins.workflows import Crash, MeasuredInterface, PoolPlugin, execute, read_plugin
 from migxai.explain.volumes import SliceSpace
 from migxai.io import read_json, write_json
 from migxai.learning.estimators import is_deep

@@ -20,7 +20,7 @@ from migxai.config import Config
 from migxai.data import SPACE
 from migxai.errors import InputError, MigxaiError
 from migxai.execution.locks import subject_lock
-from migxai.execution.workflows import Crash, Execution, execute
+from migxai.execution.plugins.workflows import Crash, Execution, execute
 from migxai.io import write_text
 from migxai.participant.workflow import init_participant_wf
 from migxai.reports.participant.methods import MethodsFacts, methods_text

@@ -20,7 +20,7 @@ from migxai.demo.image_cohort import make_cohort
 from migxai.demo.map_cohort import make_map_cohort
 from migxai.demo.settings import SMALL
 from migxai.execution.locks import LOCK_DIR, this_process
-from migxai.execution.slurm import memory_mb
+from migxai.execution.plugins.slurm import memory_mb
 
 pytestmark = [
     pytest.mark.slurm,

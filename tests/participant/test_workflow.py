@@ -10,7 +10,7 @@ from nipype.pipeline import engine as pe
 from migxai.bids.fmriprep import FmriprepRun
 from migxai.bids.inputs import RawRun, Subject
 from migxai.config import Config, Run, Selection
-from migxai.execution.workflows import execute
+from migxai.execution.plugins.workflows import execute
 from migxai.participant.interfaces.base import Step, inputs, outputs
 from migxai.participant.workflow import for_steps, init_participant_wf
 

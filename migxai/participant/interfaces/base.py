@@ -10,7 +10,7 @@ import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, Undefined, traits
 from numpy.typing import NDArray
 
-from migxai.execution.workflows import MeasuredInterface
+from migxai.execution.plugins.workflows import MeasuredInterface
 from migxai.participant.resources import Memory
 from migxai.registration.space import Affine, Chain, Field, Volume
 

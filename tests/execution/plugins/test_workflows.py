@@ -15,7 +15,7 @@ from nipype.pipeline import engine as pe
 
 from migxai import errors
 from migxai.errors import InputError, ResourceError, UsageError
-from migxai.execution.workflows import PoolPlugin, error_from_traceback, execute, read_plugin
+from migxai.execution.plugins.workflows import PoolPlugin, error_from_traceback, execute, read_plugin
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -194,7 +194,7 @@ PARENT = """
 import os, time
 from multiprocessing import get_context
 from concurrent.futures import ProcessPoolExecutor
-from migxai.execution.workflows import prepare_worker
+from migxai.execution.plugins.workflows import prepare_worker
 if __name__ == "__main__":
     pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=prepare_worker)
     print(pool.submit(os.getpid).result(), flush=True)

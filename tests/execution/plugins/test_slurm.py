@@ -15,10 +15,10 @@ from nipype.interfaces.utility import Function
 from nipype.pipeline import engine as pe
 
 from migxai.errors import ResourceError, UsageError
-from migxai.execution import slurm
 from migxai.execution.environment import UNKNOWN, explain
-from migxai.execution.slurm import SlurmPlugin, cancel, memory_mb, queue
-from migxai.execution.workflows import execute
+from migxai.execution.plugins import slurm
+from migxai.execution.plugins.slurm import SlurmPlugin, cancel, memory_mb, queue
+from migxai.execution.plugins.workflows import execute
 
 FAKE = Path(__file__).with_name("fake_slurm.py")
 

@@ -183,7 +183,7 @@ def execute(
     if report is not None:
         arguments["status_callback"] = lambda node, status: report(node.fullname, status)
     if plugin == "SLURM":
-        from migxai.execution import slurm
+        from migxai.execution.plugins import slurm
 
         quieten()
         plugin = slurm.SlurmPlugin(arguments)
