@@ -45,16 +45,9 @@ NETWORK, LOCAL, GLOBAL, DRIFT = 0.8, 0.6, 0.2, 0.35
 class Activity:
     """Relative signal changes as a product: change(voxel, time) = maps(voxel, k) courses(k, time).
 
-    Attributes
-    ----------
-    maps
-        Shape (X, Y, Z, K) on the grid of the BOLD run, in the pose of the first volume.
-    frequencies
-        The frequencies of the neural fluctuations, Hz, shape (F,).
-    pulse, breath
-        Phase of heart and breath in radians at the moments of `clock`, shape (N,).
-    clock
-        Seconds from the start of the run, shape (N,).
+    Maps have shape (X, Y, Z, K) on the grid of the BOLD run, in the pose of the first volume. `frequencies` are those
+    of the neural fluctuations, Hz, shape (F,); `pulse` and `breath` the phases of heart and breath in radians at the
+    moments of `clock`, in seconds from the start of the run, all of shape (N,).
     """
 
     maps: FloatArray
@@ -289,8 +282,7 @@ def _modulate(
 def _in_parallel(work: Callable[[int], None], count: int) -> None:
     """Do independent pieces of work in threads: scipy's interpolation runs without the interpreter's lock."""
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        for done in [pool.submit(work, number) for number in range(count)]:
-            done.result()
+        list(pool.map(work, range(count)))
 
 
 def _saturation(t1: float, number: int, repetition_time: float) -> float:

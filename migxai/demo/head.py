@@ -43,18 +43,9 @@ NETWORKS: dict[str, tuple[str, ...]] = {
 class Head:
     """Volumes in MNI space on one 2 mm grid; `affine` takes voxels to MNI (RAS mm).
 
-    Attributes
-    ----------
-    t1w
-        T1-weighted intensity of the whole head, white matter at 1.
-    gm, wm, csf
-        Tissue probabilities inside the brain.
-    scalp
-        What an echo-planar image shows outside the brain, grey matter at 1.
-    signal_loss
-        Factor between 0 and 1: signal that is left above the air of the sinuses and the ear canals.
-    vessels
-        Where the heart beats: 0 to 1.
+    T1-weighted intensity of the whole head (white matter at 1), the brain's mask and tissue probabilities, and for
+    echo-planar images: what shows outside the brain (`scalp`, grey matter at 1), the share of signal that is left above
+    the air of the sinuses and the ear canals (`signal_loss`), and where the heart beats (`vessels`, 0 to 1).
     """
 
     affine: FloatArray

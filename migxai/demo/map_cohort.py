@@ -42,31 +42,24 @@ def make_map_cohort(
 ) -> Path:
     """Make the dataset ``root/maps`` and the truth ``root/truth``, or go on where an earlier call stopped.
 
-    Parameters
-    ----------
-    root
-        An absent or empty directory, or a cohort of the same settings with as many subjects or fewer.
-    seed, effect_size, effect_regions, sites, indicators, shuffle_labels
-        As in `MapSettings`. The default effect, d = 1.5, was fixed before any classifier saw the maps.
-
-    Returns
-    -------
-    Path
-        The dataset, as `migxai.cohort.read_maps` and ``migxai <dataset> <output> group`` take it.
-
-    Raises
-    ------
-    UsageError
-        If a region or an indicator does not exist, or the number of sites is impossible.
-    OutputError
-        If `root` holds anything else, or cannot be written.
+    Everything but `subjects`, their number, is as in `MapSettings`; the default effect, d = 1.5, was fixed before any
+    classifier saw the maps. Returns the dataset, as `migxai.cohort.read_maps` and ``migxai <dataset> <output> group``
+    take it. UsageError if a region or an indicator does not exist, or the number of sites is impossible; OutputError if
+    `root` is anything but absent, empty or a cohort of the same settings with as many subjects or fewer, or cannot be
+    written.
     """
     settings = MapSettings(seed, effect_size, effect_regions, sites, indicators, shuffle_labels)
-    _check(settings)
+    effect_names(effect_regions)
+    unknown = [stat for stat in indicators if stat not in AVAILABLE]
+    if unknown or not indicators:
+        raise UsageError(f"Made-up maps can be {', '.join(AVAILABLE)}, not {', '.join(unknown) or 'none at all'}.")
+    if not 1 <= sites <= MAX_SITES:
+        raise UsageError(f"A made-up cohort has from 1 to {MAX_SITES} sites, not {sites}.")
     claim(root, settings, subjects)
     dataset = root / "maps"
     groups = make_groups(subjects)
-    places = _sites(groups, sites)
+    # Sites are dealt out within each group, so that no site stands for a group.
+    places = [groups[:number].count(group) % sites for number, group in enumerate(groups)]
     _write_truth(root / "truth", settings, groups)
     for number, (group, site) in enumerate(zip(groups, places, strict=True), start=1):
         _write_subject(dataset, settings, number, group, site)
@@ -83,24 +76,6 @@ def make_groups(subjects: int) -> list[str]:
         behind = {group: number * share / total - groups.count(group) for group, share in PROPORTIONS.items()}
         groups.append(max(behind, key=lambda group: behind[group]))
     return groups
-
-
-def _check(settings: MapSettings) -> None:
-    effect_names(settings.effect_regions)
-    unknown = [stat for stat in settings.indicators if stat not in AVAILABLE]
-    if unknown or not settings.indicators:
-        raise UsageError(f"Made-up maps can be {', '.join(AVAILABLE)}, not {', '.join(unknown) or 'none at all'}.")
-    if not 1 <= settings.sites <= MAX_SITES:
-        raise UsageError(f"A made-up cohort has from 1 to {MAX_SITES} sites, not {settings.sites}.")
-
-
-def _sites(groups: list[str], sites: int) -> list[int]:
-    """Deal out sites within each group, so that no site stands for a group."""
-    return [groups[:number].count(group) % sites for number, group in enumerate(groups)]
-
-
-def _label(number: int) -> str:
-    return f"{number:02d}"
 
 
 def _write_dataset(dataset: Path, settings: MapSettings, groups: list[str], sites: list[int]) -> None:
@@ -145,7 +120,7 @@ def _row(settings: MapSettings, number: int, group: str, site: int) -> dict[str,
 
 def _write_subject(dataset: Path, settings: MapSettings, number: int, group: str, site: int) -> None:
     """Write a subject's mask and maps; the last sidecar stands only once all are there."""
-    shared = {"sub": _label(number), "task": "rest", "space": SPACE, "res": resolution_label(RESOLUTION)}
+    shared = {"sub": f"{number:02d}", "task": "rest", "space": SPACE, "res": resolution_label(RESOLUTION)}
 
     def path(suffix: str, extension: str, **more: str) -> Path:
         return dataset / derivative_path({**shared, **more}, suffix, extension)
@@ -202,6 +177,6 @@ def _write_truth(truth: Path, settings: MapSettings, groups: list[str]) -> None:
         "are added where maps_effect.nii.gz is 1, and proportionally less where it is less.",
         "StandardDeviationInRegions": spreads,
         "LabelsShuffled": settings.shuffle_labels,
-        "GroupOfEffect": {f"sub-{_label(number)}": group for number, group in enumerate(groups, start=1)},
+        "GroupOfEffect": {f"sub-{number:02d}": group for number, group in enumerate(groups, start=1)},
     }
     write_json(truth / "maps_effect.json", content)

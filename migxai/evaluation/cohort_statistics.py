@@ -45,18 +45,11 @@ class GroupTest:
 
 @dataclass(frozen=True)
 class Variable:
-    """One characteristic, described by group.
+    """One characteristic, described by group: people with and without a value, and the test of a difference.
 
-    Attributes
-    ----------
-    n, missing
-        People with and without a value, by group.
-    quartiles
-        First quartile, median and third quartile by group (linear interpolation); empty for a category.
-    counts
-        People by level and group; empty for a number.
-    p_adjusted
-        Corrected by Holm's method for the number of variables tested.
+    `quartiles` are the first, the median and the third by group (linear interpolation), empty for a category; `counts`
+    are people by level and group, empty for a number. `p_adjusted` is corrected by Holm's method for the number of
+    variables tested.
     """
 
     name: str
@@ -70,57 +63,36 @@ class Variable:
 
 
 def describe_cohort(
-    participants: pd.DataFrame,
-    group_column: str,
-    *,
-    groups: Sequence[str] = (),
-    variables: Sequence[str] = (),
-    categorical: Sequence[str] = (),
-    seed: int = 0,
+    participants: pd.DataFrame, group_column: str, *, groups: Sequence[str] = (), seed: int = 0
 ) -> list[Variable]:
-    """Describe each characteristic by group and test it for a difference.
+    """Describe each column but the group and `IDENTIFIERS` by group, and test it for a difference.
 
-    Numbers: median and quartiles, Kruskal-Wallis test, epsilon-squared. Categories: counts, chi-square test, or
-    Fisher's where an expected count is under 5, and bias-corrected Cramer's V.
+    Numbers: median and quartiles, Kruskal-Wallis test, epsilon-squared. Categories (text, truth values, and numbers
+    with at most two different values): counts, chi-square test, or Fisher's where an expected count is under 5, and
+    bias-corrected Cramer's V.
 
-    Parameters
-    ----------
-    participants
-        A row for each person; people without a group are left out.
-    groups
-        Names in order; by default all there are, sorted.
-    variables
-        Columns to describe; by default all but the group and `IDENTIFIERS`.
-    categorical
-        Columns to treat as categories although they hold numbers. Text, truth values, and numbers with at most two
-        different values always are.
-    seed
-        The seed of the random tables of Fisher's test beyond 2 x 2.
-
-    Raises
-    ------
-    InputError
-        If a column is absent, or fewer than two groups have anybody.
+    People without a group are left out. `groups` are in order; by default all there are, sorted. The seed is that of
+    the random tables of Fisher's test beyond 2 x 2. InputError if fewer than two groups have anybody, or there is no
+    such column.
     """
-    for name in (group_column, *variables, *categorical):
-        if name not in participants.columns:
-            raise InputError(f"The table of participants has no column {name!r}.")
+    if group_column not in participants.columns:
+        raise InputError(f"The table of participants has no column {group_column!r}.")
     labels = participants[group_column]
     table = participants.assign(**{group_column: labels.astype(str)})[labels.notna()]
     names = list(groups) or sorted(table[group_column].unique())
     people = {name: table[table[group_column] == name] for name in names}
     if sum(len(rows) > 0 for rows in people.values()) < 2:
         raise InputError(f"Statistics of a cohort need people in two groups of {group_column!r}; there is one at most.")
-    wanted = list(variables) or [name for name in table.columns if name not in (group_column, *IDENTIFIERS)]
     described = [
-        _describe({group: rows[name] for group, rows in people.items()}, name, name in categorical, seed)
-        for name in wanted
+        _describe({group: rows[name] for group, rows in people.items()}, name, seed)
+        for name in table.columns
+        if name not in (group_column, *IDENTIFIERS)
     ]
     adjusted = holm([one.test.p for one in described])
     return [replace(one, p_adjusted=float(p)) for one, p in zip(described, adjusted, strict=True)]
 
 
-def _describe(values: Mapping[str, pd.Series], name: str, as_category: bool, seed: int) -> Variable:
+def _describe(values: Mapping[str, pd.Series], name: str, seed: int) -> Variable:
     import pandas as pd
 
     known = {group: column.dropna() for group, column in values.items()}
@@ -128,7 +100,7 @@ def _describe(values: Mapping[str, pd.Series], name: str, as_category: bool, see
     missing = {group: len(column) - n[group] for group, column in values.items()}
     together = pd.concat(list(known.values()))
     numeric = pd.api.types.is_numeric_dtype(together) and not pd.api.types.is_bool_dtype(together)
-    if numeric and not as_category and together.nunique() > 2:
+    if numeric and together.nunique() > 2:
         numbers = {group: column.to_numpy(dtype=np.float64) for group, column in known.items()}
         quartiles = {
             group: tuple(np.percentile(one, [25, 50, 75]).tolist()) if len(one) else (np.nan,) * 3

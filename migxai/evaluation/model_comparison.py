@@ -57,16 +57,10 @@ def allowed_tests(cv: str, *, n_classes: int, trials: int) -> Allowed:
 
 @dataclass(frozen=True)
 class ComparedModel:
-    """A scored model, ready to be compared with others on the same subjects.
+    """A scored model, ready to be compared with others on the same subjects; one prediction per subject and trial.
 
-    Attributes
-    ----------
-    predictions
-        One row per subject and trial.
-    per_fold
-        Scores in each fold of each trial, shape (trials, folds), NaN where undefined; empty for leave-one-out.
-    resampled
-        Scores in each resample of subjects, shape (B,), resamples being the same for all models.
+    `per_fold` holds scores in each fold of each trial, shape (trials, folds), NaN where undefined, and is empty for
+    leave-one-out; `resampled` those in each resample of subjects, shape (B,), resamples being the same for all models.
     """
 
     predictions: PredictionSet

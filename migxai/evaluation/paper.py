@@ -237,7 +237,9 @@ def _ordered(table: pd.DataFrame) -> list[tuple[str, str, str]]:
 
 def paper_order(comparison: str, indicator: str, model: str) -> list[tuple[int, str]]:
     """Return a key that sorts comparisons, then indicators, then models: known ones first and in their order."""
-    known = [list(names) for names in (COMPARISON_NAMES, INDICATORS, model_titles())]
+    # The paper lists its networks in another order than options do.
+    models = dict.fromkeys([*(model for model, *_ in TABLE_2), *model_titles()])
+    known = [list(names) for names in (COMPARISON_NAMES, INDICATORS, models)]
     names = (comparison, indicator, model)
     return [
         (order.index(name) if name in order else len(order), name) for order, name in zip(known, names, strict=True)

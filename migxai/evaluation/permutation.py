@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,19 +19,6 @@ SCORES = ("roc_auc", "balanced_accuracy")
 
 #: Scores this close are equal: the same predictions may be summed in another order.
 _TIE = 1e-9
-
-
-@dataclass(frozen=True, eq=False)
-class PermutationResult:
-    """What was observed, and what chance gives: scores with permuted labels, shape (P,).
-
-    p is (1 + #{null >= observed}) / (P + 1): counting the observed labels as one of the permutations keeps the test
-    exact (Phipson and Smyth, Stat Appl Genet Mol Biol 9:39, 2010).
-    """
-
-    observed: float
-    null: FloatArray
-    p: float
 
 
 def permuted_orders(
@@ -73,23 +59,11 @@ def permuted_scores(
     in every fold that the true labels have; with folds that stayed where they are it would not, and its scores would
     have another distribution than the one that the observed score is drawn from.
 
-    Parameters
-    ----------
-    estimator_name, inputs, labels, folds, settings, classes, people
-        As in `migxai.learning.crossval.run_fold`; the folds of one trial or of several.
-    seed
-        That of the cross-validation, for the observed score to be the one reported.
-    numbers
-        Which permutations; those of one test can be divided over processes.
-    strata
-        Site of each person (n,). Needed with leave-one-site-out, where labels are exchangeable within sites only.
-    watch
-        Shown each fold and what it gave, one permutation after the other.
-
-    Raises
-    ------
-    InputError
-        If no permutation can change a label.
+    Arguments are those of `migxai.learning.crossval.run_fold`, with the folds of one trial or of several, and the seed
+    of the cross-validation whose score is reported. `numbers` says which permutations: those of one test can be divided
+    over processes. `strata` (n,) holds the site of each person; leave-one-site-out needs it, since labels are
+    exchangeable within sites only. `watch` is shown each fold and what it gave, one permutation after the other.
+    InputError if no permutation can change a label.
     """
     require_exchange(np.asarray(labels), strata)
     rows = np.arange(len(labels)) if people is None else people
@@ -146,12 +120,15 @@ def pooled_scores(labels: IntArray, probabilities: FloatArray, classes: Sequence
     return [float(area), float(found["balanced_accuracy"])]
 
 
-def compare_with_null(observed: float, null: FloatArray) -> PermutationResult:
-    """Set an observed score against those of permuted labels, (P,); InputError if one of them is NaN."""
+def permutation_p_value(observed: float, null: FloatArray) -> float:
+    """Return p of a score among those of permuted labels, (P,): (1 + #{null >= observed}) / (P + 1).
+
+    Counting the observed labels as one of the permutations keeps the test exact (Phipson and Smyth, Stat Appl Genet Mol
+    Biol 9:39, 2010). InputError if a score is NaN.
+    """
     if np.isnan(observed) or np.isnan(null).any():
         raise InputError("A permutation test's score is undefined (NaN) for some labels; use another score or folds.")
-    as_high = int((null >= observed - _TIE).sum())
-    return PermutationResult(observed, null, (1 + as_high) / (len(null) + 1))
+    return (1 + int((null >= observed - _TIE).sum())) / (len(null) + 1)
 
 
 def require_exchange(labels: IntArray, strata: Sequence[str] | IntArray | None) -> None:

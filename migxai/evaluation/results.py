@@ -177,19 +177,11 @@ class ScoredModel:
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """All files of the group level that the report reads.
+    """All files of the group level that the report reads: tables by file name, empty ones where there is no file.
 
-    Attributes
-    ----------
-    tables
-        Tables by file name; an empty one where there is no file.
-    predictions
-        Out-of-fold predictions of subjects, one set for each model, indicator and comparison.
-    document
-        ``metrics.json``; empty if there is none.
-    versions
-        The versions of software by name, as the models' cards have them; several where models were made with
-        different ones.
+    `predictions` are those of subjects, one set for each model, indicator and comparison; `document` is
+    ``metrics.json``, empty if there is none. `versions` of software are as the models' cards have them; several where
+    models were made with different ones.
     """
 
     folder: GroupFolder

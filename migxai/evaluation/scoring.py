@@ -14,16 +14,7 @@ from migxai.evaluation.predictions import PredictionSet, split_predictions
 from migxai.metrics.consistency import check_scores
 from migxai.metrics.curves import calibration_points, roc_curve
 from migxai.metrics.inference import Interval, clopper_pearson, delong_interval, percentile_interval, resample_groups
-from migxai.metrics.scores import (
-    DEFINITIONS,
-    averaging,
-    confusion_matrix,
-    evaluate,
-    family,
-    score,
-    sums,
-    why_undefined,
-)
+from migxai.metrics.scores import DEFINITIONS, averaging, confusion_matrix, evaluate, family, score, sums, why_undefined
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,17 +42,11 @@ NOTES = (
 
 @dataclass(frozen=True)
 class Scores:
-    """What `score_predictions` found.
+    """What `score_predictions` found: a table with a row for each score, the same as JSON, and pairs of models.
 
-    Attributes
-    ----------
-    table
-        A row for each score of each set of predictions.
-    document
-        The same as JSON, with the values of each trial and fold, confusion matrices, ROC and calibration points, and
-        the comparisons; numbers that do not exist are null.
-    comparisons
-        Pairs of models, as `migxai.evaluation.model_comparison.compare_models` compares them.
+    The document has besides the values of each trial and fold, confusion matrices, ROC and calibration points, and the
+    comparisons, which are as `migxai.evaluation.model_comparison.compare_models` makes them. Numbers that do not exist
+    are null there.
     """
 
     table: pd.DataFrame
@@ -126,11 +111,7 @@ def score_predictions(
         "units": documents,
         "model_comparisons": compared,
     }
-    return Scores(
-        table=pd.DataFrame(records),
-        document=plain(content),
-        comparisons=pd.DataFrame(compared),
-    )
+    return Scores(table=pd.DataFrame(records), document=plain(content), comparisons=pd.DataFrame(compared))
 
 
 def score_model(
@@ -280,10 +261,7 @@ def metrics_document(
         "folds": list(predictions.folds) if per_fold else [],
         "metrics": {
             record["metric"]: {key: value for key, value in record.items() if key not in left_out}
-            | {
-                "per_trial": per_trial[record["metric"]],
-                "per_fold": per_fold[record["metric"]] if per_fold else None,
-            }
+            | {"per_trial": per_trial[record["metric"]], "per_fold": per_fold[record["metric"]] if per_fold else None}
             for record in records
         },
         "confusion": {"rows": "true class", "columns": "predicted class", "per_trial": confusion},

@@ -13,7 +13,7 @@ import pandas as pd
 
 from migxai.config import Config
 from migxai.evaluation.learning_curve import Point, learning_curve
-from migxai.evaluation.permutation import SCORES, compare_with_null, pooled_scores
+from migxai.evaluation.permutation import SCORES, permutation_p_value, pooled_scores
 from migxai.evaluation.scoring import Scores
 from migxai.group.fit import Experiment, fitted_models, permutation_files, permuted_experiments, read_folds
 from migxai.group.job import Workspace
@@ -124,14 +124,13 @@ def permutation_table(experiments: Sequence[Experiment], config: Config, folder:
         whole = np.concatenate([aggregate_subjects(item.probabilities, config.learning.vote) for item in results])
         for name, value in zip(SCORES, pooled_scores(labels, whole, experiment.classes), strict=True):
             null = np.concatenate([np.asarray(part[name], dtype=np.float64) for part in parts])
-            result = compare_with_null(value, null)
             rows.append(
                 {
                     **experiment.names,
                     "level": "subject",
                     "metric": name,
-                    "observed": result.observed,
-                    "p": result.p,
+                    "observed": value,
+                    "p": permutation_p_value(value, null),
                     "permutations": len(null),
                     "null_mean": null.mean(),
                     "null_sd": null.std(ddof=1) if len(null) > 1 else np.nan,

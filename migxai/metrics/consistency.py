@@ -74,18 +74,11 @@ def check_scores(
 ) -> list[str]:
     """Say in a sentence each which combinations of scores the same predictions cannot have.
 
-    Parameters
-    ----------
-    scores
-        By the names of `migxai.metrics.scores.evaluate`; of one trial, or means over several. NaN and names unknown
-        here are passed over.
-    shares
-        Shares (or counts) of the classes, for bounds of recall from accuracy; empty leaves those out.
-    thresholded
-        Whether classes were predicted by a threshold on the score that the ROC curve is of, in a single set of
-        predictions: only then is the area bounded by sensitivity and specificity.
-    tolerance
-        Half the last digit that the scores were rounded to.
+    Scores have the names of `migxai.metrics.scores.evaluate` and are of one trial, or means over several; NaN and
+    unknown names are passed over. `shares` (or counts) of the classes give bounds of recall from accuracy; empty leaves
+    those out. The area is bounded by sensitivity and specificity only if a single set of predictions is `thresholded`:
+    by a threshold on the score that the ROC curve is of. `tolerance` is half the last digit that the scores were
+    rounded to.
     """
     known = {name: float(value) for name, value in scores.items() if isfinite(value)}
     found = _outside(known, tolerance)

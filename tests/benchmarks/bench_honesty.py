@@ -29,7 +29,7 @@ from migxai.cohort.maps import common_grid
 from migxai.config import Learning
 from migxai.demo.map_cohort import make_map_cohort
 from migxai.demo.settings import MAP_EFFECT_SIZE
-from migxai.evaluation.permutation import SCORES, compare_with_null, cross_validated_scores, permuted_scores
+from migxai.evaluation.permutation import SCORES, cross_validated_scores, permutation_p_value, permuted_scores
 from migxai.group.features import FeatureJob
 from migxai.group.job import MapArrays, Workspace
 from migxai.group.plan import common_template, prepare_maps
@@ -136,8 +136,8 @@ def main() -> None:
             same = [[item] * len(parts) for item in (model, cohort, settings)]
             null = np.concatenate(list(pool.map(permute, *same, parts)))
             for place, score in enumerate(SCORES):
-                result = compare_with_null(float(observed[place]), null[:, place])
-                print(f"{model}: {score} {result.observed:.3f}, p = {result.p:.4f} of {PERMUTATIONS} permutations")
+                p = permutation_p_value(float(observed[place]), null[:, place])
+                print(f"{model}: {score} {observed[place]:.3f}, p = {p:.4f} of {PERMUTATIONS} permutations")
 
 
 if __name__ == "__main__":

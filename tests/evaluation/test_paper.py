@@ -111,7 +111,7 @@ def test_table_1_finds_the_papers_variables():
     assert found.loc["education_years", "P, paper"] == ".002"
     assert found.loc["weight", "P, paper"] == ""
     assert found.loc["Age", "Effect size"].endswith("(epsilon-squared)")
-    plain = table_1(describe_cohort(table, "group", variables=["weight"]))
+    plain = table_1(describe_cohort(table[["group", "weight"]], "group"))
     assert not any("paper" in name for name in plain.columns)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+
 import numpy as np
 import pytest
 from scipy.stats import kstest
@@ -11,8 +13,8 @@ from migxai.config import Learning
 from migxai.errors import InputError
 from migxai.evaluation.permutation import (
     SCORES,
-    compare_with_null,
     cross_validated_scores,
+    permutation_p_value,
     permuted_orders,
     permuted_scores,
     require_exchange,
@@ -26,10 +28,14 @@ from tests.evaluation.tables import make_table
 NAMES = ("HC", "migraine")
 
 
+def outcome(observed, null):
+    return types.SimpleNamespace(observed=observed, null=null, p=permutation_p_value(observed, null))
+
+
 def permutation_test(score_function, labels, *, permutations, seed, strata=None):
     require_exchange(labels, strata)
     orders = permuted_orders(len(labels), range(permutations), seed=seed, strata=strata)
-    return compare_with_null(score_function(labels), np.array([score_function(labels[order]) for order in orders]))
+    return outcome(score_function(labels), np.array([score_function(labels[order]) for order in orders]))
 
 
 def permuted_cross_validation(name, inputs, labels, *, permutations, seed, classes=NAMES):
@@ -37,7 +43,7 @@ def permuted_cross_validation(name, inputs, labels, *, permutations, seed, class
     observed = cross_validated_scores(name, inputs, labels, folds, Learning(), classes=classes, seed=seed)
     numbers = range(permutations)
     null = permuted_scores(name, inputs, labels, folds, Learning(), classes=classes, numbers=numbers, seed=seed)
-    return {name: compare_with_null(observed[place], null[:, place]) for place, name in enumerate(SCORES)}
+    return {name: outcome(observed[place], null[:, place]) for place, name in enumerate(SCORES)}
 
 
 def difference(values):
