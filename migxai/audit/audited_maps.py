@@ -25,8 +25,8 @@ from migxai.metrics.types import FloatArray, IntArray
 if TYPE_CHECKING:
     from migxai.explain.volumes import ReceptiveFields, SliceSpace
     from migxai.learning.backbone import Backbone
+    from migxai.learning.feature_store import FeatureStore
     from migxai.learning.heads import Features, Head
-    from migxai.learning.inputs import FeatureStore
 
 #: Slices on which maps are made anew, spread over those there are.
 SLICES = 10

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from migxai.cohort.comparisons import Comparison
 from migxai.cohort.compatibility import common_definition, common_space, refuse_same_maps
 from migxai.cohort.datasets import as_numbers, choose_indicators, open_datasets
-from migxai.cohort.participants import Participant, apply_where, find_column, find_participants, fold
+from migxai.cohort.eligibility import Participant, apply_where, find_participants
+from migxai.cohort.participants import find_column, fold
 from migxai.cohort.query import parse_where
 from migxai.config import Learning
 from migxai.errors import InputError, UsageError

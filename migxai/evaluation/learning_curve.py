@@ -9,7 +9,7 @@ import numpy as np
 
 from migxai.config import Learning
 from migxai.learning.crossval import run_fold, unit_seed
-from migxai.learning.inputs import ModelInputs
+from migxai.learning.feature_store import ModelInputs
 from migxai.learning.splits import Fold
 from migxai.metrics.inference import percentile_interval, resample_groups
 from migxai.metrics.types import IntArray

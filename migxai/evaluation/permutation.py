@@ -9,7 +9,7 @@ import numpy as np
 from migxai.config import Learning
 from migxai.errors import InputError
 from migxai.learning.crossval import FoldResult, run_fold
-from migxai.learning.inputs import ModelInputs
+from migxai.learning.feature_store import ModelInputs
 from migxai.learning.splits import Fold
 from migxai.metrics.scores import aggregate_subjects, score
 from migxai.metrics.types import FloatArray, IntArray

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from migxai.explain.volumes import SliceSpace
     from migxai.learning.backbone import Backbone
     from migxai.learning.family import Split
+    from migxai.learning.feature_store import FeatureStore
     from migxai.learning.heads import Features, Head
-    from migxai.learning.inputs import FeatureStore
 
 
 #: Pictures that go through a network, and back, together.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from migxai.explain.volumes import SliceSpace
     from migxai.learning.crossval import FoldResult
-    from migxai.learning.inputs import FeatureStore
+    from migxai.learning.feature_store import FeatureStore
     from migxai.learning.splits import Fold
 
 

@@ -17,7 +17,7 @@ from migxai.group.plan import Plan, nuisance_table, saliency_methods
 from migxai.io import atomic, free_gb
 from migxai.learning.devices import choose_device
 from migxai.learning.estimators import is_deep
-from migxai.learning.inputs import estimate_bytes, extract_subject, is_extracted, make_feature_spec
+from migxai.learning.feature_store import estimate_bytes, extract_subject, is_extracted, make_feature_spec
 
 #: People whose features one job makes: minutes of work, so that starting it costs little beside it.
 SHARD = 32

@@ -23,7 +23,7 @@ from migxai.execution.plugins.workflows import Crash, MeasuredInterface, PoolPlu
 from migxai.explain.volumes import SliceSpace
 from migxai.io import read_json, write_json
 from migxai.learning.estimators import is_deep
-from migxai.learning.inputs import FeatureStore, ModelInputs, make_feature_spec
+from migxai.learning.feature_store import FeatureStore, ModelInputs, make_feature_spec
 from migxai.learning.slices import SliceGeometry
 from migxai.metrics.types import IntArray
 

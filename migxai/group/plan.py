@@ -36,7 +36,7 @@ from migxai.io import read_tsv, write_json, write_tsv
 from migxai.learning.backbones import find_split
 from migxai.learning.crossval import unit_seed
 from migxai.learning.estimators import baselines, check_models, is_deep
-from migxai.learning.inputs import make_feature_spec
+from migxai.learning.feature_store import make_feature_spec
 from migxai.learning.persistence import software_versions
 from migxai.learning.slices import SliceGeometry, cut, plan_slices, scale_intensity
 from migxai.learning.splits import Fold, folds_from_table, folds_to_table, make_folds

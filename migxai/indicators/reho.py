@@ -35,7 +35,7 @@ _OPTIONS = (
 
 
 def _compute(series: Denoised, config: Config) -> NDArray[np.floating[Any]]:
-    from migxai.signal.homogeneity import reho_voxels
+    from migxai.signal.regional_homogeneity import reho_voxels
 
     options = config.indicators
     return reho_voxels(

@@ -17,7 +17,7 @@ from migxai.config import Learning
 from migxai.errors import InputError
 from migxai.io import atomic
 from migxai.learning.estimators import Estimator, is_deep, make_estimator, options_of, tables_of
-from migxai.learning.inputs import ModelInputs
+from migxai.learning.feature_store import ModelInputs
 from migxai.learning.persistence import software_versions
 from migxai.learning.splits import Fold
 from migxai.metrics.types import FloatArray, IntArray

@@ -161,7 +161,7 @@ def cohort_summary(
 def trunk_facts(model: str, settings: Learning, seed: int) -> dict[str, Any]:
     """Say which frozen part a network was trained on.
 
-    `seed` is the run's, as given to `migxai.learning.inputs.make_feature_spec`. Returns ``kind`` (imagenet, random,
+    `seed` is the run's, as given to `feature_store.make_feature_spec`. Returns ``kind`` (imagenet, random,
     file), ``hash`` of the weights, ``precision`` and, where it draws the weights, ``seed``. InputError if the weights
     are not found or damaged.
     """

@@ -19,7 +19,7 @@ from migxai.config import Learning
 from migxai.data import Atlas, load_atlas
 from migxai.errors import InputError
 from migxai.learning.estimators import is_deep, tables_of
-from migxai.learning.inputs import ModelInputs
+from migxai.learning.feature_store import ModelInputs
 from migxai.learning.persistence import ModelCard, SavedModel
 from migxai.learning.slices import SliceGeometry, cut, scale_intensity
 from migxai.metrics.scores import aggregate_subjects
@@ -203,7 +203,7 @@ def _classify_slices(
     """Make features of the maps' slices as they were made for training, and classify them, (n, S, C)."""
     from migxai.learning.backbone import make_backbone
     from migxai.learning.devices import choose_device
-    from migxai.learning.inputs import FeatureStore, extract_subject, make_feature_spec
+    from migxai.learning.feature_store import FeatureStore, extract_subject, make_feature_spec
 
     card, own = saved.card, saved.settings(settings)
     if card.slicing is None or card.trunk is None:

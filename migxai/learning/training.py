@@ -16,8 +16,8 @@ from migxai.config import Learning
 from migxai.errors import InputError, UsageError
 from migxai.learning.backbones import find_split, make_head
 from migxai.learning.devices import choose_device, single_thread
+from migxai.learning.feature_store import ModelInputs
 from migxai.learning.heads import Head, dropout_factors, from_arrays, to_arrays
-from migxai.learning.inputs import ModelInputs
 from migxai.learning.splits import inner_split
 from migxai.metrics.types import FloatArray, IntArray
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from migxai.learning.family import Split
-    from migxai.learning.inputs import FeatureStore
+    from migxai.learning.feature_store import FeatureStore
 
 
 class DeepEstimator:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Self
 
-from migxai.evaluation.wording import cell_text
+from migxai.evaluation.formatting import cell_text
 from migxai.registry import Entry
 
 if TYPE_CHECKING:

@@ -29,7 +29,6 @@ from migxai.signal.denoising import (
     nuisance_model,
     regress,
 )
-from migxai.signal.homogeneity import reho, reho_voxels
 from migxai.signal.maps import (
     correlation_matrix,
     mean_normalised,
@@ -50,6 +49,7 @@ from migxai.signal.motion import (
     motion_parameters,
     power_displacement,
 )
+from migxai.signal.regional_homogeneity import reho, reho_voxels
 from migxai.signal.timing import (
     check_slice_timing,
     correct_slice_timing,

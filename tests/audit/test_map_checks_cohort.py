@@ -21,7 +21,7 @@ from migxai.explain.volumes import SliceSpace
 from migxai.group.plan import common_template, prepare_maps
 from migxai.learning.backbone import make_backbone
 from migxai.learning.backbones import make_head
-from migxai.learning.inputs import FeatureStore, extract_subject, make_feature_spec
+from migxai.learning.feature_store import FeatureStore, extract_subject, make_feature_spec
 from migxai.learning.slices import cut
 from migxai.learning.splits import make_folds
 from migxai.learning.training import Schedule, predict_head, train_head

@@ -43,8 +43,8 @@ from migxai.explain.targets import Target, find_layer
 from migxai.explain.volumes import SliceSpace
 from migxai.learning.backbone import Backbone, make_backbone
 from migxai.learning.backbones import find_family, make_head
+from migxai.learning.feature_store import FeatureStore, extract_subject, make_feature_spec
 from migxai.learning.heads import Head
-from migxai.learning.inputs import FeatureStore, extract_subject, make_feature_spec
 from migxai.learning.slices import plan_slices, to_pixels
 
 MODELS = ("googlenet", "resnet18", "vit_b_16")

@@ -36,8 +36,8 @@ from migxai.group.plan import common_template, prepare_maps
 from migxai.learning.augmentation import Augmentation, apply, draw
 from migxai.learning.backbone import make_backbone
 from migxai.learning.backbones import find_family, find_split, make_head
+from migxai.learning.feature_store import FeatureStore, extract_subject, make_feature_spec
 from migxai.learning.heads import SmallMapConv2d
-from migxai.learning.inputs import FeatureStore, extract_subject, make_feature_spec
 from migxai.learning.slices import to_pixels
 from migxai.learning.training import Schedule, predict_head, train_head
 from migxai.learning.weights import load_network

@@ -48,8 +48,8 @@ from migxai.explain.volumes import SliceSpace
 from migxai.group.plan import PreparedMaps, Template, common_template, prepare_maps
 from migxai.learning.backbone import make_backbone
 from migxai.learning.crossval import run_fold
+from migxai.learning.feature_store import FeatureStore, ModelInputs, extract_subject, make_feature_spec
 from migxai.learning.heads import Head
-from migxai.learning.inputs import FeatureStore, ModelInputs, extract_subject, make_feature_spec
 from migxai.learning.splits import make_folds
 
 SETTINGS = Learning(weights="random", unfreeze="linear", slices=10, augmentations=0, trials=1)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.learning.inputs import ModelInputs
+from migxai.learning.feature_store import ModelInputs
 
 
 def make_table(

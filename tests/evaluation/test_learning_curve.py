@@ -9,7 +9,7 @@ from migxai.config import Learning
 from migxai.evaluation import learning_curve as learning_curves
 from migxai.evaluation.learning_curve import learning_curve
 from migxai.learning.crossval import run_fold
-from migxai.learning.inputs import ModelInputs
+from migxai.learning.feature_store import ModelInputs
 from migxai.learning.splits import make_folds
 
 SETTINGS = Learning(bootstraps=100)

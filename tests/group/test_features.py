@@ -13,7 +13,7 @@ from migxai.evaluation.results import GroupFolder
 from migxai.group import features
 from migxai.group.features import FeatureJob, check_networks, keep_arrays
 from migxai.group.plan import make_plan, nuisance_table
-from migxai.learning.inputs import make_feature_spec
+from migxai.learning.feature_store import make_feature_spec
 from tests.e2e.group_runs import copy_maps
 from tests.group.cohorts import configure, make_arrays, make_workspace, plan_comparison, sketch_plan
 from tests.map_fixtures import map_cohort

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from migxai.config import Learning
 from migxai.learning.backbone import Backbone
 from migxai.learning.backbones import find_split
-from migxai.learning.inputs import FeatureSpec, FeatureStore, extract_subject, make_feature_spec
+from migxai.learning.feature_store import FeatureSpec, FeatureStore, extract_subject, make_feature_spec
 from migxai.learning.slices import SliceGeometry, plan_slices
 from migxai.learning.weights import LoadedNetwork, load_network, synthetic_images
 

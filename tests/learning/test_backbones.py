@@ -235,7 +235,7 @@ def test_a_backbone_leaves_torchs_state_alone() -> None:
 def test_names_need_no_torch() -> None:
     code = (
         "import sys; from migxai.learning.backbones import NETWORKS; import migxai.learning.estimators, "
-        "migxai.learning.inputs; assert 'resnet18' in NETWORKS; assert 'torch' not in sys.modules"
+        "migxai.learning.feature_store; assert 'resnet18' in NETWORKS; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

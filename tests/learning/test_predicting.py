@@ -14,7 +14,7 @@ from migxai.data import load_atlas
 from migxai.errors import InputError
 from migxai.learning import load_model
 from migxai.learning.estimators import make_estimator
-from migxai.learning.inputs import ModelInputs
+from migxai.learning.feature_store import ModelInputs
 from migxai.learning.persistence import ModelCard, save_model, software_versions, trunk_facts
 from migxai.learning.predicting import MapFacts, predict_maps
 from migxai.learning.slices import cut, plan_slices, scale_intensity
@@ -183,7 +183,7 @@ def test_the_packaged_atlas_is_found_by_its_name(tmp_path):
 def network(tmp_path_factory):
     """A ResNet18 with random weights, its classifier trained on two slices for one epoch, saved; and its store."""
     from migxai.learning.backbone import make_backbone
-    from migxai.learning.inputs import FeatureStore, extract_subject, make_feature_spec
+    from migxai.learning.feature_store import FeatureStore, extract_subject, make_feature_spec
 
     settings = Learning(weights="random", precision="fp32", augmentations=1, **OPTIONS)
     geometry = plan_slices(SHAPE, AFFINE, grid_of_labels() > 0, axis="axial", count=2)

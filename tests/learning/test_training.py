@@ -7,8 +7,8 @@ import torch
 from migxai.errors import InputError, UsageError
 from migxai.learning.augmentation import Augmentation, apply, draw
 from migxai.learning.backbones import make_head
+from migxai.learning.feature_store import ModelInputs
 from migxai.learning.heads import dropout_factors
-from migxai.learning.inputs import ModelInputs
 from migxai.learning.slices import to_pixels
 from migxai.learning.training import DeepEstimator, Schedule, _epoch_images, class_weights, predict_head, train_head
 from tests.learning.networks import SLICES, backbone, geometry, planes, settings, subjects, write_store

@@ -15,7 +15,7 @@ _TOLD = 3
 
 def check(results: Results) -> list[Check]:
     """Count what failed."""
-    from migxai.evaluation.wording import plural
+    from migxai.evaluation.formatting import plural
 
     failures = [str(one) for one in results.description.get("Failures", [])]
     more = len(failures) - _TOLD

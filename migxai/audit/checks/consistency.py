@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def check(results: Results) -> list[Check]:
     """Count the contradictions that were noted beside the scores; nothing where there are no scores."""
-    from migxai.evaluation.wording import plural
+    from migxai.evaluation.formatting import plural
 
     if not results.document:
         return []

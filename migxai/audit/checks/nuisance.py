@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from migxai.audit.checks import Check, CheckEntry
 
 if TYPE_CHECKING:
-    from migxai.audit.verdict import AssessedResult
+    from migxai.audit.headline import AssessedResult
     from migxai.evaluation.results import Results
 
 _NAME = "The best result is more than nuisance variables give"
@@ -15,14 +15,14 @@ _NAME = "The best result is more than nuisance variables give"
 
 def check(results: Results) -> list[Check]:
     """Compare the best result of each comparison with the baseline of nuisance variables."""
-    from migxai.audit.verdict import assess_results
+    from migxai.audit.headline import assess_results
 
     assessed = {name: assess_results(results, name) for name in results.comparisons}
     return [_of_comparison(results, name, items[0]) for name, items in assessed.items() if items]
 
 
 def _of_comparison(results: Results, comparison: str, best: AssessedResult) -> Check:
-    from migxai.audit.verdict import ALPHA
+    from migxai.audit.headline import ALPHA
 
     table, of = results.tables["model_comparisons.tsv"], f"{results.title(comparison)}: {best.cell.name}"
     if not table.empty:

@@ -17,7 +17,7 @@ from migxai.registry import Entry, Registry
 
 if TYPE_CHECKING:
     from migxai.config import Learning
-    from migxai.learning.inputs import ModelInputs
+    from migxai.learning.feature_store import ModelInputs
     from migxai.metrics.types import FloatArray, IntArray
 
 Table = Literal["regions", "nuisance"]

@@ -10,7 +10,7 @@ from migxai.errors import InputError
 from migxai.learning.estimators import Table
 
 if TYPE_CHECKING:
-    from migxai.learning.inputs import ModelInputs
+    from migxai.learning.feature_store import ModelInputs
     from migxai.metrics.types import FloatArray, IntArray
 
 #: A standard deviation below this share of the mean is the rounding error of a constant column.

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from migxai.errors import InputError
+from migxai.evaluation.formatting import cell_text, listed, plural, slug
 from migxai.evaluation.paper import paper_order
 from migxai.evaluation.results import Results, indicator_name, model_name
-from migxai.evaluation.wording import cell_text, listed, plural, slug
 from migxai.reports.group.explained_maps import NO_MAPS, NO_MODEL, ExplainedMap, in_order
 from migxai.reports.group.gallery import Gallery, Picture
 from migxai.reports.group.map_figures import (

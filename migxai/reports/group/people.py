@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from migxai.evaluation.formatting import cell_text, plural
 from migxai.evaluation.paper import GROUPS
 from migxai.evaluation.results import Results
-from migxai.evaluation.wording import cell_text, plural
 from migxai.reports.figures.drawing import BLUE, GREEN, GREY, INK, RED, new_figure
 from migxai.reports.group.gallery import Drawn, Gallery, Picture
 from migxai.reports.rendering import Table

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from migxai.audit.checks import Check
+from migxai.audit.headline import HEADLINES, AssessedResult, assess_results, verdict
 from migxai.audit.runner import check_results, checks_of_audit
-from migxai.audit.verdict import HEADLINES, AssessedResult, assess_results, verdict
+from migxai.evaluation.formatting import Tone, cell_text, listed, plural
 from migxai.evaluation.paper import TABLE_2
 from migxai.evaluation.results import GroupFolder, Results, indicator_name, model_name, read_results
-from migxai.evaluation.wording import Tone, cell_text, listed, plural
 from migxai.explain.methods import METHODS
 from migxai.io import read_json, write_text
 from migxai.learning.backbones import NETWORKS

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from migxai.audit.verdict import AssessedResult, chance_level
+from migxai.audit.headline import AssessedResult, chance_level
+from migxai.evaluation.formatting import interval, percent, slug
 from migxai.evaluation.paper import NOTES, published_problems
 from migxai.evaluation.results import Results, ScoredModel, indicator_name
-from migxai.evaluation.wording import interval, percent, slug
 from migxai.learning.estimators import baselines
 from migxai.reports.figures.drawing import BLUE, GREEN, GREY, INK, ORANGE, RED, new_figure
 from migxai.reports.group.gallery import Drawn, Gallery, Picture

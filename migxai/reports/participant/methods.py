@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from migxai.config import Config
-from migxai.evaluation.wording import listed
+from migxai.evaluation.formatting import listed
 from migxai.indicators.registry import INDICATORS
 from migxai.reports.rendering import Reference, cite, cited, references_with
 

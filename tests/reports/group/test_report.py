@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import pytest
 
 from migxai.audit.checks import Check
-from migxai.audit.verdict import assess_results
+from migxai.audit.headline import assess_results
 from migxai.errors import InputError
 from migxai.reports.group.explained_maps import ExplainedMap
 from migxai.reports.group.gallery import SIMULATED

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from migxai.audit.verdict import assess_results
+from migxai.audit.headline import assess_results
 from migxai.evaluation.paper import published_problems
 from migxai.evaluation.results import read_results
 from migxai.io import write_tsv

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from migxai.audit.verdict import AssessedResult, assess_results, chance_level, verdict
+from migxai.audit.headline import AssessedResult, assess_results, chance_level, verdict
 from migxai.evaluation.results import PermutationScore, Score, ScoredModel, read_results
 from tests.reports.group.building import COMPARISON, make_group
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from migxai.evaluation.formatting import Tone, interval, percent, plural
 from migxai.evaluation.results import Results, ScoredModel, share
-from migxai.evaluation.wording import Tone, interval, percent, plural
 from migxai.learning.estimators import baselines
 from migxai.metrics.inference import holm
 

@@ -10,7 +10,7 @@ import torch
 
 from migxai.errors import InputError
 from migxai.learning.augmentation import apply, draw
-from migxai.learning.inputs import FeatureStore, estimate_bytes, extract_subject, is_extracted, make_feature_spec
+from migxai.learning.feature_store import FeatureStore, estimate_bytes, extract_subject, is_extracted, make_feature_spec
 from migxai.learning.slices import to_pixels
 from tests.learning.networks import SLICES, backbone, geometry, planes, settings, subjects, write_store
 
@@ -113,7 +113,7 @@ def test_size_is_foreseen(store):
 
 def test_reading_does_not_fill_the_memory(tmp_path, monkeypatch):
     """Files of 160 MB in all, read whole: what stays resident is bounded by what is given back in between."""
-    import migxai.learning.inputs as module
+    import migxai.learning.feature_store as module
 
     monkeypatch.setattr(module, "_RESIDENT", 2**22)
     width = backbone(NAME).split.view_size + backbone(NAME).split.clean_size
