@@ -50,7 +50,7 @@ MAPS = (
     "make_map_cohort(pathlib.Path(sys.argv[1]), subjects=16, sites=2)"
 )
 SCAN = (
-    "from migxai.demo.image_cohort import make_cohort; from migxai.demo.recipe import SMALL; import pathlib, sys;"
+    "from migxai.demo.image_cohort import make_cohort; from migxai.demo.settings import SMALL; import pathlib, sys;"
     "list(make_cohort(pathlib.Path(sys.argv[1]), SMALL, 1))"
 )
 GROUP = (
