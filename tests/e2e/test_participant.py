@@ -143,7 +143,7 @@ def test_forms_agree_with_each_other(cohort):
 
 
 def test_rfcs_follows_from_the_series(cohort):
-    from migxai.indicators import rfcs
+    from migxai.signal import rfcs
 
     folder = cohort.output / "sub-01" / "func"
     stem = f"sub-01_task-rest_{SPACE}_atlas-AAL_stat"

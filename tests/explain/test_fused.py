@@ -200,7 +200,7 @@ def test_maps_of_zero_stay_zero():
 def test_what_cannot_be_fused_is_refused_in_a_sentence(space):
     with pytest.raises(UsageError, match=r"same patches.*--cam gradcam"):
         fused_layers(find_split("vit_b_16", "last-conv"))
-    with pytest.raises(UsageError, match=r"knows the layers of resnet18, googlenet"):
+    with pytest.raises(UsageError, match=r"knows the layers of googlenet, resnet18"):
         fused_layers(Split("timm:resnet18", "linear", {}, {}, {}))
     images = pictures(np.ones(SHAPE), space)
     with pytest.raises(UsageError, match="runs 'fine' before 'last'"):

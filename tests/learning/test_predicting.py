@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from migxai import __version__
 from migxai.config import Learning
 from migxai.data import load_atlas
 from migxai.errors import InputError
@@ -27,7 +28,7 @@ AFFINE = np.array([[9.0, 0, 0, -86], [0, 9.0, 0, -122], [0, 0, 9.0, -66], [0, 0,
 LABELS = np.arange(12) % 2
 INDICES = tuple(range(1, 13))
 DEFINITION = {"Definition": "Kendall's W", "Neighbours": 27, "SmoothedAfter": 4.0}
-FACTS = MapFacts("reho", "MNI152NLin2009cAsym", DEFINITION, "0.1.0")
+FACTS = MapFacts("reho", "MNI152NLin2009cAsym", DEFINITION, __version__)
 OPTIONS = {"class_weights": "balanced", "unfreeze": "linear", "epochs": 1}
 
 
@@ -131,8 +132,8 @@ def test_says_what_is_not_known_and_which_version_made_what(tmp_path, own_atlas)
     messages = predict_maps(saved, new_maps()[:2], [FACTS, silent], Learning(), atlas=own_atlas).messages
     assert messages == (
         "Not known of both the model and every map, so not compared: Band, Neighbours, SmoothedAfter.",
-        "The model was saved by migxai 0.0.9; this is 0.1.0.",
-        "1 of 2 maps were made by migxai 0.1.0, the model by 0.0.9.",
+        f"The model was saved by migxai 0.0.9; this is {__version__}.",
+        f"1 of 2 maps were made by migxai {__version__}, the model by 0.0.9.",
         "1 of 2 maps were made by migxai an unknown version, the model by 0.0.9.",
     )
 
